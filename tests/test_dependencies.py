@@ -63,5 +63,5 @@ def test_a_router_imports_no_client() -> None:
 def test_every_dependency_is_pinned_with_hashes(name: str) -> None:
     text = (ROOT / ".ci" / name).read_text("utf-8")
     pinned = dict(re.findall(r"^([\w-]+)==\S+ .*\\\n((?:    --hash=sha256:\S+(?: \\)?\n)+)", text, re.MULTILINE))
-    wanted = DECLARED if name == "requirements.txt" else names(PROJECT["optional-dependencies"]["dev"])
-    assert wanted <= {package.replace("-", "_") for package in pinned}
+    expected = DECLARED if name == "requirements.txt" else names(PROJECT["optional-dependencies"]["dev"])
+    assert expected <= {package.replace("-", "_") for package in pinned}

@@ -45,12 +45,12 @@ def test_client_text_stays_in_its_line(lines: io.StringIO, form: str) -> None:
 def test_a_json_line_about_a_decision_carries_it(lines: io.StringIO) -> None:
     logs.configure("json", "info", lines)
     logs.on_event(Decided(record(7, verdict="deny", refusal="rate", count=57)))
-    told = json.loads(lines.getvalue())
-    assert (told["decision"], told["verdict"], told["level"], told["count"]) == ("d7", "deny", "info", 57)
-    assert told["logger"] == "upnp_gw.decisions"
-    assert told["at"].endswith("Z")
-    assert list(told)[:4] == ["at", "level", "logger", "message"]
-    assert "(57 times)" in told["message"]
+    report = json.loads(lines.getvalue())
+    assert (report["decision"], report["verdict"], report["level"], report["count"]) == ("d7", "deny", "info", 57)
+    assert report["logger"] == "upnp_gw.decisions"
+    assert report["at"].endswith("Z")
+    assert list(report)[:4] == ["at", "level", "logger", "message"]
+    assert "(57 times)" in report["message"]
 
 
 def test_text_names_the_decision_once(lines: io.StringIO) -> None:
@@ -95,8 +95,8 @@ async def test_every_answer_is_a_line(lines: io.StringIO, tmp_path: Path) -> Non
         await home.granted(9000)
         refused = await home.refused(22, PC_IP)
         await home.unmap(9000)
-    told = [json.loads(line) for line in lines.getvalue().splitlines()]
-    decisions = [line["decision"] for line in told if line["logger"] == "upnp_gw.decisions"]
+    report = [json.loads(line) for line in lines.getvalue().splitlines()]
+    decisions = [line["decision"] for line in report if line["logger"] == "upnp_gw.decisions"]
     assert decisions == ["d1", refused.decision, "d1", "d3"]
 
 
@@ -109,8 +109,8 @@ async def test_a_new_question_is_one_line_and_a_repeated_request_none(lines: io.
             await here.home.refused(8080, lifetime=lease)
         await here.home.refused(9000, PC_IP)
         await here.home.refused(22, PC_IP)
-    told = [line for line in lines.getvalue().splitlines() if "upnp-gw queue" in line]
-    assert told == [
+    queue_lines = [line for line in lines.getvalue().splitlines() if "upnp-gw queue" in line]
+    assert queue_lines == [
         "INFO upnp_gw.decisions: question 1: ac:89:95:00:00:01 asks for tcp 8080 -> 192.168.77.10:8080;"
         " 1 question waits: upnp-gw queue (d1)",
         "INFO upnp_gw.decisions: question 3: 02:00:00:00:00:77 asks for tcp 9000 -> 192.168.77.20:9000;"

@@ -168,8 +168,8 @@ PROSE = {"is", "runs,", "stopped", "goes", "continues", "where", "control"}
 
 
 def test_every_command_that_a_message_names_and_its_options_exist() -> None:
-    said = [(where, text) for where, text in TEXTS if where.startswith("upnp_gw/")]
-    told = [(where, line) for where, text in said for line in TOLD.findall(text)]
-    commands = [(where, line) for where, line in told if line.split()[0] not in PROSE]
+    texts = [(where, text) for where, text in TEXTS if where.startswith("upnp_gw/")]
+    named = [(where, line) for where, text in texts for line in TOLD.findall(text)]
+    commands = [(where, line) for where, line in named if line.split()[0] not in PROSE]
     assert len(commands) > 40
     assert [(where, line) for where, line in commands if unknown(line)] == []

@@ -95,9 +95,9 @@ def test_systemd_finds_it_little_exposed(tmp_path: Path) -> None:
     done = subprocess.run([*offline, str(UNIT)], capture_output=True, text=True, timeout=60, check=False)
     if "--offline" in done.stderr:
         pytest.skip("this systemd-analyze is older than 250 and cannot look at a file")
-    told = re.search(r"exposure level.*: (\d+\.\d)", done.stdout)
-    assert told is not None, done.stdout + done.stderr
-    assert done.returncode == 0, f"exposure {told[1]}:\n{done.stdout}"
+    exposure = re.search(r"exposure level.*: (\d+\.\d)", done.stdout)
+    assert exposure is not None, done.stdout + done.stderr
+    assert done.returncode == 0, f"exposure {exposure[1]}:\n{done.stdout}"
     loose = tmp_path / UNIT.name
     loose.write_text("[Service]\nExecStart=/bin/true\n")
     done = subprocess.run([*offline, str(loose)], capture_output=True, text=True, timeout=60, check=False)

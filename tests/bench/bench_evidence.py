@@ -43,13 +43,13 @@ async def witnessed() -> None:
 def suggested() -> None:
     macs = [f"02:00:00:00:00:{number:02x}" for number in range(60)]
     text = "version = 1\n" + "".join(f'[device.d{n}]\nmac = ["{mac}"]\n' for n, mac in enumerate(macs))
-    book = EvidenceTable()
+    evidence = EvidenceTable()
     for mac in macs:
-        book.seen(mac, NOW - 30 * DAY_S)
+        evidence.seen(mac, NOW - 30 * DAY_S)
         for port in range(5000, 5020):
-            book.row(EvidenceKey(mac, Transport.TCP, 4, port), NOW).days = (1, 2, 3)
+            evidence.row(EvidenceKey(mac, Transport.TCP, 4, port), NOW).days = (1, 2, 3)
     begun = time.perf_counter()
-    learnt = learn(load_text(text, "text", TODAY).policy, book, NOW, 3)
+    learnt = learn(load_text(text, "text", TODAY).policy, evidence, NOW, 3)
     learned = time.perf_counter()
     made = suggest_policy(text, {"version": 1}, learnt, TODAY)
     print(f"learning, 1200 rows:      {(learned - begun) * 1e3:7.1f} ms")

@@ -49,15 +49,15 @@ def main() -> None:
         outer.send(b"?")
         _, back = inner.recvfrom(10)
         inner.sendto(b"!", back)
-        look = exchanges.exchange_rules()[exchanges.LET_THROUGH][0]
+        lookup = exchanges.exchange_rules()[exchanges.LET_THROUGH][0]
         note = [
             rule
             for rule in exchanges.exchange_rules()["remember_exchange"]
             if "17 update" in rule and "6 {" not in rule
         ]
         cases: dict[str, tuple[Callable[[], object], str]] = {
-            "a packet in: the look": (lambda: outer.send(b"x"), look),
-            "an answer: the look": (lambda: inner.sendto(b"x", back), look),
+            "a packet in: the look": (lambda: outer.send(b"x"), lookup),
+            "an answer: the look": (lambda: inner.sendto(b"x", back), lookup),
             "a first answer: the endpoint": (lambda: inner.sendto(b"x", back), note[0]),
             "a first answer: endpoint and remote host": (lambda: inner.sendto(b"x", back), note[1]),
         }

@@ -119,8 +119,8 @@ def renew_storm(table: Table, gateway: Gateway, point: Point, each: int) -> None
 
     for host, ports in clients:
         gateway.shares.spend(host, new_datagrams=each, changes=each)
-        mine = [Request(host, messages.pcp_map(host.address, port, messages.LEASE_S)) for port in ports]
-        mapped = len(storm(gateway.datagrams, mine, MAP_RETRY_S, STORM_DEADLINE_S))
+        own = [Request(host, messages.pcp_map(host.address, port, messages.LEASE_S)) for port in ports]
+        mapped = len(storm(gateway.datagrams, own, MAP_RETRY_S, STORM_DEADLINE_S))
         if mapped < each:
             raise RuntimeError(f"{gateway.name} mapped {mapped} of {each} ports of {host.name} for the renew storm")
     for host in gateway.hosts:

@@ -121,9 +121,9 @@ def _ratio(table: Table, row: str, point: Point) -> str:
         return ""
     ratios = []
     for statistic in ("median", "p99"):
-        mine, peer = own.statistic(statistic), peer_figure(table, row, point, statistic)
-        if mine is not None and peer:
-            ratios.append(number(mine / peer))
+        figure, peer = own.statistic(statistic), peer_figure(table, row, point, statistic)
+        if figure is not None and peer:
+            ratios.append(number(figure / peer))
     return " ".join([*ratios[:1], *(f"({ratio})" for ratio in ratios[1:])])
 
 

@@ -120,14 +120,14 @@ def _datagram_block(table: Table, gateway: Gateway, point: Point, count: int) ->
     def pcp(port: int, lifetime_s: int) -> Request:
         return Request(host, messages.pcp_map(host.address, port, lifetime_s))
 
-    for rows, make, mine in (
+    for rows, make, own in (
         ((NATPMP,), natpmp, ports[:count]),
         ((PCP, RENEW), pcp, ports[count : 2 * count]),
     ):
         for row in rows:
-            requests = [make(port, messages.LEASE_S) for port in mine]
+            requests = [make(port, messages.LEASE_S) for port in own]
             _keep(table, gateway, row, point, datagrams_one_by_one(gateway.datagrams, requests))
-        datagrams_one_by_one(gateway.datagrams, [make(port, 0) for port in mine])
+        datagrams_one_by_one(gateway.datagrams, [make(port, 0) for port in own])
 
 
 def _crowd(table: Table, gateway: Gateway, point: Point, count: int) -> None:
@@ -136,8 +136,8 @@ def _crowd(table: Table, gateway: Gateway, point: Point, count: int) -> None:
     owned: list[tuple[Host, range]] = []
     for client in range(CROWD_CLIENTS):
         host = hosts[client % len(hosts)]
-        mine = gateway.ports(host)[: count // len(hosts)]
-        owned.append((host, mine[client // len(hosts) :: CROWD_CLIENTS // len(hosts)]))
+        own = gateway.ports(host)[: count // len(hosts)]
+        owned.append((host, own[client // len(hosts) :: CROWD_CLIENTS // len(hosts)]))
     for host in hosts:
         share = 2 * count // len(hosts)
         gateway.shares.spend(host, connections=share, changes=share)

@@ -60,16 +60,16 @@ def run(script: str, modules: Path) -> Iterator[tuple[str, bytes]]:
         with served_home(Path(directory), *ROUTER) as home, captured(home.gateway) as seen:
             process = home.console.popen(["node", place], stdin=-1)
             assert process.stdout is not None
-            told = []
+            rows = []
             for line in process.stdout:
-                told.append(line)
+                rows.append(line)
                 if line == "mapped\n":
                     break
             opened = [(row["transport"], row["external_port"]) for row in home.rows()]
             print(f"{script}: opened {opened}", file=sys.stderr)
-            assert {transport for transport, _ in opened} == {"tcp", "udp"}, "".join(told)
-            told.append(process.communicate("\n", timeout=60)[0])
-            assert home.rows() == [], f"left open: {home.rows()}\n{''.join(told)}"
+            assert {transport for transport, _ in opened} == {"tcp", "udp"}, "".join(rows)
+            rows.append(process.communicate("\n", timeout=60)[0])
+            assert home.rows() == [], f"left open: {home.rows()}\n{''.join(rows)}"
     yield from requests(seen.packets)
 
 

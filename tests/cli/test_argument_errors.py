@@ -64,10 +64,10 @@ def test_every_argument_with_every_wrong_value(command: click.Command, param: cl
 
 @pytest.mark.parametrize("command", [path for path, _ in COMMANDS], ids=" ".join)
 def test_no_help_has_words_of_a_schema(upnp_gw: Run, command: tuple[str, ...]) -> None:
-    told = upnp_gw(*command, "--help").output
-    assert "INTEGER" not in told
-    assert "FLOAT" not in told
-    assert "<=x<=" not in told
+    output = upnp_gw(*command, "--help").output
+    assert "INTEGER" not in output
+    assert "FLOAT" not in output
+    assert "<=x<=" not in output
 
 
 def test_try_names_its_own_options_and_takes_no_end_for_the_longest(upnp_gw: Run, tmp_path: Path) -> None:

@@ -46,13 +46,13 @@ def test_filters_reach_the_api(daemon: ServedOperator, upnp_gw: Run) -> None:
         "--limit",
         "7",
     )
-    (asked,) = daemon.operator.asked
-    assert isinstance(asked, api.DecisionFilter)
-    assert (asked.device, asked.verdict, asked.via, asked.limit) == ("ps5", "deny", Via.PCP, 7)
-    assert (asked.rule, asked.port) == ("nas-web", 443)
-    assert asked.until is not None
-    assert asked.since is not None
-    assert asked.since.isoformat() == "2026-05-01T12:00:00+00:00"
+    (request,) = daemon.operator.asked
+    assert isinstance(request, api.DecisionFilter)
+    assert (request.device, request.verdict, request.via, request.limit) == ("ps5", "deny", Via.PCP, 7)
+    assert (request.rule, request.port) == ("nas-web", 443)
+    assert request.until is not None
+    assert request.since is not None
+    assert request.since.isoformat() == "2026-05-01T12:00:00+00:00"
 
 
 @pytest.mark.parametrize(
@@ -76,12 +76,12 @@ def test_follow_goes_on_and_tells_nothing_twice(daemon: ServedOperator, upnp_gw:
     daemon.operator.decided = [past, both]
     answer_all = daemon.operator.decisions
 
-    async def decisions(wanted: api.DecisionFilter) -> list[api.Decision]:
+    async def decisions(query: api.DecisionFilter) -> list[api.Decision]:
         for event in (both, new, other):
             daemon.operator.tell(api.Event(event="decided", at=NOW, decision=event))
         daemon.operator.tell(api.Event(event="wan", at=NOW))
         daemon.operator.tell(None)
-        return await answer_all(wanted)
+        return await answer_all(query)
 
     daemon.operator.decisions = decisions  # type: ignore[method-assign]
     answer = upnp_gw("log", "--follow", "--json", "--verdict", "deny")
@@ -97,18 +97,18 @@ def test_what_changed_nothing_is_shown_with_all(
     daemon.operator.decided = [past]
     answer_all = daemon.operator.decisions
 
-    async def decisions(wanted: api.DecisionFilter) -> list[api.Decision]:
+    async def decisions(query: api.DecisionFilter) -> list[api.Decision]:
         for event in (new, same):
             daemon.operator.tell(api.Event(event="decided", at=NOW, decision=event))
         daemon.operator.tell(None)
-        return await answer_all(wanted)
+        return await answer_all(query)
 
     daemon.operator.decisions = decisions  # type: ignore[method-assign]
     answer = upnp_gw("log", "--follow", "--json", *arguments)
     assert [json.loads(line)["id"] for line in answer.output.splitlines()] == seen
-    (asked,) = daemon.operator.asked
-    assert isinstance(asked, api.DecisionFilter)
-    assert asked.unchanged == bool(arguments)
+    (request,) = daemon.operator.asked
+    assert isinstance(request, api.DecisionFilter)
+    assert request.unchanged == bool(arguments)
 
 
 def test_json_is_lines(daemon: ServedOperator, upnp_gw: Run) -> None:

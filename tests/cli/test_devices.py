@@ -66,14 +66,14 @@ class Answering(FakeOperator):
         self.got.append(given)
         return self.problem or answer
 
-    async def name(self, device: str, asked: api.NameDevice) -> Any:
-        return self.done(WRITTEN, "name", device, asked)
+    async def name(self, device: str, body: api.NameDevice) -> Any:
+        return self.done(WRITTEN, "name", device, body)
 
-    async def allow(self, device: str, asked: api.Allow) -> Any:
-        return self.done(WRITTEN, "allow", device, asked)
+    async def allow(self, device: str, body: api.Allow) -> Any:
+        return self.done(WRITTEN, "allow", device, body)
 
-    async def block(self, device: str, asked: api.Block) -> Any:
-        return self.done(self.blocked, "block", device, asked)
+    async def block(self, device: str, body: api.Block) -> Any:
+        return self.done(self.blocked, "block", device, body)
 
     async def release(self, device: str) -> Any:
         released = api.Released(incidents=[INCIDENT], removed=TOML, closed=[mapping(1)])
@@ -85,14 +85,14 @@ class Answering(FakeOperator):
     async def retract(self, rule: str) -> Any:
         return self.done(structs.replace(WRITTEN, closed=[mapping(1)]), "retract", rule)
 
-    async def approve(self, number: str, asked: api.Approve) -> Any:
-        opened = mapping(1) if asked.for_s else None
-        why_not = None if asked.for_s else "the device is away"
+    async def approve(self, number: str, body: api.Approve) -> Any:
+        opened = mapping(1) if body.for_s else None
+        why_not = None if body.for_s else "the device is away"
         made = api.Approved(toml=TOML, file=WRITTEN.file, policy="x", opened=opened, why_not=why_not)
-        return self.done(made, "approve", number, asked)
+        return self.done(made, "approve", number, body)
 
-    async def deny(self, number: str, asked: api.Deny) -> Any:
-        return self.done(WRITTEN if asked.remember else WRITTEN_NOTHING, "deny", number, asked)
+    async def deny(self, number: str, body: api.Deny) -> Any:
+        return self.done(WRITTEN if body.remember else WRITTEN_NOTHING, "deny", number, body)
 
 
 WRITTEN_NOTHING = api.Written(toml="", file=WRITTEN.file, policy="x")
@@ -229,14 +229,14 @@ def test_block_lists_what_you_added_yourself_and_how_to_close_it(daemon: ServedO
 
 
 def test_the_queue_shows_what_a_yes_would_write(daemon: ServedOperator, upnp_gw: Run) -> None:
-    told = upnp_gw("queue").output
-    assert told.splitlines()[:4] == [
+    output = upnp_gw("queue").output
+    assert output.splitlines()[:4] == [
         '3: ps5 at 192.168.1.23 asks for udp 3074,40000-40010 -> 192.168.1.23:3074 "game"',
         "   from 198.51.100.7/32 port 443, lease up to 1h",
         "   the request has changed: it was question 2",
         f"   2 times over igd1, last {formats.time(NOW)}, decision d7",
     ]
-    assert '   | name = "allow-ps5"\n' in told
+    assert '   | name = "allow-ps5"\n' in output
     assert json.loads(upnp_gw("queue", "--json").output)[0]["number"] == 3
     answering(daemon).questions = []
     assert upnp_gw("queue").output == "no questions\n"
@@ -274,12 +274,12 @@ def test_waiting_questions_are_shown_by_list_and_devices(
 def test_watch_shows_a_question_as_soon_as_it_waits(daemon: ServedOperator, upnp_gw: Run) -> None:
     operator = answering(daemon)
     operator.questions = []
-    asked = 0
+    requests = 0
 
     async def mappings() -> list[api.Mapping]:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
+        nonlocal requests
+        requests += 1
+        if requests == 1:
             operator.tell(api.Event(event="question", at=NOW, why="question 3; 1 question waits: upnp-gw queue"))
         else:
             operator.questions = [QUESTION]

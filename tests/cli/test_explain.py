@@ -134,7 +134,7 @@ async def test_explain_tells_times_as_times(
 
 
 @pytest.mark.parametrize(
-    ("facts", "says"),
+    ("facts", "message"),
     [
         ({"today": 739_000, "minute_of_day": 65, "second_of_minute": 7.9, "wall": 5.0}, "time 2024-04-24 01:05:07"),
         ({"today": 0, "minute_of_day": 720, "wall": 0.0}, "time 12:00:00"),
@@ -148,8 +148,8 @@ async def test_explain_tells_times_as_times(
         ({"standing": True, "quarantined": True}, "refreshes an existing mapping, in quarantine"),
     ],
 )
-def test_facts_are_told_in_words(facts: dict[str, object], says: str) -> None:
-    assert format_facts(facts) == says
+def test_facts_are_told_in_words(facts: dict[str, object], message: str) -> None:
+    assert format_facts(facts) == message
 
 
 async def test_try_changes_nothing(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:

@@ -146,13 +146,13 @@ def test_nothing_is_mapped(daemon: ServedOperator, upnp_gw: Run) -> None:
 
 def test_watch_draws_at_each_change_and_ends_with_the_daemon(daemon: ServedOperator, upnp_gw: Run) -> None:
     daemon.operator.held = [mapping(1)]
-    asked = 0
+    requests = 0
     answer_all = daemon.operator.mappings
 
     async def mappings() -> list[api.Mapping]:
-        nonlocal asked
-        asked += 1
-        if asked == 1:  # the watcher has subscribed before it asks
+        nonlocal requests
+        requests += 1
+        if requests == 1:  # the watcher has subscribed before it asks
             daemon.operator.tell(api.Event(event="wan", at=NOW))
         else:
             daemon.operator.tell(None)
@@ -166,7 +166,7 @@ def test_watch_draws_at_each_change_and_ends_with_the_daemon(daemon: ServedOpera
 
 
 def test_show_tells_everything() -> None:
-    told = "\n".join(format_details(OPERATORS, NOW, 80))
+    result = "\n".join(format_details(OPERATORS, NOW, 80))
     for fact in (
         "port-mapping",
         "198.51.100.7:8080",
@@ -175,9 +175,9 @@ def test_show_tells_everything() -> None:
         "never (permanent)",
         "d4",
     ):
-        assert fact in told
-    assert "3m5s ago" in told
-    assert "2592000" not in told
+        assert fact in result
+    assert "3m5s ago" in result
+    assert "2592000" not in result
     assert "29d23h" in "\n".join(format_details(PINHOLE, NOW + timedelta(days=1), 80))
 
 
@@ -212,13 +212,13 @@ def test_add_asks_for_what_was_typed(
 ) -> None:
     answer = upnp_gw("add", *arguments)
     assert answer.exit_code == 0, answer.output
-    (asked,) = daemon.operator.asked
-    assert {key: getattr(asked, key) for key in expected} == expected
+    (request,) = daemon.operator.asked
+    assert {key: getattr(request, key) for key in expected} == expected
     assert answer.output.startswith("m1: ")
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "reason"),
     [
         ("active", ""),
         ("parked", "It is not open yet: nobody answers at the internal address. It opens when one host answers.\n"),
@@ -229,11 +229,11 @@ def test_add_asks_for_what_was_typed(
     ],
 )
 def test_add_says_where_it_is_not_open_yet(
-    daemon: ServedOperator, upnp_gw: Run, state: Literal["active", "parked", "contested"], told: str
+    daemon: ServedOperator, upnp_gw: Run, state: Literal["active", "parked", "contested"], reason: str
 ) -> None:
     daemon.operator.makes = state
     answer = upnp_gw("add", "tcp", "80", "10.0.0.1")
-    assert (answer.exit_code, answer.stderr) == (0, told)
+    assert (answer.exit_code, answer.stderr) == (0, reason)
     assert answer.stdout == "m1: tcp/80 -> 10.0.0.1:80, for 1d\n"
 
 
@@ -260,7 +260,7 @@ def test_add_wrongly_used(daemon: ServedOperator, upnp_gw: Run, arguments: list[
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["10.0.0.1:0"], "ADDRESS:PORT: got 0; accepted: a port"),
         (["10.0.0.1", "--remote", "everyone"], '--remote: got "everyone"; accepted: an'),
@@ -268,11 +268,11 @@ def test_add_wrongly_used(daemon: ServedOperator, upnp_gw: Run, arguments: list[
     ],
 )
 def test_a_value_that_the_api_refuses_is_named_by_its_option(
-    daemon: ServedOperator, upnp_gw: Run, arguments: list[str], says: str
+    daemon: ServedOperator, upnp_gw: Run, arguments: list[str], message: str
 ) -> None:
     answer = upnp_gw("add", "tcp", "80", *arguments)
     assert (answer.exit_code, answer.stdout) == (1, "")
-    assert says in answer.stderr
+    assert message in answer.stderr
 
 
 def test_a_refusal_is_told_with_its_decision(daemon: ServedOperator, upnp_gw: Run) -> None:
@@ -332,7 +332,7 @@ def test_add_names_the_mapping_in_the_way(
     taken = "the external port is mapped to another device"
     problem = api.Problem(error="conflict", message=taken, decision="d9", holder=holder)
 
-    async def add(asked: api.AddMapping) -> api.Problem:
+    async def add(request: api.AddMapping) -> api.Problem:
         return problem
 
     monkeypatch.setattr(daemon.operator, "add", add)

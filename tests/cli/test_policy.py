@@ -54,17 +54,17 @@ def test_a_policy_that_would_not_come_into_force(upnp_gw: Run, tmp_path: Path) -
     answer = upnp_gw("policy", "check", str(path))
     assert (answer.exit_code, answer.stdout) == (1, "")
     assert "nothing else" in answer.stderr
-    told = json.loads(upnp_gw("policy", "check", str(path), "--json").output)
-    assert (told["ok"], told["file"]) == (False, str(path))
+    report = json.loads(upnp_gw("policy", "check", str(path), "--json").output)
+    assert (report["ok"], report["file"]) == (False, str(path))
 
 
 def test_check_tells_every_test_and_what_cannot_be_read(upnp_gw: Run, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(SOUND + SOUND[SOUND.index("[[test]]") :].replace('want = "deny"', 'want = "ask"'))
     answer = upnp_gw("policy", "check", str(path), "--json")
-    told = json.loads(answer.output)
+    report = json.loads(answer.output)
     assert answer.exit_code == 1
-    assert [(test["passed"], test["wanted"], test["got"]) for test in told["tests"]] == [
+    assert [(test["passed"], test["wanted"], test["got"]) for test in report["tests"]] == [
         (True, "deny", "deny"),
         (False, "ask", "deny"),
     ]
@@ -96,8 +96,8 @@ def test_check_names_file_line_and_key_whatever_the_file_holds(
     answer = upnp_gw("policy", "check", str(path), "--json")
     assert answer.exit_code in (1, 2)
     assert isinstance(answer.exception, SystemExit)
-    told = json.loads(answer.output)
-    assert (told["file"], told["key"], told["line"]) == (str(path), key, line)
+    report = json.loads(answer.output)
+    assert (report["file"], report["key"], report["line"]) == (str(path), key, line)
     assert len(upnp_gw("policy", "check", str(path)).stderr.splitlines()) == 1
 
 
@@ -133,5 +133,5 @@ def test_check_names_a_failed_test_by_its_line_and_name(upnp_gw: Run, tmp_path: 
     answer = upnp_gw("policy", "check", str(path))
     assert answer.exit_code == 1
     assert "test[0]" not in answer.stderr
-    told = " ".join(answer.stderr.split())
-    assert re.search(rf'policy\.toml:{line}: test "[^"]+": failed: wanted ask; got deny', told), told
+    output = " ".join(answer.stderr.split())
+    assert re.search(rf'policy\.toml:{line}: test "[^"]+": failed: wanted ask; got deny', output), output

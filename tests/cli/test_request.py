@@ -15,7 +15,7 @@ WISH = RequestedMapping(Transport.TCP, 8080, 8080, 3600)
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ("", "either TRANSPORT and PORT, or --listening"),
         ("tcp", "either TRANSPORT and PORT"),
@@ -30,22 +30,22 @@ WISH = RequestedMapping(Transport.TCP, 8080, 8080, 3600)
         ("sctp 8080", "'tcp', 'udp'"),
     ],
 )
-def test_wrong_use_ends_with_2(words: str, says: str) -> None:
+def test_wrong_use_ends_with_2(words: str, message: str) -> None:
     done = CliRunner().invoke(main, ["request", *words.split()])
     assert (done.exit_code, done.stdout) == (2, "")
-    assert says in done.stderr
+    assert message in done.stderr
 
 
 def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    got = MappingLease(
+    lease = MappingLease(
         Via.PCP,
         Transport.TCP,
         Endpoint(IPv4Address("11.22.33.44"), 8080),
         Endpoint(IPv4Address("192.168.77.10"), 8080),
         3600,
     )
-    _Output(False).print_lease(got)
-    _Output(True).print_lease(got)
+    _Output(False).print_lease(lease)
+    _Output(True).print_lease(lease)
     text, line = capsys.readouterr().out.splitlines()
     assert text == "11.22.33.44:8080 tcp via pcp 3600s"
     assert json.loads(line) == {
@@ -62,7 +62,7 @@ def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_gateway_s_words_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     assert _Output(False).print_failure(WISH, RequestRefused(Via.IGD1, "error 606", "no\x1b[2J\r\n")) == 1
     assert _Output(False).print_failure(WISH, NoAnswer("nobody")) == 3
-    said = capsys.readouterr().err
-    assert "\x1b" not in said
-    assert said.startswith("tcp 8080: refused: over igd: error 606 (no")
-    assert said.endswith("tcp 8080: no gateway: nobody\n")
+    output = capsys.readouterr().err
+    assert "\x1b" not in output
+    assert output.startswith("tcp 8080: refused: over igd: error 606 (no")
+    assert output.endswith("tcp 8080: no gateway: nobody\n")

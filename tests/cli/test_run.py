@@ -69,7 +69,7 @@ def test_every_option_of_the_contract(
 
 @pytest.mark.spec("SR-4")
 @pytest.mark.parametrize(
-    ("file", "options", "says"),
+    ("file", "options", "message"),
     [
         ("", ["--lan", "x0", "--wan", "x0"], "command line: lan.interfaces[0]: x0 is also the WAN"),
         (
@@ -97,15 +97,15 @@ def test_a_wrong_configuration_ends_with_2_before_anything_starts(
     tmp_path: Path,
     file: str,
     options: list[str],
-    says: str,
+    message: str,
 ) -> None:
     path = tmp_path / "gw.toml"
     path.write_text(file)
     answer = upnp_gw("run", *(["--config", str(path)] if file else []), *options)
     assert answer.exit_code == 2
-    assert says in answer.stderr
+    assert message in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
-    assert len(started) == ("answers there" in says)
+    assert len(started) == ("answers there" in message)
 
 
 def test_a_file_that_is_not_there(upnp_gw: Run) -> None:
@@ -174,10 +174,10 @@ def test_uninstall_refuses_while_the_daemon_runs(daemon: ServedOperator, upnp_gw
 
 
 @pytest.mark.parametrize(
-    ("mode", "says"), [("router", "It first switches forwarding off"), ("alongside", "stays as")]
+    ("mode", "message"), [("router", "It first switches forwarding off"), ("alongside", "stays as")]
 )
 def test_uninstall_says_what_it_removes_and_asks(
-    upnp_gw: Run, monkeypatch: pytest.MonkeyPatch, mode: str, says: str
+    upnp_gw: Run, monkeypatch: pytest.MonkeyPatch, mode: str, message: str
 ) -> None:
     removed: list[bool] = []
 
@@ -188,10 +188,10 @@ def test_uninstall_says_what_it_removes_and_asks(
     monkeypatch.setattr("upnp_gw.system.privileges.check_right", lambda words: None)
     monkeypatch.setattr("upnp_gw.firewall.nftables.installed_mode", lambda: FirewallMode(mode))
     monkeypatch.setattr("upnp_gw.firewall.nftables.uninstall", remove)
-    asked = upnp_gw("uninstall", input="n\n")
-    assert asked.exit_code == 2, "no terminal: nobody can be asked"
-    assert says in asked.stderr
-    assert "upnp-gw uninstall --yes" in asked.stderr
+    answer = upnp_gw("uninstall", input="n\n")
+    assert answer.exit_code == 2, "no terminal: nobody can be asked"
+    assert message in answer.stderr
+    assert "upnp-gw uninstall --yes" in answer.stderr
     assert not removed
     done = upnp_gw("uninstall", "--yes")
     assert (done.exit_code, removed) == (0, [True])

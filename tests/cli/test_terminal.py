@@ -81,12 +81,12 @@ def terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
     monkeypatch.setenv("UPNP_GW_RUNTIME_DIR", str(tmp_path / "run"))
 
     def run(*arguments: str, columns: int = 80, **environment: str) -> tuple[int, str]:
-        ours, its = os.openpty()
-        fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        controller, child = os.openpty()
+        fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         came: list[bytes] = []
-        reader = threading.Thread(target=_read, args=(ours, came))
+        reader = threading.Thread(target=_read, args=(controller, came))
         reader.start()
-        with monkeypatch.context() as here, open(its, "w", encoding="utf-8") as stream:
+        with monkeypatch.context() as here, open(child, "w", encoding="utf-8") as stream:
             for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
                 here.setattr(f"sys.{name}", stream)
             for name, value in environment.items():
@@ -94,7 +94,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Terminal:
             with pytest.raises(SystemExit) as ended:
                 main(arguments, prog_name="upnp-gw")
         reader.join(30)
-        os.close(ours)
+        os.close(controller)
         code = ended.value.code
         return code if isinstance(code, int) else 0, b"".join(came).decode().replace("\r\n", "\n")
 
@@ -132,11 +132,11 @@ def test_no_line_is_too_wide_and_no_address_is_cut(
         assert whole in words, f"{whole} is cut:\n{output}"
     # Rules for a firewall, commands of ours, URLs and paths are pasted: each is on one line, however long.
     pasted = (PASTED, URL, policy_file, f"{policy_file};", f"{policy_file}:")
-    ours = ("upnp-gw delete ", "upnp-gw release ")
+    commands = ("upnp-gw delete ", "upnp-gw release ")
     wide = [
         line
         for line in lines
-        if width(line) > columns and not line.endswith(pasted) and not line.strip().startswith(ours)
+        if width(line) > columns and not line.endswith(pasted) and not line.strip().startswith(commands)
     ]
     assert not wide, "\n".join(wide)
     released = f"upnp-gw release {DEVICES[0]}"

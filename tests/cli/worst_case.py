@@ -146,7 +146,7 @@ class WorstCase(Answering):
     async def explain(self, decision_id: str) -> api.Explained:
         return EXPLAINED
 
-    async def trial(self, asked: api.Trial) -> api.Explained:
+    async def trial(self, body: api.Trial) -> api.Explained:
         return replace(EXPLAINED, decision=None)
 
     async def reload(self) -> api.Reloaded:
@@ -161,23 +161,23 @@ class WorstCase(Answering):
             approved_file=WRITTEN.file, approved="", warnings=[SENTENCE], problem=SENTENCE,
         )  # fmt: skip
 
-    async def add(self, asked: api.AddMapping) -> Any:
+    async def add(self, request: api.AddMapping) -> Any:
         return MAPPINGS[0]
 
     async def revoke(self, device: str) -> Any:
         return api.Revoked(mappings=MAPPINGS, questions=2)
 
-    async def block(self, device: str, asked: api.Block) -> Any:
+    async def block(self, device: str, body: api.Block) -> Any:
         return api.Blocked(
             toml=WRITTEN.toml, file=WRITTEN.file, policy=WRITTEN.policy,
             closed=MAPPINGS, questions=2, left=MAPPINGS * 9,
         )  # fmt: skip
 
-    async def name(self, device: str, asked: api.NameDevice) -> Any:
+    async def name(self, device: str, body: api.NameDevice) -> Any:
         return api.Problem(error="conflict", message=SENTENCE)
 
-    async def approve(self, number: str, asked: api.Approve) -> Any:
-        opened, why_not = (MAPPINGS[0], None) if asked.for_s else (None, SENTENCE)
+    async def approve(self, number: str, body: api.Approve) -> Any:
+        opened, why_not = (MAPPINGS[0], None) if body.for_s else (None, SENTENCE)
         return api.Approved(
             toml=WRITTEN.toml, file=WRITTEN.file, policy=WRITTEN.policy, opened=opened, why_not=why_not
         )

@@ -112,12 +112,12 @@ async def test_a_gateway_with_only_the_other_protocol_is_no_answer(home: Gateway
 
 
 async def test_answers_to_other_clients_are_ignored(home: GatewayFixture) -> None:
-    line, mine = Line(home), pcp()
+    line, client = Line(home), pcp()
     (message,) = pcp(OTHER).requests(RequestedMapping(Transport.UDP, 9, 9, 60), None, 60)
-    assert mine.read(0, await line.said(message), REQUEST, 0.0) is False
+    assert client.read(0, await line.said(message), REQUEST, 0.0) is False
     dialogue = NatPmpDialogue(CLIENT4)
-    asked = natpmp.build_request(natpmp.MappingRequest(Transport.UDP, 9, 9, 60))
-    assert dialogue.read(1, await line.said(asked), REQUEST, 0.0) is False
+    request = natpmp.build_request(natpmp.MappingRequest(Transport.UDP, 9, 9, 60))
+    assert dialogue.read(1, await line.said(request), REQUEST, 0.0) is False
     address = await line.said(natpmp.build_request(natpmp.AddressRequest()))
     assert dialogue.read(0, address, REQUEST, 0.0) is True
     assert dialogue.read(1, address, REQUEST, 0.0) is False, "late, and no answer to the second step"
@@ -137,15 +137,15 @@ def test_any_bytes_are_ignored_or_a_typed_refusal(data: bytes) -> None:
 
 
 async def test_a_new_epoch_and_a_new_address_cause_a_renewal(home: GatewayFixture) -> None:
-    line, mine = Line(home), pcp()
-    lease = await exchange(line, mine)
+    line, client = Line(home), pcp()
+    lease = await exchange(line, client)
     now = home.clock.now.boot
 
     def announced(epoch_s: int) -> bytes:
         return codec.build_response(Response(ResultCode.SUCCESS, 0, epoch_s))
 
-    assert not mine.says_changed(announced(line.epoch_s + 10), lease, REQUEST, now + 10)
-    assert mine.says_changed(announced(0), lease, REQUEST, now + 1000)
+    assert not client.says_changed(announced(line.epoch_s + 10), lease, REQUEST, now + 10)
+    assert client.says_changed(announced(0), lease, REQUEST, now + 1000)
     old = NatPmpDialogue(CLIENT4)
     lease = await exchange(line, old)
     epoch = line.epoch_s

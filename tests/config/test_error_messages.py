@@ -240,13 +240,13 @@ def test_a_text_that_is_no_toml_is_told_with_its_line_in_plain_words() -> None:
     """Cut at every place, and with a piece put in at every place."""
     damaged = [SOUND[:place] for place in range(len(SOUND))]
     damaged += [SOUND[:place] + piece + SOUND[place:] for place in range(len(SOUND)) for piece in PIECES]
-    said = set()
+    messages = set()
     for error in filter(None, map(unread, damaged)):
         assert raw_words(str(error)) == [], str(error)
         assert error.line is not None, str(error)
         assert "cannot be read here" not in str(error), str(error)
-        said.add(re.sub(r" \(at .*", "", error.problem))
-    assert len(said) >= 8, said
+        messages.add(re.sub(r" \(at .*", "", error.problem))
+    assert len(messages) >= 8, messages
 
 
 def unread(text: str) -> ConfigError | None:

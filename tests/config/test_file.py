@@ -158,9 +158,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "key", "says"), MISTAKES)
+@pytest.mark.parametrize(("text", "key", "message"), MISTAKES)
 def test_a_mistake_is_told_with_file_key_and_what_is_accepted(
-    tmp_path: Path, text: str, key: str, says: str
+    tmp_path: Path, text: str, key: str, message: str
 ) -> None:
     path = written(tmp_path, text)
     with pytest.raises(ConfigError) as error:
@@ -169,12 +169,12 @@ def test_a_mistake_is_told_with_file_key_and_what_is_accepted(
     assert error.value.key == key
     assert error.value.line in (1, 2)
     assert str(error.value).startswith(f"{path}:{error.value.line}: {key}: ")
-    assert says in error.value.problem
+    assert message in error.value.problem
     assert str(error.value).isprintable()
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         (b"[lan\n", "not TOML"),
         (b"\xff\xfe", "not UTF-8"),
@@ -183,10 +183,10 @@ def test_a_mistake_is_told_with_file_key_and_what_is_accepted(
         (b"a = " + b"1" * 5000, "not TOML"),
     ],
 )
-def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, says: str) -> None:
+def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "gw.toml"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         read_file(path)
 
 

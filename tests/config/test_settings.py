@@ -21,7 +21,7 @@ SOUND = [link("eth0", "198.51.100.7/24"), link("br-lan", "192.168.1.1/24"), link
 
 @pytest.mark.spec("SR-4")
 @pytest.mark.parametrize(
-    ("config", "key", "says"),
+    ("config", "key", "message"),
     [
         (replace(HOME, wan="br-guest"), "lan.interfaces[1]", "br-guest is also the WAN"),
         (
@@ -31,11 +31,11 @@ SOUND = [link("eth0", "198.51.100.7/24"), link("br-lan", "192.168.1.1/24"), link
         ),
     ],
 )
-def test_overlap_in_the_configuration_is_refused(config: Config, key: str, says: str) -> None:
+def test_overlap_in_the_configuration_is_refused(config: Config, key: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         check(config, "gw.toml")
     assert error.value.key == key
-    assert says in error.value.problem
+    assert message in error.value.problem
     assert str(error.value).startswith("gw.toml: lan.")
 
 
@@ -46,7 +46,7 @@ def test_a_sound_configuration_passes() -> None:
 
 @pytest.mark.spec("SR-4")
 @pytest.mark.parametrize(
-    ("links", "defaults", "key", "says"),
+    ("links", "defaults", "key", "message"),
     [
         (
             [link("eth0", "192.168.1.50/24"), link("br-lan", "192.168.1.1/24")],
@@ -69,11 +69,11 @@ def test_a_sound_configuration_passes() -> None:
         ),
     ],
 )
-def test_overlap_on_the_machine_is_refused(links: list[Link], defaults: set[str], key: str, says: str) -> None:
+def test_overlap_on_the_machine_is_refused(links: list[Link], defaults: set[str], key: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         check_links(HOME, "gw.toml", links, defaults)
     assert error.value.key == key
-    assert says in error.value.problem
+    assert message in error.value.problem
 
 
 @pytest.mark.spec("SR-4")

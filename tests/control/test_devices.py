@@ -30,8 +30,8 @@ LOCKED = 'version = 1\ndefault = "deny"\n'
 @pytest.mark.spec("SR-6", "SR-28")
 async def test_no_answer_is_no(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
-        asked = await here.home.refused(8080)
-        assert (asked.refusal, asked.retry_s, asked.decision is not None) == (Refusal.ASK, 60, True)
+        refusal = await here.home.refused(8080)
+        assert (refusal.refusal, refusal.retry_s, refusal.decision is not None) == (Refusal.ASK, 60, True)
         here.home.clock.pass_s(29 * DAY_S)
         assert (await here.home.refused(8080)).refusal is Refusal.ASK
         assert here.home.ports == set()
@@ -67,13 +67,13 @@ async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_p
     """A question that a new policy makes void is not counted."""
     async with served(tmp_path) as here:
         serializer = Serializer(here.home.decider)
-        told: list[str | None] = []
+        result: list[str | None] = []
         here.home.published.subscribe(
-            lambda event: told.extend(one.why for one in serializer.events(event) if one.event == "question")
+            lambda event: result.extend(one.why for one in serializer.events(event) if one.event == "question")
         )
         for port in (8080, 8080, 8081):
             await here.home.refused(port)
-        assert told == [
+        assert result == [
             "question 1; 1 question waits: upnp-gw queue",
             "question 2; 2 questions wait: upnp-gw queue",
         ]
@@ -200,11 +200,11 @@ async def test_a_yes_whose_turn_comes_after_a_change_is_no_yes(tmp_path: Path) -
     async with served(tmp_path) as here:
         await here.home.refused(8080, internal=8000)
         async with here.policy_updates._lock:
-            yes = asyncio.create_task(here.device_commands.approve("1", api.Approve()))
+            approval = asyncio.create_task(here.device_commands.approve("1", api.Approve()))
             no = asyncio.create_task(here.device_commands.deny("1", api.Deny(remember=True)))
             await asyncio.sleep(0)
             await here.home.refused(9999, internal=8000)
-        for answer in (await yes, await no):
+        for answer in (await approval, await no):
             problem = refused(answer)
             assert problem.error == "changed"
             assert problem.message.startswith("question 1 has changed since it was shown: it is question 2 now")

@@ -65,8 +65,8 @@ class Home:
         self.gateway_fixture.clock.pass_s(DAY - 60)
         await self.gateway_fixture.sweep()
 
-    async def suggested(self, **asked: object) -> api.Suggestion:
-        answer = await self.advice.suggest(api.AskSuggestion(**asked))  # type: ignore[arg-type]
+    async def suggested(self, **body: object) -> api.Suggestion:
+        answer = await self.advice.suggest(api.AskSuggestion(**body))  # type: ignore[arg-type]
         assert isinstance(answer, api.Suggestion), answer
         return answer
 

@@ -122,24 +122,24 @@ BAD_BODIES = [
 ]
 
 
-@pytest.mark.parametrize(("body", "field", "says"), BAD_BODIES)
+@pytest.mark.parametrize(("body", "field", "message"), BAD_BODIES)
 async def test_a_bad_body_is_refused_with_its_field(
     client: aiohttp.ClientSession,
     operator: FakeOperator,
     body: bytes | dict[str, object],
     field: str | None,
-    says: str,
+    message: str,
 ) -> None:
     data = body if isinstance(body, bytes) else json.dumps({**ADD, **body})
     status, problem = await ask(client, "POST", "/v1/mappings", data=data)
     assert (status, problem["error"], problem["field"]) == (400, "invalid", field)
-    assert says in problem["message"]
+    assert message in problem["message"]
     assert raw_words(problem["message"]) == []
     assert operator.asked == []
 
 
 @pytest.mark.parametrize(
-    ("query", "field", "says"),
+    ("query", "field", "message"),
     [
         ("limit=0", "limit", 'got "0"; accepted: a number 1 to 10000, such as 100'),
         ("limit=x", "limit", 'got "x"; accepted: a number 1 to 10000, such as 100'),
@@ -150,11 +150,11 @@ async def test_a_bad_body_is_refused_with_its_field(
     ],
 )
 async def test_a_bad_query_is_refused_with_its_parameter(
-    client: aiohttp.ClientSession, query: str, field: str, says: str
+    client: aiohttp.ClientSession, query: str, field: str, message: str
 ) -> None:
     status, problem = await ask(client, "GET", f"/v1/decisions?{query}")
     assert (status, problem["error"], problem["field"]) == (400, "invalid", field)
-    assert problem["message"].startswith(says)
+    assert problem["message"].startswith(message)
 
 
 async def test_decisions_are_filtered(client: aiohttp.ClientSession, operator: FakeOperator) -> None:
@@ -170,8 +170,8 @@ async def test_every_refusal_has_a_status(
 ) -> None:
     operator.refuse = Refused(refusal, "because", DecisionId("d7"))
     status, problem = await ask(client, "POST", "/v1/mappings", json=ADD)
-    told = {"error": refusal.value, "message": "because", "field": None, "decision": "d7", "holder": None}
-    assert problem == told
+    body = {"error": refusal.value, "message": "because", "field": None, "decision": "d7", "holder": None}
+    assert problem == body
     assert status == STATUS_OF[refusal] >= 400
 
 
@@ -378,11 +378,11 @@ async def test_who_connects_after_the_claim_waits_for_the_answer(operator: FakeO
     with pytest.raises(ConfigError, match="another upnp-gw answers there"):
         Claim(tmp_path)
     async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(claim.path))) as session:
-        asked = asyncio.create_task(ask(session, "GET", "http://localhost/v1/mappings"))
+        request = asyncio.create_task(ask(session, "GET", "http://localhost/v1/mappings"))
         await asyncio.sleep(0)
         server = ControlServer(operator, tmp_path, claim=claim)
         await server.start()
-        assert await asked == (200, [])
+        assert await request == (200, [])
     await server.close()
     assert claim.path.exists()
     claim.release()

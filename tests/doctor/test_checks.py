@@ -122,13 +122,13 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("scene", "name", "outcome", "says"), CASES)
+@pytest.mark.parametrize(("scene", "name", "outcome", "message"), CASES)
 def test_each_fault_is_found_with_a_remedy_and_nothing_else(
-    scene: MachineState, name: str, outcome: str, says: str
+    scene: MachineState, name: str, outcome: str, message: str
 ) -> None:
     found = [check for check in judge(scene) if check.outcome != "ok"]
     about = [check for check in found if check.name == name]
-    assert [(check.outcome, says in check.finding) for check in about] == [(outcome, True)], about
+    assert [(check.outcome, message in check.finding) for check in about] == [(outcome, True)], about
     assert all(check.remedy for check in found)
     assert {check.name for check in found} - {name} <= ({"external address"} if name == "interface" else set())
 
@@ -154,8 +154,8 @@ OWN = tuple(PortHolder(*port, "0.0.0.0", "python3", 77) for port in SOUND.served
 
 def test_router_mode_switches_forwarding_on_itself() -> None:
     assert {check.outcome for check in judge(ROUTER)} == {"ok"}
-    told = {check.finding for check in judge(ROUTER) if check.name in ("forwarding", "router mode")}
-    assert told == {
+    findings = {check.finding for check in judge(ROUTER) if check.name in ("forwarding", "router mode")}
+    assert findings == {
         "IPv4 is not forwarded yet: router mode switches it on at the start",
         "IPv6 is not forwarded yet: router mode switches it on at the start",
         "masquerade and filters are installed by upnp-gw at the start",

@@ -101,8 +101,8 @@ def test_another_process_on_a_port_is_named(tmp_path: Path) -> None:
         (tmp_path / pid / "comm").write_text(name + "\n")
         for inode in inodes:
             (tmp_path / pid / "fd" / str(inode)).symlink_to(f"socket:[{inode}]")
-    wanted = {(Transport.TCP, 5000), (Transport.UDP, 1900), (Transport.UDP, 5351)}
-    assert holders(wanted, proc=tmp_path) == (
+    expected = {(Transport.TCP, 5000), (Transport.UDP, 1900), (Transport.UDP, 5351)}
+    assert holders(expected, proc=tmp_path) == (
         PortHolder(Transport.TCP, 5000, "127.0.0.1", "upnp-gw", 20),
         PortHolder(Transport.UDP, 1900, "0.0.0.0", "minidlnad", 10),
         PortHolder(Transport.UDP, 5351, "0.0.0.0", None, None),

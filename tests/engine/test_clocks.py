@@ -83,6 +83,6 @@ async def test_a_suspend_ends_what_ran_out_in_it_and_renews_the_rest(tmp_path: P
         clock.pass_s(8 * 3600)
         await home.sweep()
         assert home.ports == {(TCP, 3074)}
-        still = home.decider.ledger.table.get(held.mapping.id)
-        assert still is not None
-        assert still.until == held.mapping.until
+        remaining = home.decider.ledger.table.get(held.mapping.id)
+        assert remaining is not None
+        assert remaining.until == held.mapping.until

@@ -46,16 +46,20 @@ async def test_add_explain_and_try_name_the_holder(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         made = (await home.gateway_fixture.granted(8080, internal=8000, description="secret")).mapping
         holder = held_by(made)
-        wanted = api.AddMapping(transport=TCP, external_port=8080, internal_client=PC_IP)
-        problem = await home.operator.add(wanted)
+        body = api.AddMapping(transport=TCP, external_port=8080, internal_client=PC_IP)
+        problem = await home.operator.add(body)
         assert isinstance(problem, api.Problem)
         assert (problem.error, problem.holder) == ("conflict", holder)
         refused = await home.gateway_fixture.refused(8080, PC_IP)
         for decision in (problem.decision, refused.decision):
-            told = await home.policy_commands.explain(str(decision))
-            assert told is not None
-            assert told.decision is not None
-            assert (told.verdict, told.holder, told.decision.holder) == ("busy", holder, holder)
+            explanation = await home.policy_commands.explain(str(decision))
+            assert explanation is not None
+            assert explanation.decision is not None
+            assert (explanation.verdict, explanation.holder, explanation.decision.holder) == (
+                "busy",
+                holder,
+                holder,
+            )
         numbers = replace(home.gateway_fixture.decider.ledger.numbers)
         tried = await home.policy_commands.trial(api.Trial(address=PC_IP, transport=TCP, internal_port=8080))
         assert isinstance(tried, api.Explained)
@@ -72,9 +76,9 @@ async def test_add_explain_and_try_name_the_holder(tmp_path: Path) -> None:
         assert home.gateway_fixture.decider.ledger.numbers == numbers, "a trial uses up no number"
         await home.gateway_fixture.unmap(8080)
         await home.gateway_fixture.sweep()
-        gone = await home.policy_commands.explain(str(refused.decision))
-        assert gone is not None
-        assert gone.holder == holder, "as it was then"
+        later = await home.policy_commands.explain(str(refused.decision))
+        assert later is not None
+        assert later.holder == holder, "as it was then"
 
 
 async def test_a_trial_finds_a_port_free_that_the_request_would_free(tmp_path: Path) -> None:
@@ -109,12 +113,12 @@ async def test_the_pinhole_that_another_one_would_meet_is_named(tmp_path: Path) 
 async def test_a_yes_that_opens_nothing_names_the_holder(tmp_path: Path) -> None:
     async with served(tmp_path, ASK) as here:
         await here.home.refused(8080, PC_IP)
-        mine = await here.home.granted(8080, via=Via.OPERATOR)
+        own = await here.home.granted(8080, via=Via.OPERATOR)
         answer = written(await here.device_commands.approve("1", api.Approve()))
         assert isinstance(answer, api.Approved)
         assert answer.why_not == "the external port is mapped to another device"
         assert answer.holder is not None
-        assert (answer.holder.mapping, answer.holder.device_name) == (mine.mapping.id, "console")
+        assert (answer.holder.mapping, answer.holder.device_name) == (own.mapping.id, "console")
 
 
 @pytest.mark.spec("SR-25")
@@ -126,6 +130,6 @@ async def test_no_control_point_learns_who_holds_the_port(tmp_path: Path, via: V
         reply = await home.gateway_fixture.map(8080, PC_IP, via=via, choice=PortChoice.EXACT, nonce=nonce)
         assert isinstance(reply, Refused)
         assert reply.holder is None
-        told = f"{reply.reason} {[fault_of(igd_version, reply) for igd_version in IgdVersion]}"
+        answers = f"{reply.reason} {[fault_of(igd_version, reply) for igd_version in IgdVersion]}"
         for secret in (made.id, CONSOLE, CONSOLE_IP, "nas", "secret", "8000"):
-            assert secret not in told
+            assert secret not in answers

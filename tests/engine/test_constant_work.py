@@ -242,8 +242,8 @@ async def test_a_request_costs_the_same_beside_ten_mappings_and_beside_thousands
     crowded = await costs(tmp_path_factory.mktemp("many"), many, hosts)
     for kind, few in alone.items():
         more = crowded[kind]
-        looks = LOOKS if kind == takes_any.__name__ else 1.0
-        assert more.bytecodes <= few.bytecodes * looks * 1.02, kind
+        lookups = LOOKS if kind == takes_any.__name__ else 1.0
+        assert more.bytecodes <= few.bytecodes * lookups * 1.02, kind
         assert (more.statements, more.changes) == (few.statements, few.changes), kind
         assert more.steps <= few.steps * 1.02, kind
         assert more.commands <= few.commands + LONGER_IDS, kind

@@ -169,17 +169,17 @@ async def test_an_address_that_is_not_known_to_be_one_hosts_alone_is_opened_to_n
 async def test_all_hosts_are_asked_before_a_request_is_judged(tmp_path: Path) -> None:
     """The gateway waits for the answers of other hosts, and no longer than a second."""
     async with gateway_fixture(tmp_path) as home:
-        unsettled, asked = {ADDRESS}, []
+        unsettled, queried = {ADDRESS}, []
 
         async def settle(address: object, interface: str) -> bool:
-            asked.append((address, interface))
+            queried.append((address, interface))
             unsettled.clear()
             return True
 
         home.lan_hosts.unsettled = lambda address, interface: address in unsettled
         home.lan_hosts.settle = settle
         assert isinstance(await home.map(8000), Granted)
-        assert asked == [(ADDRESS, "lan0")]
+        assert queried == [(ADDRESS, "lan0")]
 
 
 async def test_a_device_that_answers_no_probe_is_parked_and_its_flows_left_alone(tmp_path: Path) -> None:

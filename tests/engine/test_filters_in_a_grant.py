@@ -37,7 +37,7 @@ def listed(line: Line) -> list[str | None]:
 
 @pytest.mark.spec("PCP-111", "PCP-124")
 @pytest.mark.parametrize(
-    ("asked", "client"),
+    ("requested", "client"),
     [
         ((OUTSIDE,), CONSOLE_IP),
         ((INSIDE, OUTSIDE), CONSOLE_IP),
@@ -46,11 +46,11 @@ def listed(line: Line) -> list[str | None]:
     ],
 )
 async def test_a_filter_outside_the_grant_is_not_authorized_and_changes_nothing(
-    tmp_path: Path, asked: tuple[PcpFilter, ...], client: str
+    tmp_path: Path, requested: tuple[PcpFilter, ...], client: str
 ) -> None:
     async with gateway_fixture(tmp_path, OURS) as home:
         line = Line(home)
-        refused = await line.map(8000, 8000, 3600, *asked, client=client)
+        refused = await line.map(8000, 8000, 3600, *requested, client=client)
         assert refused.result is ResultCode.NOT_AUTHORIZED
         assert (reached(line), listed(line)) == ([], [])
         (record,) = await home.store.decisions(RecordFilter())
@@ -80,9 +80,9 @@ async def test_of_a_wider_filter_the_answer_and_the_list_have_what_the_grant_let
         six = await line.map(8000, 8000, 3600, PcpFilter(32, 0, ip_address("2001:db8::")), client=CONSOLE_IP6)
         assert six.options == (PcpFilter(48, 0, ip_address("2001:db8:5::")),)
         (_, pinhole) = home.decider.ledger.table
-        told = build_update(pinhole, 60, 1, pinhole.internal.address)
-        assert told is not None
-        assert codec.parse_response(told).options == six.options
+        update = build_update(pinhole, 60, 1, pinhole.internal.address)
+        assert update is not None
+        assert codec.parse_response(update).options == six.options
         assert listed(line)[1] == NET6
 
 
@@ -105,8 +105,8 @@ async def test_what_a_new_policy_leaves_nobody_of_is_ended_or_refused(tmp_path: 
         assert (await line.map(8000, 8000, 7200, INSIDE)).options == (INSIDE,)
         if way == "reload":
             home.file.write_text(after)
-            (fallen,) = (await home.policy_updates.reload()).revoked
-            assert "no grant covers this request" in fallen.reason
+            (revoked_mapping,) = (await home.policy_updates.reload()).revoked
+            assert "no grant covers this request" in revoked_mapping.reason
         elif way != "restart":
             home.gateway_fixture.policy = policy(after)
             if way == "renewal":
@@ -128,6 +128,6 @@ async def test_what_is_kept_in_spite_of_a_new_policy_stays_as_it_was(tmp_path: P
         line = Line(home.gateway_fixture)
         await line.map(8000, 8000, 7200, INSIDE)
         home.file.write_text(after)
-        (fallen,) = (await home.policy_updates.reload()).revoked
-        assert fallen.kept
+        (revoked_mapping,) = (await home.policy_updates.reload()).revoked
+        assert revoked_mapping.kept
         assert reached(line) == [("203.0.113.5/32", 5000)]

@@ -34,10 +34,10 @@ async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
         yield fixture
 
 
-def moves(home: GatewayFixture, gone: bool = True) -> None:
+def moves(home: GatewayFixture, removed: bool = True) -> None:
     """The console's MAC address is at a new address; the old one is not forgotten by the kernel. ``gone``: nobody
     answers there."""
-    if gone:
+    if removed:
         home.present.remove(ip_address(CONSOLE_IP))
     home.present.add(ip_address(NEW_IP))
     home.around.neighbours.learn(Neighbour(ip_address(NEW_IP), CONSOLE, "lan0"))
@@ -50,29 +50,29 @@ def open_to(home: GatewayFixture) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("held", ASKS)
-@pytest.mark.parametrize("asked", ASKS)
+@pytest.mark.parametrize("requested", ASKS)
 async def test_the_port_goes_along_if_nobody_answers_at_the_old_address(
-    home: GatewayFixture, held: str, asked: str
+    home: GatewayFixture, held: str, requested: str
 ) -> None:
     await home.granted(8080, internal=8000, **ASKS[held])
     moves(home)
-    again = await home.granted(8080, NEW_IP, internal=8000, **ASKS[asked])
+    again = await home.granted(8080, NEW_IP, internal=8000, **ASKS[requested])
     assert (again.mapping.key.external_port, again.mapping.device) == (8080, CONSOLE)
     assert open_to(home) == {8080: f"{NEW_IP}:8000"}
-    assert [hold.via for hold in again.mapping.holds] == [ASKS[asked]["via"]]
+    assert [hold.via for hold in again.mapping.holds] == [ASKS[requested]["via"]]
     assert len(home.decider.ledger.table) == 1
 
 
 @pytest.mark.parametrize("held", ASKS)
-@pytest.mark.parametrize("asked", ASKS)
+@pytest.mark.parametrize("requested", ASKS)
 async def test_a_host_that_answers_at_the_old_address_keeps_its_port(
-    home: GatewayFixture, held: str, asked: str
+    home: GatewayFixture, held: str, requested: str
 ) -> None:
     """A Wi-Fi extender shows its own MAC address for every host behind it."""
     await home.granted(8080, internal=8000, **ASKS[held])
-    moves(home, gone=False)
-    reply = await home.map(8080, NEW_IP, internal=8000, **ASKS[asked])
-    if ASKS[asked].get("choice", PortChoice.EXACT) is PortChoice.EXACT:
+    moves(home, removed=False)
+    reply = await home.map(8080, NEW_IP, internal=8000, **ASKS[requested])
+    if ASKS[requested].get("choice", PortChoice.EXACT) is PortChoice.EXACT:
         assert not isinstance(reply, Granted)
         assert reply.refusal is Refusal.CONFLICT  # type: ignore[union-attr]
         assert open_to(home) == {8080: f"{CONSOLE_IP}:8000"}
@@ -93,11 +93,11 @@ async def test_it_needs_no_room_of_its_own(home: GatewayFixture) -> None:
     assert open_to(home) == {8080: f"{NEW_IP}:8000", 8081: f"{NEW_IP}:8081"}
 
 
-@pytest.mark.parametrize("asked", ["AddAnyPortMapping", "NAT-PMP", "PCP"])
-async def test_who_suggests_no_port_gets_the_one_of_its_internal_port(home: GatewayFixture, asked: str) -> None:
+@pytest.mark.parametrize("requested", ["AddAnyPortMapping", "NAT-PMP", "PCP"])
+async def test_who_suggests_no_port_gets_the_one_of_its_internal_port(home: GatewayFixture, requested: str) -> None:
     await home.granted(8080, internal=8000, **ASKS["NAT-PMP"])
     moves(home)
-    again = await home.granted(0, NEW_IP, internal=8000, **ASKS[asked])
+    again = await home.granted(0, NEW_IP, internal=8000, **ASKS[requested])
     assert again.mapping.key.external_port == 8080
     assert open_to(home) == {8080: f"{NEW_IP}:8000"}
 
@@ -132,10 +132,10 @@ async def test_another_device_at_the_new_address_gets_nothing(home: GatewayFixtu
 
 async def test_a_forged_address_is_asked_for_as_seldom_as_a_request_comes(home: GatewayFixture) -> None:
     """Only where a mapping is in the way, and not where it is parked already."""
-    asked: list[str] = []
+    queried: list[str] = []
 
     async def probe(address: Any, interface: str) -> bool:
-        asked.append(str(address))
+        queried.append(str(address))
         return await home.probe(address, interface)
 
     home.lan_hosts.probe = probe
@@ -143,6 +143,6 @@ async def test_a_forged_address_is_asked_for_as_seldom_as_a_request_comes(home: 
     moves(home)
     await home.granted(9000, NEW_IP)
     await home.granted(9000, NEW_IP)
-    assert asked == []
+    assert queried == []
     await home.granted(8080, NEW_IP)
-    assert asked == [CONSOLE_IP]
+    assert queried == [CONSOLE_IP]

@@ -209,8 +209,10 @@ async def test_a_reload_opens_nothing_for_a_frozen_device(tmp_path: Path) -> Non
             "another device's is wider at once"
         )
         home.file.write_text(some.replace("203.0.113.0/24", "198.51.100.0/24"))
-        (fallen,) = (await home.policy_updates.reload()).revoked
-        assert (fallen.mapping.device, fallen.kept) == (CONSOLE, False), "nobody is left who may connect"
+        (revoked_mapping,) = (await home.policy_updates.reload()).revoked
+        assert (revoked_mapping.mapping.device, revoked_mapping.kept) == (CONSOLE, False), (
+            "nobody is left who may connect"
+        )
         assert home.gateway_fixture.firewall.reach(TCP, 5001, OTHER) is not None
 
 
@@ -278,12 +280,12 @@ async def test_a_trial_knows_what_stands_and_what_is_new(tmp_path: Path) -> None
         freeze(home.gateway_fixture, CONSOLE)
 
         async def verdict(internal: int, external: int, via: Via = Via.IGD1) -> str:
-            asked = api.Trial(
+            request = api.Trial(
                 address=CONSOLE_IP, transport=TCP, internal_port=internal, external_port=external, via=via
             )
-            told = await home.policy_commands.trial(asked)
-            assert isinstance(told, api.Explained)
-            return told.verdict
+            explanation = await home.policy_commands.trial(request)
+            assert isinstance(explanation, api.Explained)
+            return explanation.verdict
 
         assert await verdict(5000, 5000) == "allow"
         assert await verdict(5000, 6000, Via.NATPMP) == "allow", "it is the existing mapping"

@@ -393,7 +393,7 @@ async def test_while_the_disk_is_full_what_stands_goes_on(
                 await home.sweep()
                 await home.gateway.remember()
                 assert home.ports == {(TCP, 8080)}, "renewed, ended, deleted"
-            assert len([told for told in caplog.records if "cannot write to the store" in told.message]) == 1
+            assert len([entry for entry in caplog.records if "cannot write to the store" in entry.message]) == 1
             assert home.persistence.write_backlog
         await home.gateway.remember()
         await home.gateway.settled()
@@ -507,9 +507,9 @@ async def test_who_does_not_answer_for_its_address_gets_nothing_and_loses_nothin
 
         home.lan_hosts.probe = resolve
         assert (await home.refused(8081, via=Via.NATPMP)).refusal is Refusal.ABSENT
-        gone = await home.unmap(8080, via=Via.NATPMP)
-        assert isinstance(gone, Refused)
-        assert gone.refusal is Refusal.ABSENT
+        deletion = await home.unmap(8080, via=Via.NATPMP)
+        assert isinstance(deletion, Refused)
+        assert deletion.refusal is Refusal.ABSENT
         assert home.ports == {(TCP, 8080)}
 
 
@@ -557,12 +557,12 @@ async def test_a_restart_loses_nothing_and_decides_again(tmp_path: Path) -> None
     clock.pass_s(100)
     async with gateway_fixture(tmp_path, clock=clock) as home:
         after = {m.id: m for m in home.decider.ledger.table}
-        gone = set(before) - set(after)
-        assert [before[i].key.external_port for i in gone] == [8081], "its lease ended meanwhile"
+        removed = set(before) - set(after)
+        assert [before[i].key.external_port for i in removed] == [8081], "its lease ended meanwhile"
         assert home.ports == {(TCP, 8080), (TCP, 8082)}
         for i, mapping in after.items():
-            want = replace(before[i], decision=mapping.decision, recheck_at=mapping.recheck_at)
-            assert mapping == want
+            expected = replace(before[i], decision=mapping.decision, recheck_at=mapping.recheck_at)
+            assert mapping == expected
         assert isinstance(home.firewall.applied[0][0], Refill)
 
 
@@ -651,10 +651,10 @@ async def test_a_read_finds_the_exact_key_alone(tmp_path: Path) -> None:
 async def test_the_operator_ends_a_mapping_by_its_id_at_once(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         made = await home.granted(8080)
-        gone = await home.gateway.handle(
+        deletion = await home.gateway.handle(
             UnmapRequest(Via.OPERATOR, Source(ip_address("127.0.0.1"), ""), mapping_id=made.mapping.id)
         )
-        assert isinstance(gone, Removed)
+        assert isinstance(deletion, Removed)
         await home.sweep()
         assert [cut.external_port for cut in home.firewall.cuts] == [8080]
 

@@ -114,17 +114,17 @@ async def test_an_absent_device_is_not_waited_for(tmp_path: Path, monkeypatch: p
     """The hourly look asks whether the device is there, which takes seconds; the hours end meanwhile."""
     async with gateway_fixture(tmp_path, timed(hours("06:00-23:00")), at("2027-01-15T21:59:59.5")) as home:
         await home.granted(8080, lifetime=None)
-        asked, answer = asyncio.Event(), asyncio.Event()
+        probe_began, answer = asyncio.Event(), asyncio.Event()
 
         async def slow(address: IPAddress, interface: str) -> bool:
-            asked.set()
+            probe_began.set()
             await answer.wait()
             return True
 
         monkeypatch.setattr(home.scheduler, "_probe", slow)
         home.clock.pass_s(3600)  # half a second before the end
         home.scheduler.sweep()
-        await asked.wait()
+        await probe_began.wait()
         home.clock.pass_s(0.5)
         home.scheduler.sweep()
         await home.gateway.settled()

@@ -95,8 +95,12 @@ async def test_policies_take_a_bounded_size_and_the_oldest_leave_first(
             await reloaded(home, POLICY + f"max_mappings = {most}\n")
             digests.append(home.gateway_fixture.decider.in_force.policy.digest)
         assert set(kept(tmp_path)) == set(digests[-3:])
-        told = await explained(home, old)
-        assert (told.grants, told.note, told.reasons[-1]) == ([], NOT_KEPT, "granted by rule wide")
+        explanation = await explained(home, old)
+        assert (explanation.grants, explanation.note, explanation.reasons[-1]) == (
+            [],
+            NOT_KEPT,
+            "granted by rule wide",
+        )
         monkeypatch.setattr(policy_rows.put_in_force, "__defaults__", (1,))
         await reloaded(home, POLICY)
         assert set(kept(tmp_path)) == {digests[0]}, "the one in force is kept whatever its size"
@@ -172,8 +176,8 @@ async def test_what_this_version_reads_differently_is_not_told_as_the_rules_of_t
         ):
             with closing(sqlite3.connect(tmp_path / "ledger.db")) as db, db:
                 db.execute("UPDATE policies SET body = ? WHERE digest = ?", (body, loaded.policy.digest))
-            told = await explained(home, made)
-            assert (told.grants, told.note) == ([], OTHER_VERSION)
+            explanation = await explained(home, made)
+            assert (explanation.grants, explanation.note) == ([], OTHER_VERSION)
 
 
 async def test_a_kept_policy_is_small(tmp_path: Path) -> None:
@@ -190,7 +194,7 @@ async def test_a_kept_policy_is_small(tmp_path: Path) -> None:
 async def test_a_network_that_changed_since_changes_no_explanation(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         made = (await home.gateway_fixture.granted(9000)).mapping.decision
-        told = (await explained(home, made)).grants
+        explanation = (await explained(home, made)).grants
         home.gateway_fixture.around.network = replace(home.gateway_fixture.around.network, lans=())
-        assert [rule.effect for rule in told] == ["charged"]
-        assert (await explained(home, made)).grants == told
+        assert [rule.effect for rule in explanation] == ["charged"]
+        assert (await explained(home, made)).grants == explanation

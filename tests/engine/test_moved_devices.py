@@ -39,9 +39,9 @@ async def here(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[
         yield fixture
 
 
-async def moves(here: GatewayFixture, old: str, new: str, gone: bool = True) -> None:
+async def moves(here: GatewayFixture, old: str, new: str, removed: bool = True) -> None:
     """The MAC address appears at another address; ``gone``: nobody answers at the old one."""
-    if gone:
+    if removed:
         here.present.discard(ip_address(old))
         here.around.neighbours.forget(ip_address(old))
     appears(here, new)
@@ -84,7 +84,7 @@ async def test_what_was_parked_comes_back_with_the_device(here: GatewayFixture) 
 
 async def test_a_copied_mac_address_parks_nothing_of_a_device_that_is_there(here: GatewayFixture) -> None:
     await here.granted(8080)
-    await moves(here, CONSOLE_IP, GUEST_IP, gone=False)
+    await moves(here, CONSOLE_IP, GUEST_IP, removed=False)
     assert held(here) == {(HOME, "active")}
     assert (await here.refused(8080, GUEST_IP)).refusal is Refusal.CONFLICT
 
@@ -153,15 +153,15 @@ async def test_one_host_with_one_mac_address_on_two_lans(tmp_path: Path) -> None
 
 async def test_a_flood_of_appearances_probes_once_at_a_time(here: GatewayFixture) -> None:
     await here.granted(8080)
-    asked = 0
+    requests = 0
 
     async def probe(address: object, interface: str) -> bool:
-        nonlocal asked
-        asked += 1
+        nonlocal requests
+        requests += 1
         return True
 
     here.scheduler._probe = probe
     for number in range(50):
         here.scheduler.device_seen(Neighbour(ip_address(f"192.168.88.{100 + number}"), CONSOLE, "lan1"))
     await here.scheduler.settled()
-    assert asked == 1
+    assert requests == 1

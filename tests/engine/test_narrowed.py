@@ -52,7 +52,7 @@ async def test_a_grant_that_is_narrowed_to_a_host_that_has_a_mapping_ends_one_ma
         await two_on_a_port(home.gateway_fixture)
         home.file.write_text(ONE_HOST)
         done = await home.policy_updates.reload()
-        assert [fallen.mapping.internal.port for fallen in done.revoked] == [8000]
+        assert [revoked_mapping.mapping.internal.port for revoked_mapping in done.revoked] == [8000]
         assert "overlapping remote host" in done.revoked[0].reason
         assert "m1 of" in caplog.text
         records = await home.gateway_fixture.store.decisions(RecordFilter(id=done.revoked[0].decision, limit=1))

@@ -123,8 +123,8 @@ class Everybody:
         port = self.dice.randrange(20_000, 20_020)
         reply = await self.home.gateway.handle(asks(port, "127.0.0.1", target=target, via=Via.OPERATOR))
         if isinstance(reply, Granted) and self.dice.random() < 0.5:
-            gone = UnmapRequest(Via.OPERATOR, Source(ip_address("127.0.0.1"), ""), mapping_id=reply.mapping.id)
-            await self.home.gateway.handle(gone)
+            removed = UnmapRequest(Via.OPERATOR, Source(ip_address("127.0.0.1"), ""), mapping_id=reply.mapping.id)
+            await self.home.gateway.handle(removed)
 
     async def step(self) -> None:
         await self.dice.choice((self.igd, self.igd, self.igd, self.datagram, self.operator))()

@@ -116,19 +116,19 @@ async def test_an_ipv4_caller_is_the_same_device(home: GatewayFixture) -> None:
 async def test_an_internal_client_that_is_not_known_yet_is_resolved(tmp_path: Path) -> None:
     """upnpc -6 asks from its link-local address: the gateway has not seen the global one yet."""
     async with gateway_fixture(tmp_path) as fixture:
-        asked: list[str] = []
+        queried: list[str] = []
 
         async def resolve(address: object, interface: str) -> bool:
-            asked.append(str(address))
+            queried.append(str(address))
             fixture.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, interface))
             return True
 
         fixture.lan_hosts.probe = resolve
         await opened(fixture, pinhole(source=CONSOLE_IP))
         await opened(fixture, pinhole(source=CONSOLE_IP))
-        assert asked == [CONSOLE_IP6]
+        assert queried == [CONSOLE_IP6]
         assert await refused(fixture, pinhole(client="2001:db8:99::1", source=CONSOLE_IP)) is Refusal.NOT_AUTHORIZED
-        assert asked == [CONSOLE_IP6], "not on this LAN: nobody is asked for it"
+        assert queried == [CONSOLE_IP6], "not on this LAN: nobody is asked for it"
 
 
 @pytest.mark.spec("IGD-216")
@@ -151,9 +151,9 @@ async def test_another_device_neither_reads_nor_ends_it(home: GatewayFixture) ->
     pc = Source(ip_address(PC_IP6), "lan0")
     assert isinstance(home.view.pinhole(pc, stood.unique_id), Refused)
     assert await refused(home, UnmapRequest(Via.IGD2, pc, stood.key)) is Refusal.NOT_AUTHORIZED
-    mine = Source(ip_address(CONSOLE_IP6), "lan0")
-    assert isinstance(await home.gateway.handle(UnmapRequest(Via.IGD2, mine, stood.key)), Removed)
-    assert home.view.pinhole(mine, stood.unique_id) is None
+    owner = Source(ip_address(CONSOLE_IP6), "lan0")
+    assert isinstance(await home.gateway.handle(UnmapRequest(Via.IGD2, owner, stood.key)), Removed)
+    assert home.view.pinhole(owner, stood.unique_id) is None
 
 
 @pytest.mark.parametrize(
@@ -250,8 +250,8 @@ async def test_a_lan_prefix_that_goes_takes_its_pinholes_with_it(home: GatewayFi
     home.scheduler.network_changed()
     await home.scheduler.settled()
     await home.gateway.settled()
-    (told,) = [event for event in home.events if isinstance(event, TableChanged)]
-    assert [(mapping.key.external_port, why) for mapping, why in told.removed] == [(8080, "prefix-gone")]
+    (table_event,) = [event for event in home.events if isinstance(event, TableChanged)]
+    assert [(mapping.key.external_port, why) for mapping, why in table_event.removed] == [(8080, "prefix-gone")]
     assert home.ports == {(Transport.TCP, 9090)}
 
 

@@ -155,8 +155,8 @@ def test_a_conflict_of_the_two_files_names_the_rule_and_its_line(
 ) -> None:
     with pytest.raises(ConfigError) as error:
         policies(tmp_path, own, machine).load()
-    wanted = message.replace("{}/approved", f"{tmp_path}/approved").replace("{}", f"{tmp_path}/policy.toml")
-    assert f"{tmp_path}/{wanted}" in str(error.value)
+    expected = message.replace("{}/approved", f"{tmp_path}/approved").replace("{}", f"{tmp_path}/policy.toml")
+    assert f"{tmp_path}/{expected}" in str(error.value)
 
 
 def test_a_mistake_in_the_operators_file_is_reported_as_its_own(tmp_path: Path) -> None:

@@ -36,9 +36,9 @@ async def test_what_is_not_allowed_any_more_ends_with_its_events(tmp_path: Path)
         assert (answer.before, answer.hash) == (before, home.gateway_fixture.decider.in_force.policy.digest)
         assert answer.before != answer.hash
         assert answer.standing == 1
-        (fallen,) = answer.fallen
-        assert (fallen.mapping, fallen.external_port, fallen.kept) == ("m2", 9000, False)
-        assert fallen.reason == "no grant covers this request"
+        (revoked_mapping,) = answer.fallen
+        assert (revoked_mapping.mapping, revoked_mapping.external_port, revoked_mapping.kept) == ("m2", 9000, False)
+        assert revoked_mapping.reason == "no grant covers this request"
         assert home.gateway_fixture.ports == {(TCP, 8000)}
         *_, changed, policy = [
             e for e in home.gateway_fixture.events if isinstance(e, TableChanged | PolicyChanged)
@@ -46,10 +46,10 @@ async def test_what_is_not_allowed_any_more_ends_with_its_events(tmp_path: Path)
         assert isinstance(changed, TableChanged)
         assert [(row.id, why) for row, why in changed.removed] == [("m2", "policy")]
         assert policy == PolicyChanged(answer.hash)
-        told = await home.policy_commands.explain(fallen.decision)
-        assert told is not None
-        assert told.decision is not None
-        assert (told.decision.action, told.verdict) == ("reload", "deny")
+        explanation = await home.policy_commands.explain(revoked_mapping.decision)
+        assert explanation is not None
+        assert explanation.decision is not None
+        assert (explanation.decision.action, explanation.verdict) == ("reload", "deny")
 
 
 BAD = [
@@ -74,9 +74,9 @@ BAD = [
 
 
 @pytest.mark.spec("SR-30")
-@pytest.mark.parametrize(("text", "says"), BAD)
+@pytest.mark.parametrize(("text", "message"), BAD)
 async def test_a_bad_file_leaves_the_old_policy_and_says_so(
-    tmp_path: Path, text: str, says: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, text: str, message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         await home.gateway_fixture.granted(9000)
@@ -85,11 +85,11 @@ async def test_a_bad_file_leaves_the_old_policy_and_says_so(
         with caplog.at_level(logging.ERROR):
             answer = await home.policy_commands.reload()
         assert isinstance(answer, api.Problem)
-        assert says in answer.message
-        assert any(says in line.getMessage() for line in caplog.records)
+        assert message in answer.message
+        assert any(message in line.getMessage() for line in caplog.records)
         assert home.gateway_fixture.decider.in_force.policy.digest == digest
         assert home.gateway_fixture.ports == {(TCP, 9000)}
-        assert says in (await home.policy_commands.policy()).problem  # type: ignore[operator]
+        assert message in (await home.policy_commands.policy()).problem  # type: ignore[operator]
         await reloaded(home, POLICY)
         assert (await home.policy_commands.policy()).problem is None, "mended"
 
@@ -187,8 +187,8 @@ async def test_kept_until_the_lease_ends(tmp_path: Path) -> None:
     clock = Clock()
     async with reload_home(tmp_path, POLICY, clock=clock, on_reload="keep") as home:
         made = await home.gateway_fixture.granted(9000, lifetime=3 * 3600)
-        (fallen,) = (await reloaded(home, NARROW)).fallen
-        assert fallen.kept
+        (revoked_mapping,) = (await reloaded(home, NARROW)).fallen
+        assert revoked_mapping.kept
         row = home.gateway_fixture.decider.ledger.table.get(made.mapping.id)
         assert row is not None
         assert (row.rule, row.decision) == ("kept", made.mapping.decision)
@@ -241,7 +241,7 @@ async def test_where_there_is_room_for_fewer_the_oldest_stay(tmp_path: Path) -> 
             home.gateway_fixture.clock.pass_s(1)
         answer = await reloaded(home, POLICY + "max_mappings = 1\n")
         assert home.gateway_fixture.ports == {(TCP, 9000)}
-        assert {fallen.external_port for fallen in answer.fallen} == {9001, 9002}
+        assert {revoked_mapping.external_port for revoked_mapping in answer.fallen} == {9001, 9002}
 
 
 async def test_a_parked_mapping_stays_parked(tmp_path: Path) -> None:
@@ -282,8 +282,8 @@ async def test_a_flood_that_is_under_way_is_told_at_the_end(tmp_path: Path) -> N
         for n in range(20):
             await home.gateway_fixture.map(9000 + n)
     async with reload_home(tmp_path, text) as again:
-        (told,) = await again.operator.decisions(api.DecisionFilter(verdict="deny"))
-        assert told.count > 10
+        (decision,) = await again.operator.decisions(api.DecisionFilter(verdict="deny"))
+        assert decision.count > 10
 
 
 async def test_an_explanation_tells_the_rules_of_the_policy_of_then(tmp_path: Path) -> None:
@@ -291,23 +291,28 @@ async def test_an_explanation_tells_the_rules_of_the_policy_of_then(tmp_path: Pa
         made = await home.gateway_fixture.granted(9000)
         before = home.gateway_fixture.decider.in_force.policy.digest
         await reloaded(home, NARROW)
-        told = await home.policy_commands.explain(made.mapping.decision)
-        assert told is not None
-        assert (told.verdict, told.rule) == ("allow", "wide")
-        assert ([(rule.name, rule.effect) for rule in told.grants], told.policy) == ([("wide", "charged")], before)
-        assert told.reasons[-1] == "granted by rule wide"
-        assert (told.note, told.superseded) == (None, True)
+        explanation = await home.policy_commands.explain(made.mapping.decision)
+        assert explanation is not None
+        assert (explanation.verdict, explanation.rule) == ("allow", "wide")
+        assert ([(rule.name, rule.effect) for rule in explanation.grants], explanation.policy) == (
+            [("wide", "charged")],
+            before,
+        )
+        assert explanation.reasons[-1] == "granted by rule wide"
+        assert (explanation.note, explanation.superseded) == (None, True)
         await reloaded(home, POLICY)
         again = await home.policy_commands.explain(made.mapping.decision)
         assert again is not None
-        assert (again.grants, again.note, again.superseded) == (told.grants, None, False), "the same policy again"
+        assert (again.grants, again.note, again.superseded) == (explanation.grants, None, False), (
+            "the same policy again"
+        )
         removal = await home.gateway_fixture.granted(8000)
         await home.gateway_fixture.unmap(8000)
         last = f"d{home.gateway_fixture.decider.ledger.numbers.decision}"
-        gone = await home.policy_commands.explain(last)
+        later = await home.policy_commands.explain(last)
         assert removal.mapping.decision != last
-        assert gone is not None
-        assert (gone.grants, gone.note is None) == ([], False)
+        assert later is not None
+        assert (later.grants, later.note is None) == ([], False)
 
 
 async def test_a_trial_by_name_needs_an_address(tmp_path: Path) -> None:
@@ -316,8 +321,8 @@ async def test_a_trial_by_name_needs_an_address(tmp_path: Path) -> None:
         found = await home.policy_commands.trial(api.Trial(device="ps5", transport=TCP, internal_port=9000))
         assert isinstance(found, api.Explained)
         assert (found.verdict, found.facts["address"], found.names) == ("allow", CONSOLE_IP, ["ps5"])
-        gone = await home.policy_commands.trial(api.Trial(device="gone", transport=TCP, internal_port=9000))
-        assert isinstance(gone, api.Problem)
+        removed = await home.policy_commands.trial(api.Trial(device="gone", transport=TCP, internal_port=9000))
+        assert isinstance(removed, api.Problem)
         wrong = api.Trial(address=PC_IP, transport=TCP, internal_port=9000, remote_host="2001:db8::/32")
         assert isinstance(await home.policy_commands.trial(wrong), api.Problem)
 

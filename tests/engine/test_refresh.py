@@ -192,7 +192,7 @@ def in_a_house(policy_now: Policy, test: Callable[[GatewayFixture], Awaitable[No
 
 async def take(home: GatewayFixture, step: Step) -> tuple[set[Reached], list[DecisionRecord]]:
     """Takes a step. Gives what became reachable by it, and the decisions that were made."""
-    before, told = reachable(home), len(home.events)
+    before, events_before = reachable(home), len(home.events)
     if isinstance(step, Pass):
         home.clock.pass_s(step.seconds)
         await home.sweep()
@@ -205,7 +205,7 @@ async def take(home: GatewayFixture, step: Step) -> tuple[set[Reached], list[Dec
         await home.gateway.submit(change)
     else:
         await home.gateway.handle(step)
-    return reachable(home) - before, [e.record for e in home.events[told:] if isinstance(e, Decided)]
+    return reachable(home) - before, [e.record for e in home.events[events_before:] if isinstance(e, Decided)]
 
 
 def never(reached: set[Reached]) -> set[Reached]:

@@ -15,8 +15,8 @@ def test_a_minute_of_refusals_is_one_record() -> None:
     refusal_counter.begin(record(7, device="pc"), at(0), [])
     assert [refusal_counter.again("pc", at(n), []) for n in range(1, 57)] == ["d7"] * 56
     assert refusal_counter.over(at(WINDOW_S - 1), []) == []
-    (told,) = refusal_counter.over(at(WINDOW_S), [])
-    assert (told.id, told.count) == ("d7", 57)
+    (counted,) = refusal_counter.over(at(WINDOW_S), [])
+    assert (counted.id, counted.count) == ("d7", 57)
     assert refusal_counter.again("pc", at(WINDOW_S), []) is None
 
 
@@ -26,7 +26,7 @@ def test_the_next_minute_is_another_one_and_nothing_is_lost() -> None:
     refusal_counter.again("pc", at(1), [])
     assert refusal_counter.again("pc", at(WINDOW_S), []) is None
     refusal_counter.begin(record(8, device="pc"), at(WINDOW_S), [])
-    assert [(told.id, told.count) for told in refusal_counter.over(at(WINDOW_S), [])] == [("d7", 2)]
+    assert [(counted.id, counted.count) for counted in refusal_counter.over(at(WINDOW_S), [])] == [("d7", 2)]
     assert refusal_counter.over(None, []) == [], "a single refusal is written down already"
 
 
@@ -35,7 +35,7 @@ def test_devices_are_apart_and_their_number_is_bounded() -> None:
     for number in range(MOST + 1):
         refusal_counter.begin(record(number + 1, device=f"device{number}"), at(0), [])
         refusal_counter.again(f"device{number}", at(0), [])
-    assert [told.device for told in refusal_counter.over(at(1), [])] == ["device0"]
+    assert [counted.device for counted in refusal_counter.over(at(1), [])] == ["device0"]
     assert len(refusal_counter.over(None, [])) == MOST
 
 
@@ -50,12 +50,12 @@ def test_what_was_undone_is_counted_again_and_nothing_is_lost() -> None:
     refusal_counter.again("pc", at(3), undo)
     refusal_counter.again("pc", at(3), [])
     take_back(undo)
-    (told,) = refusal_counter.over(at(2 + WINDOW_S), undo)
-    assert (told.id, told.count) == ("d8", 2)
+    (counted,) = refusal_counter.over(at(2 + WINDOW_S), undo)
+    assert (counted.id, counted.count) == ("d8", 2)
     take_back(undo)
     refusal_counter.begin(record(9, device="pc"), at(2 + WINDOW_S), undo)
     take_back(undo)
-    assert [(told.id, told.count) for told in refusal_counter.over(at(2 + WINDOW_S), [])] == [("d8", 2)]
+    assert [(counted.id, counted.count) for counted in refusal_counter.over(at(2 + WINDOW_S), [])] == [("d8", 2)]
     assert not refusal_counter
 
 

@@ -67,12 +67,12 @@ async def test_what_cannot_be_read_or_understood_changes_nothing(caplog: pytest.
     unreadable = ValueError("not UTF-8")
     others = OtherTables(lambda: NETWORK, Reader(GOOD, FirewallError("busy"), ODD, unreadable, {"nftables": []}))
     ports = ReservedPorts(frozenset, others)
-    told = []
+    result = []
     with caplog.at_level(logging.WARNING):
         for _ in range(5):
             await others.refresh()
-            told.append(ports().holds(*WEB))
-    assert told == [True, True, True, True, False]
+            result.append(ports().holds(*WEB))
+    assert result == [True, True, True, True, False]
     assert ["read" in r.getMessage() for r in caplog.records] == [True, False, False]
 
 
@@ -115,8 +115,8 @@ async def test_a_flowtable_is_told_with_what_it_means() -> None:
     others = OtherTables(lambda: NETWORK, Reader(OFFLOADING, GOOD))
     obstacles = Obstacles(lambda: NETWORK, others)
     await others.refresh()
-    (told,) = obstacles.now()
-    assert told.startswith(
+    (obstacle,) = obstacles.now()
+    assert obstacle.startswith(
         "chain ip fw fwd of another firewall gives established flows to a fast path (flowtable ft"
     )
     await others.refresh()

@@ -33,9 +33,9 @@ async def test_block_says_what_it_closed_and_leaves_what_the_operator_added(tmp_
     """It had ended the operator's own mappings too, and said nothing of any."""
     async with served(tmp_path, WITH_FOR, on_reload=on_reload) as here:
         written(await here.device_commands.allow("console", api.Allow(ports=[9000, 2222])))
-        mine = await here.home.granted(2222, via=Via.OPERATOR)
+        own = await here.home.granted(2222, via=Via.OPERATOR)
         both = await here.home.granted(2222, lifetime=600)  # the device renews it: two leases on one mapping
-        assert both.mapping.id == mine.mapping.id
+        assert both.mapping.id == own.mapping.id
         held = await here.home.granted(9001, internal=9000)
         others = await here.home.granted(8080, PC_IP, target=CONSOLE_IP)
         elsewhere = await here.home.granted(8081, PC_IP, internal=8080)
@@ -45,10 +45,10 @@ async def test_block_says_what_it_closed_and_leaves_what_the_operator_added(tmp_
             (held.mapping.id, "tcp", 9001, CONSOLE_IP, 9000),
             (others.mapping.id, "tcp", 8080, CONSOLE_IP, 8080),
         ]
-        assert (told(answer.left), answer.questions) == ([(mine.mapping.id, "tcp", 2222, CONSOLE_IP, 2222)], 1)
+        assert (told(answer.left), answer.questions) == ([(own.mapping.id, "tcp", 2222, CONSOLE_IP, 2222)], 1)
         assert here.home.ports == {(TCP, 2222), (TCP, 8081)}
         assert {cut.external_port for cut in here.home.firewall.cuts} == {8080, 9001}
-        (row,) = [row for row in here.home.decider.ledger.table if row.id == mine.mapping.id]
+        (row,) = [row for row in here.home.decider.ledger.table if row.id == own.mapping.id]
         assert [hold.via for hold in row.holds] == [Via.OPERATOR]
         assert elsewhere.mapping.id in {row.id for row in here.home.decider.ledger.table}
         assert isinstance(await here.home.unmap(2222), Refused), "the blocked device does not end it"
@@ -65,19 +65,19 @@ async def test_block_ends_mappings_of_others_to_a_device_that_is_told_by_its_add
     text = WITH_FOR.replace(CONSOLE_IP, ROUTED_IP)
     async with served(tmp_path, text, on_reload="keep", network=behind) as here:
         others = await here.home.granted(8080, PC_IP, target=ROUTED_IP)
-        mine = await here.home.granted(2222, ROUTED_IP, via=Via.OPERATOR)
+        own = await here.home.granted(2222, ROUTED_IP, via=Via.OPERATOR)
         answer = await blocked(here, ROUTED_IP)
         assert told(answer.closed) == [(others.mapping.id, "tcp", 8080, ROUTED_IP, 8080)]
-        assert told(answer.left) == [(mine.mapping.id, "tcp", 2222, ROUTED_IP, 2222)]
+        assert told(answer.left) == [(own.mapping.id, "tcp", 2222, ROUTED_IP, 2222)]
         assert here.home.ports == {(TCP, 2222)}
 
 
 async def test_revoke_ends_what_the_operator_added_too_and_says_so(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
-        mine = await here.home.granted(2222, via=Via.OPERATOR)
+        own = await here.home.granted(2222, via=Via.OPERATOR)
         answer = await here.device_commands.revoke(CONSOLE)
         assert isinstance(answer, api.Revoked)
-        assert told(answer.mappings) == [(mine.mapping.id, "tcp", 2222, CONSOLE_IP, 2222)]
+        assert told(answer.mappings) == [(own.mapping.id, "tcp", 2222, CONSOLE_IP, 2222)]
         assert answer.mappings[0].vias == [Via.OPERATOR]
         assert here.home.ports == set()
 

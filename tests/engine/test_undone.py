@@ -204,5 +204,5 @@ async def test_a_flood_that_begins_in_an_undone_batch_is_on_disk_with_all_its_re
         home.firewall.fail_next = ["no memory"]
         await home.refused(8002, PC_IP)  # this operation would have reported the flood
         await home.granted(8003, PC_IP)
-        told = await home.store.decisions(RecordFilter(limit=100))
-        assert [(r.id, r.count) for r in told if r.refusal == Refusal.RATE] == [(refused.decision, 4)]
+        decisions = await home.store.decisions(RecordFilter(limit=100))
+        assert [(r.id, r.count) for r in decisions if r.refusal == Refusal.RATE] == [(refused.decision, 4)]

@@ -146,9 +146,9 @@ def leaving(transport: Transport, holder: int = 1, address: str = EXTERNAL) -> O
     ],
 )
 def test_which_flows_a_forward_means(flows: FlowsToEnd, meant: list[NetlinkMessage]) -> None:
-    wanted = flows_by_key([flows])
-    assert [e.name for e in matching_entries(EVERY, wanted)] == [
-        e.name for m in meant if (e := parse_entry(m, wanted))
+    expected = flows_by_key([flows])
+    assert [e.name for e in matching_entries(EVERY, expected)] == [
+        e.name for m in meant if (e := parse_entry(m, expected))
     ]
 
 
@@ -269,8 +269,8 @@ ANSWERED = [
 @pytest.mark.parametrize(("protocol", "status", "answered"), ANSWERED)
 def test_a_knock_at_a_closed_port_is_no_conversation(protocol: int, status: int, answered: bool) -> None:
     there, back = one_way(PEER, 5000, EXTERNAL, 4074, protocol), one_way(CONSOLE, 3074, PEER, 5000, protocol)
-    told = entry(there, back, status=status)
+    flow = entry(there, back, status=status)
     transport = Transport.TCP if protocol == 6 else Transport.UDP
-    found = parse_entry(told, {(transport, 4074, PortSide.TO): []})
+    found = parse_entry(flow, {(transport, 4074, PortSide.TO): []})
     assert found is not None
     assert found.answered is answered

@@ -130,13 +130,13 @@ def test_a_static_forward_of_another_table_is_never_touched(
     same = to(lab, "console", "m1", 8080, internal_port=443, timeout_s=600)
     beside = to(lab, "console", "m2", 3074, internal_port=443, timeout_s=1)
     gateway.apply(Open(same), Open(beside))
-    with connected(console, (peer, outside, 8080, 0), (peer, outside, 3074, 0)) as (static, ours):
+    with connected(console, (peer, outside, 8080, 0), (peer, outside, 3074, 0)) as (static, mapped):
         assert gateway.read().counters["m1"].connections == 0, "the operator's own rule led it in"
         gateway.apply(Close(same), Cut(same))
         gateway.do(gateway.firewall.settled())
         assert goes_on(*static)
         gateway.close()
-        assert ended(partial(goes_on, *ours))
+        assert ended(partial(goes_on, *mapped))
         assert goes_on(*static)
 
 

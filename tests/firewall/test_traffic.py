@@ -429,13 +429,13 @@ def test_a_refill_under_traffic_loses_nothing(gateway: Gateway, fresh_lab: Lab) 
     udp = forward("u0", 10_000, console, 3074, transport=UDP)
     many = (*(forward(f"m{n}", 10_000 + n, console, 3074, keep=False) for n in range(1000)), udp)
     gateway.apply(Refill(many))
-    stop, asked = threading.Event(), [0]
+    stop, requests = threading.Event(), [0]
     lost: list[str] = []
 
     def knock() -> None:
         with dial(peer, TCP, lab.external[0], 10_000, timeout=patience_s) as lasting:
             while not stop.is_set():
-                asked[0] += 1
+                requests[0] += 1
                 proofs = reach(peer, UDP, lab.external[0], 10_000, timeout=patience_s), lasting.ask()
                 lost.extend(proof.how for proof in proofs if not proof)
 
@@ -446,6 +446,6 @@ def test_a_refill_under_traffic_loses_nothing(gateway: Gateway, fresh_lab: Lab) 
             gateway.apply(Refill(many))
         stop.set()
         thread.join()
-    assert asked[0] > 20
+    assert requests[0] > 20
     assert lost == []
     assert gateway.told == [], "our own changes are not foreign"

@@ -40,8 +40,8 @@ def run(name: str, seconds: int) -> bool:
     where = (f"-artifact_prefix={KEPT}/{name}-", str(kept), str(CORPUS / name))
     argv = [sys.executable, "-m", "tests.fuzz.one", name, *limits, *where]
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", check=False)
-    told = FIGURES.search(done.stderr)
-    figures = f"{told[1]} inputs, {told[2]} branches" if told else "no figures"
+    matched = FIGURES.search(done.stderr)
+    figures = f"{matched[1]} inputs, {matched[2]} branches" if matched else "no figures"
     print(f"{name:15} {'ok' if done.returncode == 0 else 'BROKEN'}: {figures}", flush=True)
     if done.returncode != 0:
         print((done.stdout + done.stderr)[-4000:])

@@ -76,8 +76,8 @@ def http(data: bytes) -> None:
 
 def gena_request(data: bytes) -> None:
     for method in ("SUBSCRIBE", "UNSUBSCRIBE"):
-        asked = gena.parse_request(method, lines_of(data), SOURCE)
-        for callback in asked.callbacks if isinstance(asked, gena.Subscribe) else ():
+        request = gena.parse_request(method, lines_of(data), SOURCE)
+        for callback in request.callbacks if isinstance(request, gena.Subscribe) else ():
             gena.build_notify(callback, "uuid:1", 0, {})
     gena.parse_status(data)
 

@@ -112,9 +112,9 @@ def test_the_whole_trace_of_an_allow() -> None:
     name = "b"
     zone = "guest"
     """
-    asked = suggested(3074, lifetime_s=7 * 86400)
+    request = suggested(3074, lifetime_s=7 * 86400)
     held = HeldMappings(total=10, by_device=3, by_grant={"games": 1})
-    verdict = decide(policy(text), facts_of(held=held), asked)
+    verdict = decide(policy(text), facts_of(held=held), request)
     assert verdict.reasons == (
         "floor ok",
         "limits ok: device 3/32, elements 0/128, all 10/1024",
@@ -267,8 +267,8 @@ def test_a_forbid_counts_the_target_of_a_delegation_too() -> None:
         facts = facts_of(target_device=str(target), target_mac=None)
         assert decide(policy(text), facts, map_request(internal=Endpoint(target, 40000))).rule == rule
     from_guest = facts_of(GUEST, mac=None, target_device="x", target_mac=None)
-    asked = map_request(GUEST, internal=Endpoint(IPv4Address("192.168.1.99"), 40000))
-    assert decide(policy(text), from_guest, asked).rule == "no-guests"
+    request = map_request(GUEST, internal=Endpoint(IPv4Address("192.168.1.99"), 40000))
+    assert decide(policy(text), from_guest, request).rule == "no-guests"
 
 
 def test_where_the_gateway_chooses_a_forbidden_external_port_is_left_out() -> None:
@@ -349,14 +349,14 @@ def test_a_grant_matches_if_all_its_conditions_hold(condition: str, request_: Ma
 @pytest.mark.spec("SR-2", "SR-26")
 def test_another_host_only_by_a_delegating_grant() -> None:
     delegated = policy(f'{PC_GRANT}for = ["10.0.40.0/28"]')
-    asked = map_request(via=Via.PCP, internal=Endpoint(ROUTED, 40000))
+    request = map_request(via=Via.PCP, internal=Endpoint(ROUTED, 40000))
     facts = facts_of(target_device=str(ROUTED), target_mac=None)
-    assert decide(delegated, facts, asked).rule == "games"
-    assert decide(policy(PC_GRANT), facts, asked).outcome is Outcome.DENY
+    assert decide(delegated, facts, request).rule == "games"
+    assert decide(policy(PC_GRANT), facts, request).outcome is Outcome.DENY
     for text in ('default = "ask"\n' + PC_GRANT, 'mode = "observe"\n' + PC_GRANT):
-        assert decide(policy(text), facts, asked).outcome is Outcome.DENY
+        assert decide(policy(text), facts, request).outcome is Outcome.DENY
     stranger = facts_of(TV, mac=TV_MAC, target_device=str(ROUTED), target_mac=None)
-    assert decide(delegated, stranger, asked).outcome is Outcome.DENY
+    assert decide(delegated, stranger, request).outcome is Outcome.DENY
 
 
 def test_a_zone_holds_the_internal_client_and_with_for_the_requester() -> None:
@@ -378,8 +378,8 @@ def test_a_zone_holds_the_internal_client_and_with_for_the_requester() -> None:
     assert decide(policy(text), facts_of(target_device="x"), to_guest).rule == "other"
     from_guest = facts_of(GUEST, mac=None, target_device="x")
     for target in (PC, IPv4Address("192.168.20.9")):
-        asked = map_request(GUEST, internal=Endpoint(target, 40000))
-        assert decide(policy(text), from_guest, asked).outcome is Outcome.DENY
+        request = map_request(GUEST, internal=Endpoint(target, 40000))
+        assert decide(policy(text), from_guest, request).outcome is Outcome.DENY
 
 
 def test_the_charged_grant_is_the_first_by_name_that_has_room() -> None:
@@ -471,12 +471,12 @@ TOLD = [
 ]
 
 
-@pytest.mark.parametrize(("via", "asked", "told"), TOLD)
-def test_the_lease_is_cut_to_the_limit_of_the_protocol(via: Via, asked: int | None, told: int) -> None:
-    request = map_request(via=via, lifetime_s=asked)
+@pytest.mark.parametrize(("via", "requested", "shown"), TOLD)
+def test_the_lease_is_cut_to_the_limit_of_the_protocol(via: Via, requested: int | None, shown: int) -> None:
+    request = map_request(via=via, lifetime_s=requested)
     verdict = decide(policy(PC_GRANT + 'max_ttl = "4h"'), facts_of(), request)
-    assert lifetime_s(request, clamps_of(verdict)) == told
-    clamped = asked is not None and asked > told
+    assert lifetime_s(request, clamps_of(verdict)) == shown
+    clamped = requested is not None and requested > shown
     assert any(reason.startswith("lease cut from ") for reason in verdict.reasons) == clamped
 
 
@@ -573,8 +573,8 @@ def test_observe_does_not_open_a_low_port_that_waits_for_approval(port: int, ext
 def test_the_clients_description_changes_nothing(description: str) -> None:
     for text in (PC_GRANT, "", 'default = "ask"', 'mode = "observe"'):
         rules: Policy = policy(text)
-        said = decide(rules, facts_of(), map_request(description=description))
-        assert said == decide(rules, facts_of(), map_request(description="something else"))
+        verdict = decide(rules, facts_of(), map_request(description=description))
+        assert verdict == decide(rules, facts_of(), map_request(description="something else"))
 
 
 @pytest.mark.spec("SR-29")

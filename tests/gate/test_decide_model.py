@@ -112,9 +112,9 @@ def made(tables: Mapping[str, Any]) -> Policy:
     return with_indexes(build_policy(tables, "model"))
 
 
-def within(asked: IPNetwork | None, outer: IPNetwork) -> bool:
+def within(requested: IPNetwork | None, outer: IPNetwork) -> bool:
     """Every remote host asked for is in the prefix; nobody asked for: the prefix itself will do."""
-    return asked is None or (asked.prefixlen >= outer.prefixlen and asked.network_address in outer)
+    return requested is None or (requested.prefixlen >= outer.prefixlen and requested.network_address in outer)
 
 
 # -- the model: tables as they are in the file, no index, no order

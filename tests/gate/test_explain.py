@@ -103,13 +103,15 @@ WHY = [
 ]
 
 
-@pytest.mark.parametrize(("request_", "rule", "says"), WHY)
-def test_an_explanation_names_the_condition_that_does_not_hold(request_: MapRequest, rule: str, says: str) -> None:
+@pytest.mark.parametrize(("request_", "rule", "message"), WHY)
+def test_an_explanation_names_the_condition_that_does_not_hold(
+    request_: MapRequest, rule: str, message: str
+) -> None:
     target = request_.internal.address
     facts = facts_of(target_device="other" if target == TV else PC_MAC)
     explanation = explain(RULES, facts, request_)
     (found,) = [one for one in (*explanation.forbids, *explanation.grants) if one.name == rule]
-    assert found.why == says
+    assert found.why == message
 
 
 def test_room_and_the_charged_grant() -> None:

@@ -32,8 +32,8 @@ hours = "06:00-23:00"
 """
 
 
-def case(sender: str, request: str, want: str) -> str:
-    return f'{RULES}[[test]]\nname = "it"\nfrom = {{ {sender} }}\nrequest = {{ {request} }}\n{want}'
+def case(sender: str, request: str, expected: str) -> str:
+    return f'{RULES}[[test]]\nname = "it"\nfrom = {{ {sender} }}\nrequest = {{ {request} }}\n{expected}'
 
 
 PASS = [
@@ -54,32 +54,32 @@ PASS = [
 ]
 
 
-@pytest.mark.parametrize(("sender", "request_", "want"), PASS)
-def test_a_case_that_holds_lets_the_policy_load(sender: str, request_: str, want: str) -> None:
-    policy(case(sender, request_, want))
+@pytest.mark.parametrize(("sender", "request_", "expected"), PASS)
+def test_a_case_that_holds_lets_the_policy_load(sender: str, request_: str, expected: str) -> None:
+    policy(case(sender, request_, expected))
 
 
-@pytest.mark.parametrize(("sender", "request_", "want"), PASS)
-def test_the_same_case_turned_round_keeps_it_out(sender: str, request_: str, want: str) -> None:
-    turned = want.replace("allow", "ask") if "allow" in want else want.replace("deny", "allow")
+@pytest.mark.parametrize(("sender", "request_", "expected"), PASS)
+def test_the_same_case_turned_round_keeps_it_out(sender: str, request_: str, expected: str) -> None:
+    turned = expected.replace("allow", "ask") if "allow" in expected else expected.replace("deny", "allow")
     turned = "\n".join(line for line in turned.splitlines() if not line.startswith("ttl"))
     with pytest.raises(ConfigError, match=r'test "it": failed: wanted'):
         policy(case(sender, request_, turned))
 
 
 @pytest.mark.parametrize(
-    ("want", "says"),
+    ("expected", "message"),
     [
         ('want = "deny"', "wanted deny; got allow (floor ok; "),
         ('want = "allow"\nrule = "other"', "wanted allow, rule other; got allow, rule games"),
         ('want = "allow"\nttl = "5h"', "wanted allow, ttl 5h; got allow, ttl 7d"),
     ],
 )
-def test_a_failed_test_names_the_expected_and_the_actual_verdict(want: str, says: str) -> None:
+def test_a_failed_test_names_the_expected_and_the_actual_verdict(expected: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
-        policy(case('device = "pc"', 'proto = "udp", int = 3074, ttl = "7d"', want))
+        policy(case('device = "pc"', 'proto = "udp", int = 3074, ttl = "7d"', expected))
     assert error.value.key == "test[0]"
-    assert says in str(error.value)
+    assert message in str(error.value)
 
 
 def test_the_scene_of_a_named_device() -> None:

@@ -20,15 +20,15 @@ def test_every_port_of_every_device_finds_its_rules(
     lines += ['[group]\nall = ["a", "b", "c"]']
     for kind, table in (("grant", grants), ("forbid", forbids)):
         for n, (who, ports) in enumerate(table):
-            said = "" if kind == "forbid" and who == '"*"' else f"who = {who}"
-            lines.append(f'[[{kind}]]\nname = "{kind}{n}"\n{said}\nint_ports = [{", ".join(ports)}]')
+            who_line = "" if kind == "forbid" and who == '"*"' else f"who = {who}"
+            lines.append(f'[[{kind}]]\nname = "{kind}{n}"\n{who_line}\nint_ports = [{", ".join(ports)}]')
     made = policy("\n".join(lines))
     for port in range(1, 45):
         for device in [None, *NAMES]:
             some = made.grants_of_anyone if device is None else made.grants_of[device]
-            wanted = [g for g in made.grants if g.devices is None or device in g.devices]
-            assert list(some.every) == wanted
-            assert list(some.at(port)) == [g for g in wanted if contains(g.int_ports, port)]
+            expected = [g for g in made.grants if g.devices is None or device in g.devices]
+            assert list(some.every) == expected
+            assert list(some.at(port)) == [g for g in expected if contains(g.int_ports, port)]
             others = made.forbids_of_anyone if device is None else made.forbids_of[device]
             barred = [f for f in made.forbids if f.devices is None or device in f.devices]
             assert list(others.at(port)) == [f for f in barred if f.int_ports and contains(f.int_ports, port)]

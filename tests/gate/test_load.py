@@ -166,11 +166,11 @@ WRONG = [
 
 
 @pytest.mark.spec("SR-30")
-@pytest.mark.parametrize(("text", "key", "says"), WRONG)
-def test_every_mistake_names_the_file_the_key_and_what_is_accepted(text: str, key: str, says: str) -> None:
+@pytest.mark.parametrize(("text", "key", "message"), WRONG)
+def test_every_mistake_names_the_file_the_key_and_what_is_accepted(text: str, key: str, message: str) -> None:
     error = loaded_error(text if text.startswith("\ufeff") else f"version = 1\n{text}")
     assert error.key == key
-    assert says in str(error)
+    assert message in str(error)
     assert (error.line is not None) == (bool(key) or ("[" not in text and "999" not in text))
 
 

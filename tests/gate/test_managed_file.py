@@ -37,9 +37,9 @@ def test_comments_of_the_operator_stay() -> None:
     text = changed("# mine\n" + text, ManagedChange({}, (FORBID,))).text
     assert "# mine\n" in text
     assert "# the loud one" in text
-    gone = changed(text, ManagedChange({}, without=frozenset({"allow-ps5"}))).text
-    assert tomllib.loads(gone) == {"version": 1, "device": PS5, "forbid": [FORBID]}
-    assert "# mine\n" in gone
+    removed = changed(text, ManagedChange({}, without=frozenset({"allow-ps5"}))).text
+    assert tomllib.loads(removed) == {"version": 1, "device": PS5, "forbid": [FORBID]}
+    assert "# mine\n" in removed
 
 
 def test_a_name_changes_in_the_rules_too() -> None:
@@ -98,9 +98,9 @@ def test_a_file_of_any_shape_has_no_ends(raw: dict[str, object]) -> None:
 
 
 @given(st.text(max_size=60), st.sets(st.text(max_size=45), max_size=5))
-def test_a_free_name_is_a_name_and_free(wanted: str, taken: set[str]) -> None:
-    first = free_name(wanted, taken)
-    second = free_name(wanted, taken | {first})
+def test_a_free_name_is_a_name_and_free(expected: str, taken: set[str]) -> None:
+    first = free_name(expected, taken)
+    second = free_name(expected, taken | {first})
     assert first not in taken
     assert second not in {first, *taken}
     for name in (first, second):

@@ -21,11 +21,11 @@ def test_ranges_are_sets(some: list[tuple[int, int]], others: list[tuple[int, in
     one, two = normalized(some), normalized(others)
     assert ports(one) == ports(some)
     assert all(before[1] + 1 < after[0] for before, after in pairwise(one))
-    for result, wanted in (
+    for result, expected in (
         (subtract(one, two), ports(one) - ports(two)),
         (intersection(one, two), ports(one) & ports(two)),
     ):
-        assert ports(result) == wanted
+        assert ports(result) == expected
         assert normalized(result) == result
     assert includes(one, two) == (ports(one) >= ports(two))
     assert all(contains(one, port) == (port in ports(one)) for port in range(75))

@@ -109,8 +109,8 @@ def is_in(request: MapRequest, clamps: Clamps, question: Question, before: Polic
     if request.internal.address.version == 4:
         assert includes(terms.external_ports, ((exact, exact),) if exact else clamps.external_ports)
     assert lifetime_s(request, clamps) <= terms.lease_s
-    asked = requested_peers(request.remote, request.remote_port) or request.filters
-    reach = combined_peers(asked, granted_prefixes(clamps, request))
+    requested = requested_peers(request.remote, request.remote_port) or request.filters
+    reach = combined_peers(requested, granted_prefixes(clamps, request))
     assert all(within(peers, subject.remotes) for peers in reach)
     waiting = before.grant(subject.rule)
     if waiting is not None:

@@ -66,8 +66,8 @@ def outcome(
     )
     request = map_request(target, source=Source(source, lan), internal=Endpoint(target, 40000))
     verdict = decide(policy(POLICY + rules), facts, request)
-    told = [rule.effect for rule in explain(policy(POLICY + rules), facts, request).grants]
-    assert (Effect.CHARGED in told) == (verdict.outcome is Outcome.ALLOW), "explain says the same"
+    explanation = [rule.effect for rule in explain(policy(POLICY + rules), facts, request).grants]
+    assert (Effect.CHARGED in explanation) == (verdict.outcome is Outcome.ALLOW), "explain says the same"
     return verdict.outcome
 
 

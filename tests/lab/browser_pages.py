@@ -124,13 +124,13 @@ def answers(packet: Packet, client: IPv4Address) -> bool:
     return packet.outgoing and packet.protocol == TCP and packet.ports[0] == PORT and packet.target == client
 
 
-def show(home: Home, seen: Capture, calls: list[Sent], told: dict[str, Any]) -> None:
+def show(home: Home, seen: Capture, calls: list[Sent], results: dict[str, Any]) -> None:
     """For whoever runs it: what the browser sent, what was answered, what the page and the daemon say of it."""
     for one in calls:
         only = {n: v for n, v in one.headers.items() if n in ("host", "origin") or n.startswith("sec-fetch-")}
         print(f"  {one.method:9} {only}")
     print(f"  answered: {statuses(seen, home.pc.address)}")
-    print(f"  the page: {told}")
+    print(f"  the page: {results}")
     print(*(f"  the daemon: {line}" for line in home.daemon.output if "refused" in line), sep="\n")
 
 
@@ -154,9 +154,9 @@ def test_a_page_of_another_origin_gets_nothing_done(home: Home, tmp_path: Path, 
         captured(home.gateway) as seen,
         browser(home.pc, tmp_path / "profile", f"http://{EVIL}/", *flags),
     ):
-        told = json.loads(site.wait(lambda s: s.reports, REPORT_S))
+        results = json.loads(site.wait(lambda s: s.reports, REPORT_S))
     calls = [one for one in sent(seen, home.pc.address) if one.path != "/igd1.xml"]
-    show(home, seen, calls, told)
+    show(home, seen, calls, results)
     assert Counter(one.method for one in calls) >= Counter(SENT), "what the page sent reached the gateway"
     assert all(one.from_a_browser for one in calls)
     assert any("sec-fetch-site" in one.headers for one in calls) == secure
@@ -164,7 +164,7 @@ def test_a_page_of_another_origin_gets_nothing_done(home: Home, tmp_path: Path, 
     assert statuses(seen, home.pc.address).count(200) <= 2, "the description alone, which the page cannot read"
     assert any("192.168.77.20: from-a-browser" in line for line in home.daemon.output)
     assert home.rows() == []
-    readable = {name: what for name, what in told.items() if what in ("200", "open")}
+    readable = {name: what for name, what in results.items() if what in ("200", "open")}
     assert readable == {}, "the page reads no answer"
 
 
@@ -180,14 +180,14 @@ def test_a_page_that_rebinds_its_name_gets_nothing_done(home: Home, tmp_path: Pa
         captured(home.gateway) as seen,
         browser(home.pc, tmp_path / "profile", f"http://{REBIND}:{PORT}/"),
     ):
-        told = rebound(home, site, reports, names, home.gateway.address)
-    ours = [one for one in sent(seen, home.pc.address) if one.headers["host"] == f"{REBIND}:{PORT}"]
-    show(home, seen, ours, told)
-    assert told["own"] > 0, "the page spoke with the attacker's server first"
-    assert [told[what]["status"] for what in ("call", "description", "subscribe")] == [403, 403, 403]
-    assert all(told[what]["text"] == "" for what in ("call", "description", "subscribe"))
-    assert [one.method for one in ours[-3:]] == ["POST", "GET", "SUBSCRIBE"]
-    assert "soapaction" in ours[-3].headers, "the browser took it for its own origin: no preflight"
+        results = rebound(home, site, reports, names, home.gateway.address)
+    own = [one for one in sent(seen, home.pc.address) if one.headers["host"] == f"{REBIND}:{PORT}"]
+    show(home, seen, own, results)
+    assert results["own"] > 0, "the page spoke with the attacker's server first"
+    assert [results[what]["status"] for what in ("call", "description", "subscribe")] == [403, 403, 403]
+    assert all(results[what]["text"] == "" for what in ("call", "description", "subscribe"))
+    assert [one.method for one in own[-3:]] == ["POST", "GET", "SUBSCRIBE"]
+    assert "soapaction" in own[-3].headers, "the browser took it for its own origin: no preflight"
     assert any("192.168.77.20: host" in line for line in home.daemon.output)
     assert home.rows() == []
 
@@ -199,8 +199,8 @@ def rebound(home: Home, site: Site, reports: Site, names: NameServer, target: IP
     names.names[REBIND] = target
     site.close()
     home.pc.ip("addr add 192.168.77.21/24 dev eth0")  # with another address chromium looks every name up again
-    told: dict[str, Any] = json.loads(reports.wait(lambda s: s.reports, REBOUND_S))
-    return told
+    results: dict[str, Any] = json.loads(reports.wait(lambda s: s.reports, REBOUND_S))
+    return results
 
 
 def test_both_pages_get_through_to_a_careless_gateway(home: Home, tmp_path: Path) -> None:
@@ -219,6 +219,6 @@ def test_both_pages_get_through_to_a_careless_gateway(home: Home, tmp_path: Path
         careless.carried_out.clear()
         reports.reports.clear()
         with browser(home.pc, tmp_path / "two", f"http://{REBIND}:{PORT}/"):
-            told = rebound(home, site, reports, names, home.console.address)
-        assert told["call"]["status"] == 200
+            results = rebound(home, site, reports, names, home.console.address)
+        assert results["call"]["status"] == 200
         assert len(careless.carried_out) >= 1

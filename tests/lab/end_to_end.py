@@ -98,10 +98,10 @@ class Watch:
         found: list[dict[str, Any]] = []
 
         def came() -> bool:
-            for told in self.events:
-                values = {**told, **(told.get("mapping") or {})}
-                if told["event"] == event and all(values.get(name) == value for name, value in fields.items()):
-                    found.append(told)
+            for known in self.events:
+                values = {**known, **(known.get("mapping") or {})}
+                if known["event"] == event and all(values.get(name) == value for name, value in fields.items()):
+                    found.append(known)
                     return True
             return False
 
@@ -194,7 +194,7 @@ class Home:
 
     def wan_addresses(self) -> list[str]:
         listing = self.gateway.run(["ip", "-j", "-4", "addr", "show", "dev", self.lab.topology.wan]).stdout
-        return [told["local"] for told in json.loads(listing)[0]["addr_info"]]
+        return [entry["local"] for entry in json.loads(listing)[0]["addr_info"]]
 
     # -- what the daemon says
 
@@ -202,9 +202,9 @@ class Home:
         with closing(Unix(self.daemon.runtime_dir / "control.sock")) as connection:
             connection.request(method, path, json.dumps(body) if body is not None else None)
             answer = connection.getresponse()
-            told = json.loads(answer.read())
-        assert answer.status == 200, told
-        return told
+            report = json.loads(answer.read())
+        assert answer.status == 200, report
+        return report
 
     def rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.ask("GET", "/v1/mappings")

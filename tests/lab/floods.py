@@ -63,9 +63,9 @@ def forged_frames(
     interface: str, gateway: str, gateway_mac: bytes, port: int, payload: bytes, macs: int, network: IPv4Network
 ) -> list[bytes]:
     """Ethernet frames from random addresses of the LAN. ``macs``: the number of MAC addresses; 1: our own."""
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as asked:
-        asked.bind((interface, 0))
-        own = asked.getsockname()[4]
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind((interface, 0))
+        own = sock.getsockname()[4]
     sources = [own] if macs == 1 else [b"\x02" + _random.randbytes(5) for _ in range(macs)]
     hosts = list(network)[100:250]
     frames = []

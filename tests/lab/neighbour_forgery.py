@@ -43,8 +43,8 @@ def confirm(
     send(liar, ETH_P_IPV6, to, own, icmpv6(address, gateway.address6, body), times)
 
 
-def arp(operation: int, sender: bytes, address: IPv4Address, target: bytes, wanted: IPv4Address) -> bytes:
-    return struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + sender + address.packed + target + wanted.packed
+def arp(operation: int, sender: bytes, address: IPv4Address, target: bytes, queried: IPv4Address) -> bytes:
+    return struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + sender + address.packed + target + queried.packed
 
 
 def icmpv6(source: IPv6Address, target: IPv6Address, body: bytes) -> bytes:

@@ -177,10 +177,10 @@ def test_one_yes_serves_a_client_that_tries_ten_ports_over_two_protocols(home: H
             served.append("igd")
             break
         gateway = str(home.gateway.address)
-        told = home.console.run(
+        output = home.console.run(
             ["natpmpc", "-g", gateway, "-a", "22000", "22000", "tcp", "3600"], check=False
         ).stdout
-        return served + (["natpmp"] if "Mapped public port" in told else [])
+        return served + (["natpmp"] if "Mapped public port" in output else [])
 
     with EchoServer(home.console, TCP, 22000):
         assert tries() == []
@@ -203,16 +203,16 @@ def test_the_operator_is_told_who_holds_a_port_and_no_client_is(home: Home) -> N
     held = home.row(8095)["id"]
     with pytest.raises(Fault) as caught:
         home.point("pc").add(8095)
-    said = str(caught.value)
+    output = str(caught.value)
     gateway = str(home.gateway.address)
     for command in (
         ["upnpc", "-u", f"http://{gateway}:5000/igd1.xml", "-a", pc, "8095", "8095", "TCP"],
         ["natpmpc", "-g", gateway, "-a", "8095", "8095", "tcp", "3600"],
     ):
-        said += home.pc.run(command, check=False).stdout
+        output += home.pc.run(command, check=False).stdout
     assert caught.value.code == CONFLICT
     for secret in (address, "hidden-nas", held, str(home.console.mac)):
-        assert secret not in said
+        assert secret not in output
     in_the_way = f"{held} -> {address}:8095 of "
     refused_add = home.daemon.cli("add", "tcp", "8095", pc, check=False).stderr
     assert f"In the way: {in_the_way}" in refused_add

@@ -105,8 +105,8 @@ class Copied:
         unset = ANY_IPV4 if target.version == 4 else ANY_IPV6
         data = MapData(NONCE, TCP.number, PORT, PORT if lifetime else 0, unset)
         with self.pcp("twin", way) as line:
-            asked = Request(lifetime, line.own, data, (ThirdParty(target),))
-            return codec.parse_response(line.ask(codec.build_request(asked))).result
+            request = Request(lifetime, line.own, data, (ThirdParty(target),))
+            return codec.parse_response(line.ask(codec.build_request(request))).result
 
     def shut(self) -> bool:
         """No packet from the internet arrives at the NAS, over IPv4 and IPv6."""
@@ -277,10 +277,10 @@ def test_a_guest_that_takes_an_address_behind_a_router_of_the_home_lan_is_not_he
         twin.ip(f"addr add {stolen}/32 dev eth0", f"route add {server}/32 dev eth0 src {stolen}")
         try:
             with talk(twin, stolen, server) as line:
-                asked = codec.build_request(
+                request = codec.build_request(
                     Request(600, stolen, MapData(NONCE, TCP.number, PORT, PORT, ANY_IPV4), ())
                 )
-                assert line.silent(asked)
+                assert line.silent(request)
             with suppress(OSError, Fault):
                 ControlPoint(twin, server).add(PORT, NewInternalClient=stolen)
             assert copied.shut()

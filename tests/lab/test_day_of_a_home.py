@@ -204,9 +204,9 @@ def test_what_was_only_observed_is_closed_and_refused_with_a_reason(enforced: Ho
     assert reasons["pc", 9999]["reasons"][-1] == "this device is frozen after an incident"
     assert reasons["torrent", 6889]["reasons"][-1] == "no grant covers this request"
     assert reasons["guest", 8080]["rule"] == "guests-open-nothing"
-    for told in reasons.values():
-        explained = home.daemon.cli("explain", told["id"]).stdout
-        assert told["reasons"][-1] in " ".join(explained.split())
+    for reason in reasons.values():
+        explained = home.daemon.cli("explain", reason["id"]).stdout
+        assert reason["reasons"][-1] in " ".join(explained.split())
 
 
 def test_the_log_tells_what_observing_let_through(enforced: Household) -> None:

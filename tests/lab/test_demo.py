@@ -35,11 +35,13 @@ ROUTER = ("--lan", "lan0", "--wan", "wan0", "--firewall", "router")
 @pytest.mark.usefixtures("namespaces")
 def test_the_demo_proves_every_step() -> None:
     done = subprocess.run([*DEMO, "--json"], capture_output=True, text=True, timeout=180, check=False)
-    *told, summary = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(step["step"], step["result"]) for step in told] == [(name, "proved") for name in NAMES], done.stdout
+    *step_reports, summary = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(step["step"], step["result"]) for step in step_reports] == [(name, "proved") for name in NAMES], (
+        done.stdout
+    )
     assert summary["summary"]["proved"] is True
     assert done.returncode == 0
-    by_name = {step["step"]: step["facts"] for step in told}
+    by_name = {step["step"]: step["facts"] for step in step_reports}
     assert len(steps.WANTED) == 27
     assert by_name["infected"]["granted"] == [1433, 3306, 4444, 5432, 5555, 6379, 6667, 8080]
     assert by_name["lease"]["ended_after_s"] >= steps.BRIEF_LEASE_S
@@ -121,13 +123,13 @@ def test_without_namespaces_decisions_are_shown_and_nothing_is_called_proved(
 
     monkeypatch.setattr(play, "acquire", refused)
     assert play.play(TextReport()) == play.EXIT_REHEARSED
-    said = capsys.readouterr().out
-    assert "MEMORY BACKEND" in said
-    assert "proved" not in said
-    assert "No lab: not here." in said
+    output = capsys.readouterr().out
+    assert "MEMORY BACKEND" in output
+    assert "proved" not in output
+    assert "No lab: not here." in output
     assert play.play(JsonReport()) == play.EXIT_REHEARSED
-    *told, summary = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [step["result"] for step in told] == [SHOWN] * len(rehearsal.STEPS)
+    *step_reports, summary = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [step["result"] for step in step_reports] == [SHOWN] * len(rehearsal.STEPS)
     assert summary["summary"]["proved"] is False
 
 

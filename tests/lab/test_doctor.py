@@ -19,14 +19,14 @@ FREE = ["udp/1900, udp/5351 and tcp/5000 are free"]
 
 
 def examined(daemon: LabDaemon, *options: str) -> Told:
-    told: Told = {}
+    checks: Told = {}
     for check in json.loads(daemon.cli("doctor", "--json", *options, check=False).stdout):
-        told.setdefault((check["name"], check["outcome"]), []).append(check["finding"])
-    return told
+        checks.setdefault((check["name"], check["outcome"]), []).append(check["finding"])
+    return checks
 
 
-def faults(told: Told) -> set[str]:
-    return {name for name, outcome in told if outcome != "ok"}
+def faults(checks: Told) -> set[str]:
+    return {name for name, outcome in checks if outcome != "ok"}
 
 
 def served(daemon: LabDaemon) -> list[str]:
@@ -72,7 +72,7 @@ def test_a_foreign_filter_of_forwarded_traffic_is_told_before_router_mode_fails_
             text="table inet other { chain foreign { type filter hook forward priority filter; policy drop; }; }",
         )
         daemon = LabDaemon(lab.gateway, tmp_path, *HOME, "--firewall", "router")
-        told = examined(daemon, *HOME, "--firewall", "router")
-        assert told["router mode", "fail"] == [
+        result = examined(daemon, *HOME, "--firewall", "router")
+        assert result["router mode", "fail"] == [
             "it does not start: chain inet other foreign of another firewall filters forwarded packets"
         ]

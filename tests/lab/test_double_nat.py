@@ -36,9 +36,9 @@ def test_clients_are_told_the_address_above_and_the_kernel_uses_its_own(advertis
     assert point.call("GetExternalIPAddress") == {"NewExternalIPAddress": str(ABOVE)}
     point.add(8080)
     assert f"Public IP address : {ABOVE}" in natpmpc(home, "-a", "8081", "8081", "tcp", "600")
-    asked = request(home, tmp_path, "tcp", 8082, "--via", "pcp", "--json")
-    assert asked.returncode == 0, asked.stderr
-    assert json.loads(asked.stdout)["external_address"] == str(ABOVE)
+    answer = request(home, tmp_path, "tcp", 8082, "--via", "pcp", "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["external_address"] == str(ABOVE)
     assert {row["external_address"] for row in home.rows()} == {str(ABOVE)}
     with EchoServer(home.console, TCP, 8080):
         assert home.reach(8080).answered_by == "console", "the router above forwards to our own address"
@@ -53,7 +53,7 @@ def test_clients_are_told_the_address_above_and_the_kernel_uses_its_own(advertis
 
 def test_an_address_that_is_not_on_the_interface_is_told(namespaces: None, tmp_path: Path) -> None:
     with served_home(tmp_path, *ROUTER, *configured(tmp_path, f'addresses = ["{ABOVE}"]')) as home:
-        [warning] = [told for told in home.ask("GET", "/v1/status")["warnings"] if str(ABOVE) in told]
+        [warning] = [text for text in home.ask("GET", "/v1/status")["warnings"] if str(ABOVE) in text]
         assert f"{ABOVE} of [wan] addresses is not on wan0" in warning
         assert f'advertise = "{ABOVE}"' in warning
         assert warning in "\n".join(home.daemon.output)

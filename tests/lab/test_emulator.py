@@ -42,8 +42,8 @@ def test_it_needs_no_wan_no_route_and_no_neighbour_port(namespaces: None, tmp_pa
                 assert status["wan"]["external_addresses"] == [address]
                 assert [warning for warning in status["warnings"] if "policy" not in warning] == []
                 argv = ["upnpc", "-u", f"http://127.0.0.1:{port}/igd1.xml", "-s"]
-                told = host.run(argv, timeout=30).stdout
-                assert "Status : Connected" in told
-                assert f"ExternalIPAddress = {address}" in told
+                output = host.run(argv, timeout=30).stdout
+                assert "Status : Connected" in output
+                assert f"ExternalIPAddress = {address}" in output
     finally:
         host.close()

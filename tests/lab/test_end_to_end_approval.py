@@ -53,8 +53,8 @@ def refused(made: Home, *words: str) -> dict[str, Any]:
 @pytest.mark.spec("SR-6", "SR-28", "SR-29")
 def test_ask_yes_and_the_packet_arrives(home: Home) -> None:
     with EchoServer(home.console, TCP, 8080):
-        said = asks(home.console, 8080)
-        assert "606" in said
+        output = asks(home.console, 8080)
+        assert "606" in output
         (question,) = home.daemon.json("queue")
         assert question["decision"] in home.daemon.cli("log").stdout
         waits = "1 question waits: upnp-gw queue"
@@ -82,7 +82,7 @@ def test_block_shuts_what_the_device_opened_and_leaves_open_what_you_added(home:
     address = str(home.console.address)
     home.daemon.cli("revoke", "--device", address)
     home.daemon.cli("allow", address, "8090", "--proto", "tcp", "--for", "1d")
-    mine = home.daemon.json("add", "tcp", "8091", address, "--ttl", "1h")["id"]
+    added = home.daemon.json("add", "tcp", "8091", address, "--ttl", "1h")["id"]
     with EchoServer(home.console, TCP, 8090), EchoServer(home.console, TCP, 8091):
         asks(home.console, 8090)
         held = home.row(8090)["id"]
@@ -95,9 +95,9 @@ def test_block_shuts_what_the_device_opened_and_leaves_open_what_you_added(home:
             f"closed {held}: tcp/8090 -> {address}:8090",
             "1 mapping and 0 questions ended",
             "Still open, because you added it (upnp-gw add):",
-            f"  {mine}: tcp/8091 -> {address}:8091",
+            f"  {added}: tcp/8091 -> {address}:8091",
             "To close it:",
-            f"  upnp-gw delete {mine}",
+            f"  upnp-gw delete {added}",
         ]
         assert home.shut(8090)
         assert home.reach(8091).answered_by == "console"
@@ -198,7 +198,7 @@ def test_a_lease_file_assures_a_device(namespaces: None, tmp_path: Path) -> None
         for written in (f"0 {mac} 192.168.77.99 PS5-lounge *\n", f"0 {mac} {home.console.address} PS5-lounge *\n"):
             time.sleep(AT_ONCE_S)  # a file is looked at no more often
             leases.write_text(written)
-            told = asks(home.console, 8080)
-            assert ("606" in told) == ("192.168.77.99" in written), told
+            output = asks(home.console, 8080)
+            assert ("606" in output) == ("192.168.77.99" in written), output
         (device,) = home.daemon.json("devices")
         assert (device["device"], device["dhcp_name"], device["name"]) == (mac, "PS5-lounge", "console")

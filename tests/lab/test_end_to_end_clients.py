@@ -32,11 +32,11 @@ def at(igd_version: IgdVersion) -> tuple[str, str]:
 
 
 def test_upnpc_finds_the_gateway_and_its_status(home: Home) -> None:
-    told = upnpc(home.console, "-s")
-    assert "Found valid IGD" in told
-    assert "Status : Connected" in told
-    assert f"ExternalIPAddress = {home.external}" in told
-    assert re.search(r"Bytes: +Sent: +\d+\s+Recv: +\d+", told)
+    output = upnpc(home.console, "-s")
+    assert "Found valid IGD" in output
+    assert "Status : Connected" in output
+    assert f"ExternalIPAddress = {home.external}" in output
+    assert re.search(r"Bytes: +Sent: +\d+\s+Recv: +\d+", output)
 
 
 @FACES
@@ -47,10 +47,10 @@ def test_upnpc_adds_lists_and_deletes(
 ) -> None:
     console, word = home.console, transport.value.upper()
     with EchoServer(console, transport, 3074):
-        told = upnpc(
+        output = upnpc(
             console, *at(igd_version), "-a", console.address, 3074, 4074, word, *([lease] if lease else [])
         )
-        assert f"external {home.external}:4074 {word} is redirected to internal {console.address}:3074" in told
+        assert f"external {home.external}:4074 {word} is redirected to internal {console.address}:3074" in output
         assert home.reach(4074, transport).answered_by == "console"
         listed = upnpc(console, *at(igd_version), "-l")
         (line,) = re.findall(rf" 0 {word} +4074->{console.address}:3074 +'libminiupnpc' '' (\d+)", listed)
@@ -80,13 +80,13 @@ def test_upnpc_enforces_its_remote_host(home: Home) -> None:
 @FACES
 def test_upnpc_gets_any_port_and_deletes_a_range(home: Home, igd_version: IgdVersion) -> None:
     """Deviation for v1: its description lists no AddAnyPortMapping, upnpc calls it all the same and is served."""
-    wanted = 5000 + igd_version.version
-    home.point("pc").add(wanted, UDP)
+    expected = 5000 + igd_version.version
+    home.point("pc").add(expected, UDP)
     console = home.console
     with EchoServer(console, UDP, 3074):
-        told = upnpc(console, *at(igd_version), "-n", console.address, 3074, wanted, "UDP", 600)
-        (port,) = re.findall(rf"external {home.external}:(\d+) UDP is redirected", told)
-        assert int(port) != wanted
+        output = upnpc(console, *at(igd_version), "-n", console.address, 3074, expected, "UDP", 600)
+        (port,) = re.findall(rf"external {home.external}:(\d+) UDP is redirected", output)
+        assert int(port) != expected
         assert home.reach(int(port), UDP).answered_by == "console"
         assert "failed" not in upnpc(console, *at(igd_version), "-N", 1024, 65535, "UDP")
         assert home.shut(int(port), UDP)
@@ -96,9 +96,9 @@ def test_upnpc_gets_any_port_and_deletes_a_range(home: Home, igd_version: IgdVer
 def test_upnpc_lists_by_one_action_on_v2(home: Home) -> None:
     for port, transport in ((8080, TCP), (8081, UDP)):
         home.point().add(port, transport)
-    told = upnpc(home.console, *at(IgdVersion.IGD2), "-L")
-    assert re.findall(r"(TCP|UDP) +(\d+)->192\.168\.77\.10:\d+ +'test' '' (\d+)", told)[0][:2] == ("TCP", "8080")
-    assert "UDP  8081->192.168.77.10:8081" in told
+    output = upnpc(home.console, *at(IgdVersion.IGD2), "-L")
+    assert re.findall(r"(TCP|UDP) +(\d+)->192\.168\.77\.10:\d+ +'test' '' (\d+)", output)[0][:2] == ("TCP", "8080")
+    assert "UDP  8081->192.168.77.10:8081" in output
 
 
 def test_upnpc_asks_for_the_ipv6_firewall_and_goes_on(home: Home) -> None:
@@ -107,8 +107,8 @@ def test_upnpc_asks_for_the_ipv6_firewall_and_goes_on(home: Home) -> None:
 
 
 def test_upnpc_gets_a_refusal_with_its_reason(home: Home) -> None:
-    told = upnpc(home.pc, *at(IgdVersion.IGD1), "-a", home.console.address, 3074, 3074, "UDP")
-    assert re.search(r"failed with code 606", told), told
+    output = upnpc(home.pc, *at(IgdVersion.IGD1), "-a", home.console.address, 3074, 3074, "UDP")
+    assert re.search(r"failed with code 606", output), output
     assert home.rows() == []
 
 
@@ -141,14 +141,14 @@ def test_python_miniupnpc(home: Home) -> None:
     with EchoServer(console, UDP, 3074):
         process = console.popen([DEBIANS_PYTHON, "-c", MINIUPNPC], stdin=-1)
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        assert told["found"] >= 1
-        assert (told["address"], told["status"], told["added"]) == (str(home.external), "Connected", True)
-        assert told["entry"][:2] == [str(console.address), 3074]
-        assert [row[:3] for row in told["walk"]] == [[told["port"], "UDP", [str(console.address), 3074]]]
-        assert home.reach(told["port"], UDP).answered_by == "console"
+        report = json.loads(process.stdout.readline())
+        assert report["found"] >= 1
+        assert (report["address"], report["status"], report["added"]) == (str(home.external), "Connected", True)
+        assert report["entry"][:2] == [str(console.address), 3074]
+        assert [row[:3] for row in report["walk"]] == [[report["port"], "UDP", [str(console.address), 3074]]]
+        assert home.reach(report["port"], UDP).answered_by == "console"
         assert process.communicate("\n")[0].strip() == "true"
-        assert home.shut(told["port"], UDP)
+        assert home.shut(report["port"], UDP)
 
 
 @FACES

@@ -33,11 +33,11 @@ class Listening:
 
     def told(self, raised: int, **values: str) -> None:
         """One message with exactly this; v2 also with the update id, raised by so many changes."""
-        want = dict(values)
+        expected = dict(values)
         if self.igd_version is IgdVersion.IGD2:
             self.update = (self.update + raised) % 2**32
-            want[UPDATE] = str(self.update)
-        assert self.subscriber.next() == want
+            expected[UPDATE] = str(self.update)
+        assert self.subscriber.next() == expected
 
 
 @FACES
@@ -66,14 +66,14 @@ def test_the_initial_event_tells_everything(home: Home, igd_version: IgdVersion)
 def test_add_overwrite_and_delete_are_one_event_each(home: Home, igd_version: IgdVersion) -> None:
     point = home.point(igd_version=igd_version)
     with Subscriber(point) as subscriber:
-        heard = Listening(subscriber, igd_version)
+        listener = Listening(subscriber, igd_version)
         point.add(8080)
-        heard.told(1, **{COUNT: "1"})
+        listener.told(1, **{COUNT: "1"})
         point.add(8080, NewInternalPort=8081)
         if igd_version is IgdVersion.IGD2:
-            heard.told(1)
+            listener.told(1)
         point.delete(8080)
-        heard.told(1, **{COUNT: "0"})
+        listener.told(1, **{COUNT: "0"})
 
 
 @FACES
@@ -81,10 +81,10 @@ def test_add_overwrite_and_delete_are_one_event_each(home: Home, igd_version: Ig
 def test_the_end_of_a_lease_is_one_event(home: Home, igd_version: IgdVersion) -> None:
     point = home.point(igd_version=igd_version)
     with Subscriber(point) as subscriber:
-        heard = Listening(subscriber, igd_version)
+        listener = Listening(subscriber, igd_version)
         point.add(8080, NewLeaseDuration=1)
-        heard.told(1, **{COUNT: "1"})
-        heard.told(1, **{COUNT: "0"})
+        listener.told(1, **{COUNT: "1"})
+        listener.told(1, **{COUNT: "0"})
 
 
 @pytest.mark.spec("IGD-164")
@@ -93,10 +93,10 @@ def test_a_range_delete_is_one_event(home: Home) -> None:
     for port in (8001, 8002, 8003, 9000):
         point.add(port)
     with Subscriber(point) as subscriber:
-        heard = Listening(subscriber, IgdVersion.IGD2)
-        assert heard.first[COUNT] == "4"
+        listener = Listening(subscriber, IgdVersion.IGD2)
+        assert listener.first[COUNT] == "4"
         point.call("DeletePortMappingRange", NewStartPort=8000, NewEndPort=8999, NewProtocol="TCP", NewManage=0)
-        heard.told(1, **{COUNT: "1"})
+        listener.told(1, **{COUNT: "1"})
 
 
 @pytest.mark.spec("IGD-193", "SR-25")

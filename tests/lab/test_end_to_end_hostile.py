@@ -159,26 +159,26 @@ def answered(host: Host, knocks: list[Knock]) -> list[Knock]:
     """Those of them for which a host got a connection, or a byte back."""
     with ExitStack() as stack:
         links: list[tuple[Knock, socket.socket]] = []
-        for knock in knocks:
-            family = socket.AF_INET if knock.address.version == 4 else socket.AF_INET6
-            kind = socket.SOCK_STREAM if knock.transport == "tcp" else socket.SOCK_DGRAM
+        for probe in knocks:
+            family = socket.AF_INET if probe.address.version == 4 else socket.AF_INET6
+            kind = socket.SOCK_STREAM if probe.transport == "tcp" else socket.SOCK_DGRAM
             with host.inside():
                 link = stack.enter_context(socket.socket(family, kind))
             link.setblocking(False)
-            link.connect_ex((str(knock.address), knock.port))
-            if knock.transport == "udp":
+            link.connect_ex((str(probe.address), probe.port))
+            if probe.transport == "udp":
                 with suppress(OSError):
-                    link.send(knock.sent)
-            links.append((knock, link))
+                    link.send(probe.sent)
+            links.append((probe, link))
         time.sleep(SILENCE_S)
-        return [knock for knock, link in links if came_back(knock, link)]
+        return [probe for probe, link in links if came_back(probe, link)]
 
 
-def came_back(knock: Knock, link: socket.socket) -> bool:
+def came_back(probe: Knock, link: socket.socket) -> bool:
     try:
-        if knock.transport == "udp":
+        if probe.transport == "udp":
             return bool(link.recv(2048))
-        link.send(knock.sent)
+        link.send(probe.sent)
     except OSError:
         return False
     return True
@@ -204,9 +204,9 @@ def test_no_socket_answers_on_the_wan_side(namespaces: None, tmp_path: Path, mod
         assert Knock("tcp", home.gateway.address, 5000, GET) in answered(home.console, knocks(home.gateway.address))
         home.lab.internet.ip(f"route replace {home.lab.topology.lans[0].network} via {home.external}")
         inside: tuple[IPAddress, ...] = (home.gateway.address, home.gateway.address6, home.gateway.ula)
-        outside = [knock for address in (home.external, home.lab.external6, *inside) for knock in knocks(address)]
-        for who in (home.peer, home.lab.internet):
-            assert answered(who, outside) == []
+        outside = [probe for address in (home.external, home.lab.external6, *inside) for probe in knocks(address)]
+        for host in (home.peer, home.lab.internet):
+            assert answered(host, outside) == []
         with home.lab.internet.inside():
             searcher = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with searcher:

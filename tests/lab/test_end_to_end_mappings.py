@@ -152,8 +152,8 @@ def test_of_two_who_ask_at_once_one_gets_the_port(home: Home, igd_version: IgdVe
     points = [home.point(name, igd_version) for name in ("console", "pc")]
     with EchoServer(home.console, TCP, 9000), EchoServer(home.pc, TCP, 9000), ThreadPoolExecutor(2) as both:
         for port in range(8080, 8090):
-            asked = [both.submit(point.add, port, NewInternalPort=9000) for point in points]
-            faults = [answer.exception() for answer in asked]
+            request = [both.submit(point.add, port, NewInternalPort=9000) for point in points]
+            faults = [answer.exception() for answer in request]
             (lost,) = [fault for fault in faults if fault is not None]
             assert isinstance(lost, Fault)
             assert lost.code == 718

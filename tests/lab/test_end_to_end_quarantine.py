@@ -110,8 +110,8 @@ def test_quarantine_cuts_live_flows_and_shuts_what_was_open_until_released(home:
         assert (incident["device"], incident["action"]) == (pc.mac, "quarantine")
         assert "is in quarantine until" in home.daemon.cli("list", columns=200).stdout.splitlines()[0]
 
-        told = home.daemon.cli("release", str(pc.address)).stdout
-        assert pc.mac in told or str(pc.address) in told
+        output = home.daemon.cli("release", str(pc.address)).stdout
+        assert pc.mac in output or str(pc.address) in output
         assert home.ask("GET", "/v1/incidents") == []
         assert home.shut(8080), "what was taken away does not come back by itself"
         assert all(ended(call) for call in infected)
@@ -136,6 +136,6 @@ def test_27_requests_in_a_minute_without_a_grant_open_nothing_and_are_one_incide
         with EchoServer(home.pc, TCP, QAKBOT[0]):
             assert home.shut(QAKBOT[0])
         home.point("console", IgdVersion.IGD2).external_address()
-        assert [told["event"] for told in watch.events].count("incident") == 1, "one alarm, not 27"
+        assert [event["event"] for event in watch.events].count("incident") == 1, "one alarm, not 27"
         alarms = [line for line in home.daemon.output if line.startswith("WARNING") and "incident" in line]
         assert len(alarms) == 1

@@ -79,13 +79,13 @@ def test_a_restart_keeps_mappings_leases_and_identity(home: Home, end: Ending) -
         assert home.reach(8080), "leases live on in the kernel"
         home.daemon.start()
         home.agree()
-        for port, transport, who in (
+        for port, transport, host in (
             (8080, TCP, "console"),
             (8081, UDP, "console"),
             (8082, TCP, "console"),
             (8084, TCP, "pc"),
         ):
-            assert home.reach(port, transport).answered_by == who
+            assert home.reach(port, transport).answered_by == host
         assert home.shut(8082, peer="peer2")
         assert home.shut(8083)
         assert home.shut(8085)
@@ -163,13 +163,13 @@ class Load:
         self._threads.shutdown()
         return self._next
 
-    def _add(self, mine: ControlPoint, other: ControlPoint) -> None:
+    def _add(self, point: ControlPoint, other: ControlPoint) -> None:
         while not self._stop:
             with self._changed:
                 port, self._next = self._next, self._next + 1
-            target = other if port % 5 == 0 else mine
+            target = other if port % 5 == 0 else point
             try:
-                mine.add(port, NewInternalClient=target.host.address)
+                point.add(port, NewInternalClient=target.host.address)
             except Fault:
                 known = self.refused
             except OSError:

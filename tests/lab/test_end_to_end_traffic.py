@@ -48,8 +48,8 @@ def test_two_consoles_with_one_internal_port_are_two_to_the_internet(home: Home)
         EchoServer(home.peer, UDP, 3074),
     ):
         for _ in range(2):
-            told = [game.reach(home.peer.address, 3074, timeout=3) for game in (game1, game2)]
-            assert [(proof.seen_from, proof.seen_port) for proof in told] == [
+            endpoints = [game.reach(home.peer.address, 3074, timeout=3) for game in (game1, game2)]
+            assert [(proof.seen_from, proof.seen_port) for proof in endpoints] == [
                 (home.external, 3074),
                 (home.external, 3075),
             ]

@@ -89,13 +89,13 @@ def test_an_unsound_file_ends_the_start_with_a_message(namespaces: None, tmp_pat
     with Lab() as lab:
         options = ("--config", str(tmp_path / "gw.toml"), "--policy", str(tmp_path / "policy.toml"))
         daemon = LabDaemon(lab.gateway, tmp_path, "--lan", "lan0", "--wan", "wan0", *options)
-        for name, text, says in UNSOUND:
+        for name, text, message in UNSOUND:
             for other, whole in sound.items():
                 (tmp_path / other).write_text(text if other == name else whole)
             with pytest.raises(DaemonFailed, match="ended with code 2"):
                 daemon.start()
             (*_, last) = daemon.output
-            assert says in last
+            assert message in last
             assert not [line for line in daemon.output if "Traceback" in line]
 
 

@@ -42,8 +42,8 @@ def by_igd_any(home: Home, own: IPv4Address) -> int:
 
 def by_natpmp(home: Home, own: IPv4Address) -> int:
     with talk(home.console, own) as line:
-        asked = natpmp.build_request(natpmp.MappingRequest(TCP, PORT, PORT, 600))
-        answer = natpmp.parse_response(line.ask(asked))
+        request = natpmp.build_request(natpmp.MappingRequest(TCP, PORT, PORT, 600))
+        answer = natpmp.parse_response(line.ask(request))
         assert isinstance(answer, natpmp.MappingResponse)
         return answer.external_port
 

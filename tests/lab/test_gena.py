@@ -66,10 +66,10 @@ def test_of_two_hosts_with_one_link_local_address_the_subscriber_is_told(namespa
             with host.inside():
                 listeners[host.name] = socket.create_server(("::", 49200), family=socket.AF_INET6)
                 listeners[host.name].settimeout(3)
-        told = listeners.pop(name)
+        result = listeners.pop(name)
         (other,) = listeners.values()
-        with told, other:
-            head = threads.submit(answer_one, told)
+        with result, other:
+            head = threads.submit(answer_one, result)
             interface = "lan0" if name == "console" else "lan1"
             assert lab.gateway.call(asyncio.run, subscribe_and_wait(LINK_LOCAL, 49200, interface)) == 1
             assert head.result().startswith(f"NOTIFY /a HTTP/1.1\r\nHOST: [{LINK_LOCAL}]:49200\r\n".encode())

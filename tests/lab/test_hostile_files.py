@@ -29,14 +29,14 @@ def test_a_pipe_holds_up_neither_the_start_nor_a_command_nor_the_stop(namespaces
         home.point().add(8080)
         home.daemon.cli("allow", str(home.console.address), "9999")
         with pipe(policy):
-            told = home.daemon.cli("reload", check=False)
-            assert told.returncode != 0
-            assert "policy.toml: not a regular file but a pipe" in told.stderr
+            output = home.daemon.cli("reload", check=False)
+            assert output.returncode != 0
+            assert "policy.toml: not a regular file but a pipe" in output.stderr
             assert "policy.toml" in str(home.daemon.json("status"))
         home.daemon.cli("reload")
         with pipe(approved):
-            told = home.daemon.cli("block", str(home.pc.address), check=False)
-            assert "approved.toml: not a regular file but a pipe" in told.stderr
+            output = home.daemon.cli("block", str(home.pc.address), check=False)
+            assert "approved.toml: not a regular file but a pipe" in output.stderr
             assert home.daemon.json("status")
             assert home.daemon.stop() == 0
             with pytest.raises(

@@ -98,12 +98,12 @@ async def test_upnpc(lab: Lab, gateway: FakeGateway, igd_version: str) -> None:
     assert "Status : Connected" in status
     assert f"ExternalIPAddress = {lab.external[0]}" in status
     assert re.search(r"Bytes: +Sent: +11\s+Recv: +22", status)
-    mine = str(console.address)
-    assert "is redirected to internal 192.168.77.10:3074" in await run("-a", mine, "3074", "3075", "UDP", "60")
+    own = str(console.address)
+    assert "is redirected to internal 192.168.77.10:3074" in await run("-a", own, "3074", "3075", "UDP", "60")
     assert re.search(r"UDP +3075->192\.168\.77\.10:3074", await run("-l"))
     assert "UPNP_DeletePortMapping() returned : 0" in await run("-d", "3075", "UDP")
     assert gateway.table == []
-    added = await run("-n", mine, "3074", "3075", "TCP", "60")
+    added = await run("-n", own, "3074", "3075", "TCP", "60")
     removed = await run("-N", "3000", "3100", "TCP")
     assert "is redirected to internal 192.168.77.10:3074" in added
     assert "returned : 0" in removed

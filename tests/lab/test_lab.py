@@ -198,9 +198,9 @@ def test_a_killed_lab_leaves_no_process_and_no_namespace(namespaces: None) -> No
     ) as process:
         assert process.stdout is not None
         child, net = process.stdout.readline().split()
-        gone = os.pidfd_open(int(child))
+        removed = os.pidfd_open(int(child))
         process.kill()
-    with os.fdopen(gone) as watch:
+    with os.fdopen(removed) as watch:
         assert select.select([watch], [], [], 30)[0], "the child outlived its lab"
     assert until(lambda: net not in network_namespaces()), "processes of the lab are left"
 

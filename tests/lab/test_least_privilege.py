@@ -56,12 +56,12 @@ def test_every_thread_is_the_users_and_holds_one_capability(home: Home) -> None:
     only, none = f"{1 << CAP_NET_ADMIN:016x}", f"{0:016x}"
     threads = statuses(home.daemon.pid)
     assert len(threads) > 1
-    for told in threads:
-        assert told["Uid"] == [str(account.uid)] * 4
-        assert told["Gid"] == [str(account.gid)] * 4
-        assert set(map(int, told["Groups"])) == set(account.groups)
-        assert (told["CapPrm"], told["CapEff"], told["CapBnd"]) == ([only], [only], [only])
-        assert (told["CapInh"], told["CapAmb"], told["NoNewPrivs"]) == ([none], [none], ["1"])
+    for status in threads:
+        assert status["Uid"] == [str(account.uid)] * 4
+        assert status["Gid"] == [str(account.gid)] * 4
+        assert set(map(int, status["Groups"])) == set(account.groups)
+        assert (status["CapPrm"], status["CapEff"], status["CapBnd"]) == ([only], [only], [only])
+        assert (status["CapInh"], status["CapAmb"], status["NoNewPrivs"]) == ([none], [none], ["1"])
 
 
 def test_the_whole_way_works_without_root(home: Home) -> None:
@@ -127,19 +127,19 @@ def test_a_port_below_1024_costs_one_capability_more(directory: Path) -> None:
     (directory / "low").mkdir(mode=0o711)
     with served_home(directory / "low", *ROUTER, "--user", USER, "--http-port", "80") as home:
         both = f"{1 << CAP_NET_ADMIN | 1 << CAP_NET_BIND_SERVICE:016x}"
-        assert {told["CapEff"][0] for told in statuses(home.daemon.pid)} == {both}
+        assert {status["CapEff"][0] for status in statuses(home.daemon.pid)} == {both}
         assert ControlPoint(home.console, home.gateway.address, port=80).external_address() == str(home.external)
 
 
 @pytest.mark.parametrize("there", ["a user who is not there", "a state directory with other things in it"])
 def test_where_it_cannot_it_does_not_start_and_says_why(directory: Path, there: str) -> None:
     place = directory / there.split()[1]
-    user, says = USER, "belongs to root and has other files"
+    user, message = USER, "belongs to root and has other files"
     if "user" in there:
-        user, says = "no-such-user", "this machine has no user no-such-user"
+        user, message = "no-such-user", "this machine has no user no-such-user"
     else:
         (place / "state").mkdir(parents=True)
         (place / "state" / "shadow").touch()
     place.mkdir(exist_ok=True)
-    with pytest.raises(DaemonFailed, match=says), served_home(place, *ROUTER, "--user", user):
+    with pytest.raises(DaemonFailed, match=message), served_home(place, *ROUTER, "--user", user):
         pass

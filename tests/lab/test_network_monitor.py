@@ -125,12 +125,12 @@ def logged(name: str) -> Iterator[asyncio.Future[str]]:
             if not message.done():
                 message.set_result(record.getMessage())
 
-    ear = Next()
-    logging.getLogger(name).addHandler(ear)
+    listener = Next()
+    logging.getLogger(name).addHandler(listener)
     try:
         yield message
     finally:
-        logging.getLogger(name).removeHandler(ear)
+        logging.getLogger(name).removeHandler(listener)
 
 
 @pytest.fixture(scope="module")

@@ -65,8 +65,8 @@ def test_upnpc_opens_checks_updates_and_closes_a_pinhole(home: Home) -> None:
     console, address = home.console, home.console.address6
     with EchoServer(console, TCP, 8080):
         assert not at(home.peer, address)
-        told = upnpc(console, "-A", "", 0, address, 8080, "TCP", 600)
-        (number,) = re.findall(r"Pinhole ID = (\d+)", told)
+        output = upnpc(console, "-A", "", 0, address, 8080, "TCP", 600)
+        (number,) = re.findall(r"Pinhole ID = (\d+)", output)
         assert "failed with code 709" in upnpc(console, "-C", number)
         proof = at(home.peer, address)
         assert (proof.answered_by, proof.seen_from) == ("console", home.peer.address6)
@@ -186,8 +186,8 @@ def test_alongside_another_firewall_the_doctor_names_the_line(namespaces: None, 
 
     with served_home(tmp_path, before=standing) as home, EchoServer(home.console, TCP, 8080):
         point, address = home.point(igd_version=IgdVersion.IGD2), home.console.address6
-        told = point.call("GetFirewallStatus", SERVICE)
-        assert told == {"FirewallEnabled": "1", "InboundPinholeAllowed": "0"}
+        result = point.call("GetFirewallStatus", SERVICE)
+        assert result == {"FirewallEnabled": "1", "InboundPinholeAllowed": "0"}
         with refused(703):
             pinhole(point)
         (found,) = pinhole_drops(home)

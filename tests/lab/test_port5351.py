@@ -117,9 +117,9 @@ def test_natpmpc_maps_and_unmaps(home: Home, transport: Transport) -> None:
     other = UDP if transport is TCP else TCP
     with EchoServer(home.console, transport, 8000), EchoServer(home.console, other, 8000):
         assert f"Public IP address : {home.external}" in natpmpc(home)
-        told = natpmpc(home, "-a", "8080", "8000", transport.value, "600")
-        assert "Mapped public port 8080 protocol " + transport.value.upper() + " to local port 8000" in told
-        assert re.search(r"\bli(f|fe)time 600\b", told), "natpmpc before 20230423 spells it liftime"
+        output = natpmpc(home, "-a", "8080", "8000", transport.value, "600")
+        assert "Mapped public port 8080 protocol " + transport.value.upper() + " to local port 8000" in output
+        assert re.search(r"\bli(f|fe)time 600\b", output), "natpmpc before 20230423 spells it liftime"
         proof = home.reach(8080, transport)
         assert (proof.answered_by, proof.seen_from) == ("console", home.peer.address)
         assert home.shut(8080, other)
@@ -298,13 +298,13 @@ def test_announcements_and_updates(namespaces: None, tmp_path: Path) -> None:
             data, source = ears[4].recvfrom(100)
             at.append(time.monotonic())
             assert source == (str(GATEWAY), 5351)
-            told = natpmp.parse_response(data)
-            assert isinstance(told, natpmp.AddressResponse)
-            assert told.address == home.external
+            response = natpmp.parse_response(data)
+            assert isinstance(response, natpmp.AddressResponse)
+            assert response.address == home.external
             data, source = ears[4].recvfrom(100)
             announced = codec.parse_response(data)
-            assert (announced.result, announced.lifetime_s, announced.epoch_s) == (0, 0, told.epoch_s)
-            epochs.append(told.epoch_s)
+            assert (announced.result, announced.lifetime_s, announced.epoch_s) == (0, 0, response.epoch_s)
+            epochs.append(response.epoch_s)
             data, source6 = ears[6].recvfrom(100)
             assert ip_address(source6[0].partition("%")[0]) == link_local(home.gateway, "lan0")
             assert source6[1] == 5351
@@ -325,19 +325,23 @@ def test_announcements_and_updates(namespaces: None, tmp_path: Path) -> None:
             assert update.epoch_s <= 1
         ears[4].settimeout(1)
         series = [natpmp.parse_response(data) for data in drained(ears[4]) if data[0] == 0]
-        fresh = [told for told in series if isinstance(told, natpmp.AddressResponse) and told.address == new]
+        fresh = [
+            response
+            for response in series
+            if isinstance(response, natpmp.AddressResponse) and response.address == new
+        ]
         assert fresh
         assert fresh[0].epoch_s <= 1
         ended = series.index(fresh[0])
-        assert all(told in fresh for told in series[ended:]), "the first series has ended"
+        assert all(response in fresh for response in series[ended:]), "the first series has ended"
         outside.settimeout(0.2)
         assert list(drained(outside)) == []
 
 
-def drained(ear: socket.socket) -> Iterator[bytes]:
+def drained(listener: socket.socket) -> Iterator[bytes]:
     while True:
         try:
-            yield ear.recv(100)
+            yield listener.recv(100)
         except TimeoutError:
             return
 

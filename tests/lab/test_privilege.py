@@ -72,10 +72,10 @@ def test_root_or_root_of_a_user_namespace() -> None:
 
 @pytest.mark.usefixtures("namespaces")
 def test_an_ordinary_user_has_a_whole_lab() -> None:
-    said = as_nobody(AS_USER)
-    if said.startswith("unavailable:"):
-        pytest.skip(said)
-    assert said.splitlines() == ["root of a user namespace 0", "reset", "timeout"]
+    output = as_nobody(AS_USER)
+    if output.startswith("unavailable:"):
+        pytest.skip(output)
+    assert output.splitlines() == ["root of a user namespace 0", "reset", "timeout"]
 
 
 @pytest.mark.usefixtures("namespaces")

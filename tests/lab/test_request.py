@@ -77,8 +77,8 @@ def test_a_pinhole_over_ipv6(home: Home, tmp_path: Path, via: str) -> None:
 
 
 def test_pcp_comes_first_and_every_lease_is_let_go(home: Home, tmp_path: Path) -> None:
-    told = json.loads(request(home, tmp_path, "udp", 3074, "--json").stdout)
-    assert (told["via"], told["external_port"], told["lifetime_s"]) == ("pcp", 3074, 3600)
+    report = json.loads(request(home, tmp_path, "udp", 3074, "--json").stdout)
+    assert (report["via"], report["external_port"], report["lifetime_s"]) == ("pcp", 3074, 3600)
     request(home, tmp_path, "udp", 3074, "--via", "igd")
     (row,) = home.rows()
     assert row["vias"] == ["pcp", "igd2"]
@@ -115,8 +115,8 @@ def test_what_is_listened_on_is_asked_for(home: Home, tmp_path: Path) -> None:
             f"{home.external}:8080 tcp via pcp 3600s",
             f"{home.external}:3074 udp via pcp 3600s",
         ]
-        asked = home.console.run([*REQUEST, "--listening"], check=False, env=env(tmp_path), text="n\ny\n")
-        assert asked.stdout == f"{home.external}:3074 udp via pcp 3600s\n"
+        answer = home.console.run([*REQUEST, "--listening"], check=False, env=env(tmp_path), text="n\ny\n")
+        assert answer.stdout == f"{home.external}:3074 udp via pcp 3600s\n"
     done = request(home, tmp_path, "--listening", "--yes", "tcp/8080")
     assert done.returncode == 2
     assert "nothing listens on tcp/8080" in done.stderr

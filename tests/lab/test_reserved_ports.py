@@ -36,8 +36,8 @@ def home(namespaces: None, tmp_path: Path) -> Iterator[Home]:
 
 def natpmp(host: Host, gateway: object, external: int, internal: int) -> int:
     """Asks with natpmpc for a port; the one that was given."""
-    asked = ("natpmpc", "-g", str(gateway), "-a", str(external), str(internal), "tcp", "600")
-    (given,) = re.findall(r"Mapped public port (\d+)", host.run(asked).stdout)
+    request = ("natpmpc", "-g", str(gateway), "-a", str(external), str(internal), "tcp", "600")
+    (given,) = re.findall(r"Mapped public port (\d+)", host.run(request).stdout)
     return int(given)
 
 

@@ -67,11 +67,11 @@ def follow(lab: Lab, ssdp: SsdpServer) -> Network:
     return network
 
 
-def sets(heard: list[Heard]) -> list[str]:
+def sets(received: list[Heard]) -> list[str]:
     """The announcements as complete sets of both roots, in order; fails where one is not complete."""
     kinds = []
-    for at in range(0, len(heard), EVERY):
-        batch = heard[at : at + EVERY]
+    for at in range(0, len(received), EVERY):
+        batch = received[at : at + EVERY]
         assert sorted(message.headers["USN"] for message in batch) == EVERY_USN
         (kind,) = {message.headers["NTS"] for message in batch}
         kinds.append(kind.removeprefix("ssdp:"))
@@ -89,9 +89,9 @@ async def test_announcements_on_two_lans(lab: Lab) -> None:
             for one in ears.values():
                 await one.hear(4 * EVERY)
         for name, own in owns.items():
-            heard = await ears[name].hear(5 * EVERY)
-            assert sets(heard) == ["byebye", "alive", "alive", "alive", "byebye"]
-            for message in heard:
+            received = await ears[name].hear(5 * EVERY)
+            assert sets(received) == ["byebye", "alive", "alive", "alive", "byebye"]
+            for message in received:
                 assert (message.source, message.hops) == ((own, 1900), 2)
                 assert message.headers["HOST"] == f"{GROUP}:1900"
                 assert message.headers["BOOTID.UPNP.ORG"] == "7"
@@ -108,9 +108,9 @@ async def test_announcements_over_ipv6(lab: Lab, group: str, kind: str) -> None:
     own = next(a for a in lan0.ipv6 if a.is_link_local == (kind == "link-local") and a.is_private)
     with ear(lab.hosts["console"], v6=True, group=group, bind=group, port=1900) as one:
         async with serving(lab):
-            heard = await one.hear(4 * EVERY)
-        assert sets(heard[: 4 * EVERY]) == ["byebye", "alive", "alive", "alive"]
-        for message in heard[EVERY : 4 * EVERY]:
+            received = await one.hear(4 * EVERY)
+        assert sets(received[: 4 * EVERY]) == ["byebye", "alive", "alive", "alive"]
+        for message in received[EVERY : 4 * EVERY]:
             assert message.source == (str(own), 1900)
             assert message.hops == 10
             assert message.headers["HOST"] == f"[{group.upper()}]:1900"
@@ -125,11 +125,11 @@ async def test_multicast_searches_are_answered_from_their_own_lan(lab: Lab, host
             start = time.monotonic()
             one.ask(search("ssdp:all", mx="1"))
             other.ask(search("upnp:rootdevice", mx="1"))
-            heard = await one.hear(EVERY)
+            received = await one.hear(EVERY)
             assert time.monotonic() - start < 1.1
-            assert sorted(message.headers["USN"] for message in heard) == EVERY_USN
-            assert heard[-1].at - heard[0].at > 0.01
-            for message in heard:
+            assert sorted(message.headers["USN"] for message in received) == EVERY_USN
+            assert received[-1].at - received[0].at > 0.01
+            for message in received:
                 assert message.start == "HTTP/1.1 200 OK"
                 assert message.source == (own, 1900)
                 assert message.headers["LOCATION"].startswith(f"http://{own}:5000/igd")
@@ -263,11 +263,11 @@ async def test_what_is_no_search_of_ours_gets_nothing_and_stops_nothing(lab: Lab
 
 async def test_a_search_without_quotes_is_answered_within_a_second(lab: Lab) -> None:
     """bupnp (Node): MAN without quotes, no blank line at the end, MX 10, and it listens for one second."""
-    asked = search("ssdp:all", mx="10").replace(b'"', b"").removesuffix(b"\r\n")
+    request = search("ssdp:all", mx="10").replace(b'"', b"").removesuffix(b"\r\n")
     async with serving(lab):
         with ear(lab.hosts["console"]) as client:
             started = time.monotonic()
-            client.ask(asked)
+            client.ask(request)
             await client.hear(EVERY)
             assert time.monotonic() - started < 1.5  # 0.8 s, and a loaded machine
 

@@ -134,7 +134,7 @@ def test_the_wan_gets_no_byte_whatever_state_the_gateway_is_in(namespaces: None,
                 situation(home)
                 outside = [ask for address in ways_inside(home) for ask in asked(address)]
                 with ThreadPoolExecutor(2) as threads:
-                    both = [threads.submit(answered, who, outside) for who in (home.peer, home.lab.internet)]
+                    both = [threads.submit(answered, host, outside) for host in (home.peer, home.lab.internet)]
                 send_to_gateway(home, forged(home))
                 if situation not in (table_flushed, daemon_killed):
                     home.point().external_address()  # what came before it is answered by now

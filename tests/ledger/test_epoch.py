@@ -41,9 +41,9 @@ def test_another_boot_or_a_lost_store_begins_a_new_one() -> None:
 def test_only_another_external_address_begins_a_new_one() -> None:
     epoch = Epoch.from_json(None, "a", NOW)
     first = epoch.with_external(ONE, at(1010))
-    gone = first.with_external(None, at(1020))
-    back = gone.with_external(ONE, at(1030))
-    assert first.number == gone.number == back.number == epoch.number
+    removed = first.with_external(None, at(1020))
+    back = removed.with_external(ONE, at(1030))
+    assert first.number == removed.number == back.number == epoch.number
     moved = back.with_external(OTHER, at(1040))
     assert (moved.number, moved.seconds(at(1041))) == (epoch.number + 1, 1)
 

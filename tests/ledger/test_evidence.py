@@ -30,88 +30,88 @@ def opening(port: int, device: str = "a") -> EvidenceKey:
 
 
 def test_a_device_that_asks_for_everything_loses_its_own_unused_rows_first() -> None:
-    book = EvidenceTable()
-    book.row(opening(1, "b"), NOW)
-    book.row(opening(1), NOW)
-    book.talked(opening(1), 5, None)
+    table = EvidenceTable()
+    table.row(opening(1, "b"), NOW)
+    table.row(opening(1), NOW)
+    table.talked(opening(1), 5, None)
     for port in range(2, 5000):
-        book.row(opening(port), NOW + port)
-    assert len([key for key in book.openings if key.device == "a"]) <= MOST_PORTS
-    assert opening(1) in book.openings, "it carried traffic"
-    assert opening(4999) in book.openings
-    assert opening(1, "b") in book.openings
+        table.row(opening(port), NOW + port)
+    assert len([key for key in table.openings if key.device == "a"]) <= MOST_PORTS
+    assert opening(1) in table.openings, "it carried traffic"
+    assert opening(4999) in table.openings
+    assert opening(1, "b") in table.openings
 
 
 def test_a_crowd_of_devices_pushes_out_the_unused(monkeypatch: pytest.MonkeyPatch) -> None:
-    book = EvidenceTable()
-    book.openings.most = book.devices.most = 64
-    book.row(opening(1), NOW)
-    book.talked(opening(1), 5, None)
-    book.incident("a", NOW)
+    table = EvidenceTable()
+    table.openings.most = table.devices.most = 64
+    table.row(opening(1), NOW)
+    table.talked(opening(1), 5, None)
+    table.incident("a", NOW)
     for number in range(1000):
-        book.row(opening(1, f"d{number}"), NOW + number)
-        book.seen(f"d{number}", NOW + number)
-    assert len(book.openings) <= 64
-    assert len(book.devices) <= 64
-    assert opening(1) in book.openings
-    assert book.devices["a"].incidents == 1, "an incident is not washed away"
+        table.row(opening(1, f"d{number}"), NOW + number)
+        table.seen(f"d{number}", NOW + number)
+    assert len(table.openings) <= 64
+    assert len(table.devices) <= 64
+    assert opening(1) in table.openings
+    assert table.devices["a"].incidents == 1, "an incident is not washed away"
 
 
 def test_days_and_remote_hosts_are_bounded() -> None:
-    book = EvidenceTable()
-    row = book.row(opening(1), NOW)
+    table = EvidenceTable()
+    row = table.row(opening(1), NOW)
     for day in range(200):
-        book.talked(opening(1), day, [IPv4Address(day)])
+        table.talked(opening(1), day, [IPv4Address(day)])
     assert row.days == tuple(range(200 - MOST_DAYS, 200))
     assert len(row.remotes) == MOST_REMOTES
     assert row.more_remotes
 
 
 def test_what_nobody_asked_for_is_no_evidence() -> None:
-    book = EvidenceTable()
-    book.used(opening(1), NOW, 1, 1)
-    book.talked(opening(1), 1, None)
-    book.stood(opening(1), 10, 1)
-    assert not book.openings
+    table = EvidenceTable()
+    table.used(opening(1), NOW, 1, 1)
+    table.talked(opening(1), 1, None)
+    table.stood(opening(1), 10, 1)
+    assert not table.openings
 
 
 def test_the_old_is_forgotten() -> None:
-    book = EvidenceTable()
-    book.row(opening(1), NOW)
-    book.row(opening(2), NOW)
-    book.used(opening(2), NOW + DAY_S, 1, 1)
-    book.seen("a", NOW)
-    book.in_force("games", NOW)
-    book.pop_changes()
-    book.prune(NOW + KEEP_S + 1)
-    assert set(book.openings) == {opening(2)}
-    changes = book.pop_changes()
+    table = EvidenceTable()
+    table.row(opening(1), NOW)
+    table.row(opening(2), NOW)
+    table.used(opening(2), NOW + DAY_S, 1, 1)
+    table.seen("a", NOW)
+    table.in_force("games", NOW)
+    table.pop_changes()
+    table.prune(NOW + KEEP_S + 1)
+    assert set(table.openings) == {opening(2)}
+    changes = table.pop_changes()
     assert (changes.gone, changes.gone_devices, changes.gone_rules) == ([opening(1)], ["a"], ["games"])
 
 
 def test_what_the_store_did_not_take_is_told_again() -> None:
-    book = EvidenceTable()
-    book.row(opening(1), NOW)
-    book.seen("a", NOW)
-    book.in_force("games", NOW)
-    changes = book.pop_changes()
+    table = EvidenceTable()
+    table.row(opening(1), NOW)
+    table.seen("a", NOW)
+    table.in_force("games", NOW)
+    changes = table.pop_changes()
     assert changes
-    assert not book.pop_changes()
-    book.put_back(changes)
-    assert book.pop_changes() == changes
+    assert not table.pop_changes()
+    table.put_back(changes)
+    assert table.pop_changes() == changes
 
 
 def test_a_burst_is_twelve_ports_in_ten_minutes() -> None:
-    book = EvidenceTable()
+    table = EvidenceTable()
     for port in range(11):
-        book.ungranted("slow", port, NOW + port * 100, 12)
-        book.ungranted("same", 7, NOW + port, 12)
-        book.ungranted("fast", port, NOW + port, 12)
-    assert not book.devices
-    book.ungranted("slow", 99, NOW + 1100, 12)
-    book.ungranted("same", 7, NOW + 12, 12)
-    book.ungranted("fast", 99, NOW + 12, 12)
-    assert {device for device, row in book.devices.items() if row.incidents} == {"fast"}
+        table.ungranted("slow", port, NOW + port * 100, 12)
+        table.ungranted("same", 7, NOW + port, 12)
+        table.ungranted("fast", port, NOW + port, 12)
+    assert not table.devices
+    table.ungranted("slow", 99, NOW + 1100, 12)
+    table.ungranted("same", 7, NOW + 12, 12)
+    table.ungranted("fast", 99, NOW + 12, 12)
+    assert {device for device, row in table.devices.items() if row.incidents} == {"fast"}
 
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=20)
@@ -166,20 +166,20 @@ def test_rows_on_disk_are_the_rows(
     assert sorted(loaded[0], key=lambda row: row.opening) == sorted(found, key=lambda row: row.opening)
     assert sorted(loaded[1], key=lambda row: row.device) == sorted(seen, key=lambda row: row.device)
     assert sorted(loaded[2], key=lambda row: row.rule) == sorted(known, key=lambda row: row.rule)
-    gone = [row.opening for row in found], [row.device for row in seen], [row.rule for row in known]
-    evidence_rows.write_evidence(database, evidence.Changes([], [], [], *gone))
+    removed = [row.opening for row in found], [row.device for row in seen], [row.rule for row in known]
+    evidence_rows.write_evidence(database, evidence.Changes([], [], [], *removed))
     assert evidence_rows.load_evidence(database) == ([], [], [])
     database.close()
 
 
 async def test_the_store_keeps_it(tmp_path: Path) -> None:
-    book = EvidenceTable()
-    book.row(opening(1), NOW).requests = 3
-    book.seen("a", NOW, held=2)
+    table = EvidenceTable()
+    table.row(opening(1), NOW).requests = 3
+    table.seen("a", NOW, held=2)
     for _ in range(2):  # the tables are there the second time
         store = Store(tmp_path / "ledger.db", "boot")
         await store.open()
-        await store.write_evidence(book.pop_changes())
+        await store.write_evidence(table.pop_changes())
         found, seen, _ = await store.evidence()
         await store.close()
     assert [row.requests for row in found] == [3]

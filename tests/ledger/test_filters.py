@@ -40,8 +40,8 @@ CASES: dict[str, tuple[list[RemotePeers], list[str], set[tuple[str, int]] | None
 @pytest.mark.spec("PCP-112", "PCP-116", "PCP-118")
 @pytest.mark.parametrize("name", CASES)
 def test_reach(name: str) -> None:
-    asked, granted, expected = CASES[name]
-    found = combined_peers(asked, [ip_network(net) for net in granted])
+    requested, granted, expected = CASES[name]
+    found = combined_peers(requested, [ip_network(net) for net in granted])
     if expected is None:
         assert found == (None,)
     else:
@@ -61,14 +61,14 @@ def lets_in(ranges: list[RemotePeers], address: IPv4Address, port: int) -> int:
 
 
 @given(filters)
-def test_the_same_peers_and_no_overlap(asked: list[RemotePeers]) -> None:
-    found = list(disjoint(asked))
+def test_the_same_peers_and_no_overlap(requested: list[RemotePeers]) -> None:
+    found = list(disjoint(requested))
     if len(found) > MOST_FILTERS:
         return
     for number in range(256):
         address = IPv4Address(0xCB007100 + number)
         for port in (1, 2, 3):
-            assert lets_in(found, address, port) == min(1, lets_in(asked, address, port))
+            assert lets_in(found, address, port) == min(1, lets_in(requested, address, port))
 
 
 def test_it_stops_where_there_are_too_many() -> None:

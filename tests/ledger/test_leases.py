@@ -22,7 +22,7 @@ from upnp_gw.model.mapping import Hold, Instant, Via
 
 
 @pytest.mark.parametrize(
-    ("via", "asked", "lives"),
+    ("via", "requested_s", "lives"),
     [
         (Via.IGD1, None, 30 * 86400),
         (Via.IGD1, 3600, 3600),
@@ -34,8 +34,8 @@ from upnp_gw.model.mapping import Hold, Instant, Via
         (Via.OPERATOR, None, 30 * 86400),
     ],
 )
-def test_a_hold_lives_what_was_asked_within_the_clamp(via: Via, asked: int | None, lives: int) -> None:
-    assert lifetime_s(asks(via=via, lifetime=asked), clamps()) == lives
+def test_a_hold_lives_what_was_asked_within_the_clamp(via: Via, requested_s: int | None, lives: int) -> None:
+    assert lifetime_s(asks(via=via, lifetime=requested_s), clamps()) == lives
 
 
 def test_a_held_mapping_is_decided_again_within_the_hour() -> None:

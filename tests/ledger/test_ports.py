@@ -14,12 +14,12 @@ from upnp_gw.model.mapping import Transport
 ALL: PortRanges = ((1024, 65535),)
 
 
-def pick(asked: int, taken: set[int], transport: Transport = Transport.TCP, **more: object) -> int | None:
+def pick(requested: int, taken: set[int], transport: Transport = Transport.TCP, **more: object) -> int | None:
     ranges = more.get("ranges", ALL)
     external = more.get("external", External.SAME_OR_ANY)
     assert isinstance(ranges, tuple)
     assert isinstance(external, External)
-    return choose_port(transport, asked, ranges, external, lambda port: port not in taken, Random(7))
+    return choose_port(transport, requested, ranges, external, lambda port: port not in taken, Random(7))
 
 
 def test_the_port_asked_for_where_it_is_free() -> None:
@@ -73,12 +73,12 @@ ranges_of = st.sets(st.integers(1, 320), min_size=1, max_size=60).map(as_ranges)
 
 @given(ranges_of, st.integers(0, 330), st.sets(st.integers(1, 330)), st.sampled_from(Transport))
 def test_it_is_permitted_and_free_or_there_is_none(
-    ranges: PortRanges, asked: int, taken: set[int], transport: Transport
+    ranges: PortRanges, requested: int, taken: set[int], transport: Transport
 ) -> None:
-    got = choose_port(transport, asked, ranges, External.SAME_OR_ANY, lambda p: p not in taken, Random(1))
+    chosen = choose_port(transport, requested, ranges, External.SAME_OR_ANY, lambda p: p not in taken, Random(1))
     possible = [p for p in range(1, 330) if permits(ranges, p) and p not in taken]
-    assert (got is None) == (not possible)
-    assert got is None or got in possible
+    assert (chosen is None) == (not possible)
+    assert chosen is None or chosen in possible
 
 
 @given(ranges_of, st.integers(1, 330))

@@ -76,8 +76,8 @@ def test_no_wider_keeps_the_filters_for_natpmp_alone() -> None:
     before, after = held((Via.NATPMP, (RemotePeers(NET),))), held((Via.NATPMP, ()))
     assert no_wider(before, after, Via.NATPMP) == before
     assert no_wider(before, after) is None
-    asked = held((Via.PCP, (RemotePeers(NET),)))
-    assert no_wider(asked, held((Via.PCP, ())), Via.PCP) is None, "a PCP client gets the true state"
+    filtered = held((Via.PCP, (RemotePeers(NET),)))
+    assert no_wider(filtered, held((Via.PCP, ())), Via.PCP) is None, "a PCP client gets the true state"
 
 
 def test_the_end_of_a_lease_leaves_its_filters_in_force() -> None:

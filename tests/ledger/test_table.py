@@ -100,10 +100,10 @@ class Model(RuleBasedStateMachine):
         assert {m.id: m for m in self.table} == self.rows
         assert sorted(self.table.numbering(None)) == sorted(self.rows)
         for device in (CONSOLE, PC):
-            mine = {m.id for m in rows if m.device == device}
-            assert set(self.table.numbering(device)) == mine
-            assert {m.id for m in self.table.of_device(device)} == mine
-            assert self.table.held_by(device) == len(mine)
+            own = {m.id for m in rows if m.device == device}
+            assert set(self.table.numbering(device)) == own
+            assert {m.id for m in self.table.of_device(device)} == own
+            assert self.table.held_by(device) == len(own)
             self.charged(device, [m for m in rows if m.device == device])
         for row in rows:
             assert self.table.by_key(row.key) == row

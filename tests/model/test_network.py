@@ -150,8 +150,8 @@ def test_with_one_lan_a_routed_prefix_is_behind_it() -> None:
 def test_two_lans_with_the_same_prefix_are_reported() -> None:
     shared = replace(LAN1, addresses=(*LAN1.addresses, *LAN0.addresses))
     assert shared_prefixes((LAN0, LAN1)) == ()
-    told = shared_prefixes((LAN0, shared))
-    assert [text.partition(":")[0] for text in told] == [
+    sentences = shared_prefixes((LAN0, shared))
+    assert [text.partition(":")[0] for text in sentences] == [
         "lan0 and lan1 have the same prefix 192.168.1.0/24",
         "lan0 and lan1 have the same prefix 2a11",
     ]
@@ -213,9 +213,9 @@ def test_both_ways_of_looking_agree(steps: list[tuple[str, Neighbour]]) -> None:
     for mac in ("02:00:00:00:00:01", "02:00:00:00:00:02"):
         assert known.addresses_of(mac) == {address for (address, _), m in model.items() if m == mac}
         for lan in ("lan0", "lan1"):
-            mine = {address for (address, on), m in model.items() if (m, on) == (mac, lan)}
-            assert known.addresses_of(mac, lan) == mine
-            assert (lan in known.interfaces_of(mac)) == bool(mine)
+            own = {address for (address, on), m in model.items() if (m, on) == (mac, lan)}
+            assert known.addresses_of(mac, lan) == own
+            assert (lan in known.interfaces_of(mac)) == bool(own)
     for address in (a("10.0.0.1"), IPv6Address("fe80::1")):
         macs = [mac for (at, _), mac in model.items() if at == address]
         assert known.mac_of(address) == (macs[0] if len(macs) == 1 else None), "two LANs are two hosts"

@@ -24,26 +24,26 @@ async def line(tmp_path: Path) -> AsyncIterator[Line]:
 
 
 @pytest.mark.spec("PMP-001", "PMP-006", "PCP-001", "PCP-007")
-@pytest.mark.parametrize(("client", "asked"), ASKED, ids=[f"{c} {a[:2].hex()}" for c, a in ASKED])
-async def test_each_is_answered_in_full(line: Line, client: str, asked: bytes) -> None:
+@pytest.mark.parametrize(("client", "sent"), ASKED, ids=[f"{c} {a[:2].hex()}" for c, a in ASKED])
+async def test_each_is_answered_in_full(line: Line, client: str, sent: bytes) -> None:
     """The captures were taken at 192.168.77.10, which is the console here."""
-    answer = await line.said(asked, CONSOLE_IP)
-    assert answer[0] == asked[0]
-    assert answer[1] == asked[1] | 0x80
-    if asked[0]:
+    answer = await line.said(sent, CONSOLE_IP)
+    assert answer[0] == sent[0]
+    assert answer[1] == sent[1] | 0x80
+    if sent[0]:
         response = codec.parse_response(answer)
-        assert (response.result, len(answer)) == (0, len(asked))
+        assert (response.result, len(answer)) == (0, len(sent))
         if response.map is not None:  # libplum and libtorrent look at these before the result
-            assert response.map.nonce == asked[24:36]
-            suggested = int.from_bytes(asked[42:44], "big")
+            assert response.map.nonce == sent[24:36]
+            suggested = int.from_bytes(sent[42:44], "big")
             assert response.map.external_port == suggested or not suggested
-            asked_s = int.from_bytes(asked[4:8], "big")  # libplum 0.5.3 sends its 7200 with the bytes turned round
+            asked_s = int.from_bytes(sent[4:8], "big")  # libplum 0.5.3 sends its 7200 with the bytes turned round
             assert response.lifetime_s == min(asked_s, 86400)
     else:
-        assert len(answer) == {0: 12, 1: 16, 2: 16}[asked[1]]  # go-nat-pmp and py-natpmp take no other size
-        told = natpmp.parse_response(answer)
-        assert not isinstance(told, natpmp.VersionResponse)
-        assert told.result is natpmp.NatPmpResult.SUCCESS
+        assert len(answer) == {0: 12, 1: 16, 2: 16}[sent[1]]  # go-nat-pmp and py-natpmp take no other size
+        reply = natpmp.parse_response(answer)
+        assert not isinstance(reply, natpmp.VersionResponse)
+        assert reply.result is natpmp.NatPmpResult.SUCCESS
 
 
 def test_there_are_captures() -> None:

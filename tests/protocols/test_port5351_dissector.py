@@ -65,17 +65,17 @@ def tshark(directory: Path, messages: list[bytes], port: str, *options: str) -> 
         check=True,
         capture_output=True,
     )
-    told = subprocess.run(
+    output = subprocess.run(
         ["tshark", "-r", str(capture), *options], check=True, capture_output=True, env={"HOME": str(directory)}
     )
-    return told.stdout.decode().splitlines()
+    return output.stdout.decode().splitlines()
 
 
 async def said(directory: Path) -> list[bytes]:
     async with gateway_fixture(directory) as fixture:
         fixture.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
         line = Line(fixture)
-        answers = [await line.said(asked, client) for client, asked in ASKED]
+        answers = [await line.said(request, client) for client, request in ASKED]
         announced = line.dialogue.announcements(4, vectors.EXTERNAL, 7)
         return [*answers, *announced]
 
@@ -112,6 +112,6 @@ async def test_the_dissector_reads_what_we_meant(tmp_path: Path) -> None:
 
 
 async def test_what_our_client_side_asks_is_not_malformed_either(tmp_path: Path) -> None:
-    asked = [data for _, data in ASKED if data[0] != 3]
-    rows = tshark(tmp_path, asked, "40000,5351", "-T", "fields", "-e", "_ws.malformed")
-    assert [row.strip() for row in rows] == [""] * len(asked)
+    request = [data for _, data in ASKED if data[0] != 3]
+    rows = tshark(tmp_path, request, "40000,5351", "-T", "fields", "-e", "_ws.malformed")
+    assert [row.strip() for row in rows] == [""] * len(request)

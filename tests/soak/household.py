@@ -117,7 +117,7 @@ class Household(Home):
         }
         active = {r["id"] for r in self.rows() if r["state"] == "active"}
         kernel, stored = self.installed(), self.stored()
-        told = {
+        result = {
             "in the ledger and not in the kernel": active - kernel.keys(),
             "in the kernel and not in the ledger": kernel.keys() - active,
             "in the ledger and not in the store": ledger.keys() - stored.keys(),
@@ -125,7 +125,7 @@ class Household(Home):
             "different in the kernel": {i for i in active & kernel.keys() if kernel[i] != ledger[i]},
             "different in the store": {i for i in ledger.keys() & stored.keys() if stored[i] != ledger[i]},
         }
-        return "; ".join(f"{what}: {sorted(ids)[:8]}" for what, ids in told.items() if ids)
+        return "; ".join(f"{what}: {sorted(ids)[:8]}" for what, ids in result.items() if ids)
 
 
 @contextmanager

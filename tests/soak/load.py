@@ -87,7 +87,7 @@ class Client:
             self._load.rest()
 
     def _act(self) -> None:
-        standing = [port for port, said in self.said.items() if said is Said.OPEN]
+        standing = [port for port, answer in self.said.items() if answer is Said.OPEN]
         chance = self._random.random()
         if standing and (len(standing) > STANDING or chance < 0.25):
             self._delete(self._random.choice(standing))
@@ -316,11 +316,11 @@ class Load:
             found.append(difference)
         stands = {(r["transport"], r["external_port"]): r["internal_client"] for r in self.home.rows()}
         for client in self.clients:
-            for port, said in client.said.items():
+            for port, answer in client.said.items():
                 holder = stands.pop((client.transport.value, port), None)
-                if said is Said.OPEN and holder is None:
+                if answer is Said.OPEN and holder is None:
                     found.append(f"{client.name}: {port} was acknowledged and is missing")
-                if said is Said.SHUT and holder is not None:
+                if answer is Said.SHUT and holder is not None:
                     found.append(f"{client.name}: {port} was refused or deleted and is open")
                 if holder not in (None, str(client.host.address)):
                     found.append(f"{client.name}: {port} leads to {holder}")

@@ -22,8 +22,8 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
-async def ids(store: Store, **wanted: Any) -> list[str]:
-    return [found.id for found in await store.decisions(RecordFilter(**wanted))]
+async def ids(store: Store, **filters: Any) -> list[str]:
+    return [found.id for found in await store.decisions(RecordFilter(**filters))]
 
 
 async def write(store: Store, *records: DecisionRecord, after_s: float = 0.0) -> None:
@@ -47,8 +47,8 @@ FILTERS: list[tuple[dict[str, object], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "found"), FILTERS)
-async def test_filters(store: Store, wanted: dict[str, object], found: list[str]) -> None:
+@pytest.mark.parametrize(("fields", "found"), FILTERS)
+async def test_filters(store: Store, fields: dict[str, object], found: list[str]) -> None:
     await write(
         store,
         record(1),
@@ -56,7 +56,7 @@ async def test_filters(store: Store, wanted: dict[str, object], found: list[str]
         record(3, via="pcp", rule="games", internal_port=8443),
         record(4, external_port=9999),
     )
-    assert await ids(store, **wanted) == found
+    assert await ids(store, **fields) == found
 
 
 async def test_the_log_ends_by_size(store: Store) -> None:

@@ -69,10 +69,10 @@ async def test_rows_come_back_as_they_were(store: Store, tmp_path: Path) -> None
     loaded, _ = await again.load(NOW)
     await again.close()
     assert [row.number for row in loaded] == [1, 2, 3]
-    for want, got in zip(rows, loaded, strict=True):
-        holds = {hold.via: hold for hold in got.mapping.holds}
-        assert holds == {hold.via: hold for hold in want.holds}
-        assert replace(got.mapping, holds=want.holds, recheck_at=want.recheck_at) == want
+    for expected, loaded_row in zip(rows, loaded, strict=True):
+        holds = {hold.via: hold for hold in loaded_row.mapping.holds}
+        assert holds == {hold.via: hold for hold in expected.holds}
+        assert replace(loaded_row.mapping, holds=expected.holds, recheck_at=expected.recheck_at) == expected
 
 
 @pytest.mark.parametrize(
@@ -216,5 +216,5 @@ def test_any_description_survives(text: str) -> None:
     db = sqlite3.connect(":memory:")
     stored = db.execute(f"SELECT {','.join('?' * 19)}", mapping_values(row, 1)).fetchone()
     db.close()
-    got = stored_row(stored, row.holds).mapping
-    assert replace(got, recheck_at=row.recheck_at) == row
+    restored = stored_row(stored, row.holds).mapping
+    assert replace(restored, recheck_at=row.recheck_at) == row

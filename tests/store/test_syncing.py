@@ -135,9 +135,9 @@ async def test_a_sync_that_fails_is_told_once_and_made_good(
         assert until(lambda: bool(store.problems))
         await store.synced()
         assert until(lambda: not store.problems)
-    told = [record.getMessage() for record in caplog.records]
-    assert len([line for line in told if "not synced" in line and "Input/output error" in line]) == 1
-    assert len([line for line in told if "synced to the disk again" in line]) == 1
+    messages = [record.getMessage() for record in caplog.records]
+    assert len([line for line in messages if "not synced" in line and "Input/output error" in line]) == 1
+    assert len([line for line in messages if "synced to the disk again" in line]) == 1
     assert in_database_file(tmp_path / "ledger.db") == 1, "written again, into another file"
 
 

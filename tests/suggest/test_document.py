@@ -177,14 +177,14 @@ LEARNS_NOTHING = [
 ]
 
 
-@pytest.mark.parametrize(("case", "happens", "says"), LEARNS_NOTHING, ids=[case[0] for case in LEARNS_NOTHING])
-def test_traffic_that_does_not_count(case: str, happens: Any, says: str) -> None:
+@pytest.mark.parametrize(("case", "happens", "message"), LEARNS_NOTHING, ids=[case[0] for case in LEARNS_NOTHING])
+def test_traffic_that_does_not_count(case: str, happens: Any, message: str) -> None:
     seen = Seen()
     happens(seen)
     suggestion = said(seen)
     assert grants(suggestion) == []
-    assert any(says in note for note in suggestion.notes), suggestion.notes
-    assert says.split(":")[0] in suggestion.toml.replace("\n#  ", ""), "the operator reads it in the file"
+    assert any(message in note for note in suggestion.notes), suggestion.notes
+    assert message.split(":")[0] in suggestion.toml.replace("\n#  ", ""), "the operator reads it in the file"
 
 
 @pytest.mark.spec("SR-7")

@@ -80,8 +80,8 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_listeners_that_other_hosts_can_reach(case: str) -> None:
-    text, wanted = CASES[case]
-    assert parse_listeners(text) == tuple(Listener(*one) for one in wanted)
+    text, expected = CASES[case]
+    assert parse_listeners(text) == tuple(Listener(*one) for one in expected)
 
 
 @given(st.text())

@@ -177,9 +177,9 @@ async def test_a_new_host_is_checked_before_its_first_request() -> None:
     await scene.heard(settled(ONE))
     assert scene.holders.settled(PLACE)
     await scene.quiet()
-    asked = len(scene.asked)
+    queries_before = len(scene.asked)
     assert await scene.holders.settle(PLACE)
-    assert len(scene.asked) == asked, "a request waits for nothing"
+    assert len(scene.asked) == queries_before, "a request waits for nothing"
 
 
 @without_waiting
@@ -271,23 +271,23 @@ async def test_an_older_check_does_not_count_for_a_new_entry(mac: str) -> None:
     await scene.quiet()
     scene.holders.holder_of = lambda place: None
     scene.answering = {mac: 0.0}
-    asked = len(scene.asked)
+    queries_before = len(scene.asked)
     scene.entry(mac)
     assert not scene.holders.settled(PLACE)
     assert await scene.holders.settle(PLACE)
-    assert len(scene.asked) > asked
+    assert len(scene.asked) > queries_before
 
 
 @without_waiting
 async def test_a_request_whose_host_is_replaced_at_once_gets_its_answer() -> None:
     scene = Scene(TWO)
     scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
-    asked = asyncio.create_task(scene.holders.settle(PLACE))
+    request = asyncio.create_task(scene.holders.settle(PLACE))
     await asyncio.sleep(0)
     scene.lost()
     scene.entry(TWO)
     async with asyncio.timeout(60):
-        assert not await asked
+        assert not await request
     await scene.quiet()
     assert scene.holders.settled(PLACE)
 
@@ -296,11 +296,11 @@ async def test_a_request_whose_host_is_replaced_at_once_gets_its_answer() -> Non
 async def test_a_request_whose_check_had_not_begun_ends_with_the_daemon() -> None:
     scene = Scene(ONE)
     scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
-    asked = asyncio.create_task(scene.holders.settle(PLACE))
+    request = asyncio.create_task(scene.holders.settle(PLACE))
     await asyncio.sleep(0)
     await scene.holders.close()
     async with asyncio.timeout(60):
-        assert not await asked
+        assert not await request
 
 
 @without_waiting

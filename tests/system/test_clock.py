@@ -65,7 +65,7 @@ def nobodys() -> Iterator[Callable[[str], int]]:
     children: list[tuple[int, int]] = []
 
     def take(name: str) -> int:
-        ready, told = os.pipe()
+        ready, signal_end = os.pipe()
         alive, end = os.pipe()
         child = os.fork()
         if child == 0:
@@ -73,12 +73,12 @@ def nobodys() -> Iterator[Callable[[str], int]]:
                 os.close(end)
                 os.setresuid(account.uid, account.uid, account.uid)
                 taken = bound(name, 16)
-                os.write(told, b"x")
+                os.write(signal_end, b"x")
                 os.read(alive, 1)  # until the test has ended
                 taken.close()
             finally:
                 os._exit(0)
-        os.close(told)
+        os.close(signal_end)
         os.close(alive)
         children.append((child, end))
         assert os.read(ready, 1) == b"x"

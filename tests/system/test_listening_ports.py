@@ -148,9 +148,9 @@ def test_a_kernel_without_inet_diag_is_read_from_proc(monkeypatch: pytest.Monkey
 def test_both_ways_of_reading_agree() -> None:
     with socket.create_server(("", 0)), socket.create_server(("::", 0), family=socket.AF_INET6):
         before = set(read_bound())
-        asked = {b._replace(interface=0) for b in ask_bound()}
+        bound = {b._replace(interface=0) for b in ask_bound()}
         after = set(read_bound())
-    assert before & after <= asked <= before | after
+    assert before & after <= bound <= before | after
 
 
 def test_a_short_answer_of_the_kernel_is_ignored() -> None:

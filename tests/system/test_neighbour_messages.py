@@ -175,12 +175,12 @@ def test_a_query_ends_if_the_kernel_has_no_memory_for_its_filter(monkeypatch: py
     monkeypatch.setattr(who_has, "_socket", lambda *args: sockets[0])
     monkeypatch.setattr(who_has, "_nd_socket", lambda: sockets[1])
     monkeypatch.setattr(who_has, "_filter", put)
-    asked = who_has.WhoHas()
-    query = asked.open_query(who_has.QuerySource("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
+    resolver = who_has.WhoHas()
+    query = resolver.open_query(who_has.QuerySource("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
     full = True
     query.close()
     with pytest.raises(OSError, match="no room"):
-        asked.open_query(who_has.QuerySource("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
+        resolver.open_query(who_has.QuerySource("lan0", 2, MACS[0], FOUR[0]), FOUR[1])
     for made in sockets:
         made.close()
 

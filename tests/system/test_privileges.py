@@ -138,17 +138,17 @@ AS_SYSTEMD = (
 @needs_root
 def test_started_as_the_user_it_keeps_net_admin_and_gives_up_the_rest(told: Told) -> None:
     """As the unit starts it, and as one that gives too much does."""
-    code, status, said = told("", "5000", before=AS_SYSTEMD)
-    assert code == 0, said
+    code, status, output = told("", "5000", before=AS_SYSTEMD)
+    assert code == 0, output
     assert (status["CapPrm"], status["CapEff"]) == (f"{1 << 12:016x}",) * 2
     assert (status["CapInh"], status["CapAmb"], status["NoNewPrivs"]) == (f"{0:016x}", f"{0:016x}", "1")
 
 
 @needs_root
 def test_only_root_can_become_another_user(told: Told) -> None:
-    code, _, said = told("daemon", "5000", before=AS_SYSTEMD)
+    code, _, output = told("daemon", "5000", before=AS_SYSTEMD)
     assert code == 1
-    assert "only root can become daemon; upnp-gw was started by nobody" in said
+    assert "only root can become daemon; upnp-gw was started by nobody" in output
     assert told("nobody", "5000", before=AS_SYSTEMD)[0] == 0, "the one it is already"
 
 
@@ -156,6 +156,6 @@ def test_only_root_can_become_another_user(told: Told) -> None:
 def test_a_directory_that_the_user_cannot_use_is_an_error_at_start(told: Told, tmp_path: Path) -> None:
     """The parent is root's alone: /root, or pytest's own directory."""
     tmp_path.chmod(0o700)
-    code, _, said = told("nobody", "5000", str(tmp_path / "state"))
+    code, _, output = told("nobody", "5000", str(tmp_path / "state"))
     assert code == 1
-    assert "the user nobody cannot write there" in said
+    assert "the user nobody cannot write there" in output

@@ -69,10 +69,10 @@ def value_or_error(path: Path, data: bytes, load: Callable[[Path], Any]) -> Any:
     try:
         return load(path)
     except ConfigError as error:
-        told = error
-    assert told.where == str(path)
-    assert str(told).isprintable()
-    assert len(str(told)) < 2000
+        result = error
+    assert result.where == str(path)
+    assert str(result).isprintable()
+    assert len(str(result)) < 2000
     return None
 
 

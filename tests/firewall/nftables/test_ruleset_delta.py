@@ -288,7 +288,7 @@ class Refusing:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "sentence"),
     [
         ("internal:0:0-0: Error: Could not process rule: Too many open files in system\n\n", "a map is full"),
         ("<cmdline>:1:1-9: Error: syntax error, unexpected foo\nfoo bar\n^^^\n", "syntax error, unexpected foo$"),
@@ -297,8 +297,8 @@ class Refusing:
     ],
 )
 @pytest.mark.spec("SR-5")
-def test_the_kernels_complaint_is_one_sentence(error: str, told: str) -> None:
-    with pytest.raises(FirewallError, match=told):
+def test_the_kernels_complaint_is_one_sentence(error: str, sentence: str) -> None:
+    with pytest.raises(FirewallError, match=sentence):
         Session(Refusing(error)).run("add table inet x")
 
 

@@ -154,13 +154,13 @@ def test_a_flood_brings_its_share_and_the_others_lose_nothing(
     addresses = [host.address if version == 4 else host.address6 for host in (greedy, well_behaved, lab.gateway)]
     flooding, asking, gateway = map(str, addresses)
     begun = time.monotonic()
-    with listening(lab.gateway, port, version) as ear:
+    with listening(lab.gateway, port, version) as listener:
         send(greedy, gateway, port, FLOOD, payload)
         send(well_behaved, gateway, port, HONEST, payload)
         send(greedy, gateway, port, FLOOD, payload)
-        heard = ear.heard({asking: HONEST, flooding: of.burst})
-    assert heard[asking] == HONEST
-    assert of.burst <= heard[flooding] <= share(of, begun)
+        received = listener.heard({asking: HONEST, flooding: of.burst})
+    assert received[asking] == HONEST
+    assert of.burst <= received[flooding] <= share(of, begun)
 
 
 @pytest.mark.spec("SR-5", "SR-22")
@@ -168,13 +168,13 @@ def test_a_mac_address_has_one_share_whatever_addresses_it_sends_from(lab: Lab) 
     greedy, well_behaved = plug(lab), lab.hosts["console"]
     frames = forged(greedy, lab, 5351, 1)
     begun = time.monotonic()
-    with listening(lab.gateway, 5351) as ear:
+    with listening(lab.gateway, 5351) as listener:
         send_frames(greedy, frames)
         send(well_behaved, str(lab.gateway.address), 5351, HONEST)
-        heard = ear.heard({str(well_behaved.address): HONEST, "": HONEST + shares.PORT_CONTROL.burst})
-    assert heard.pop(str(well_behaved.address)) == HONEST
-    assert len(heard) > 50, "that was no flood from many addresses"
-    assert sum(heard.values()) <= share(shares.PORT_CONTROL, begun)
+        received = listener.heard({str(well_behaved.address): HONEST, "": HONEST + shares.PORT_CONTROL.burst})
+    assert received.pop(str(well_behaved.address)) == HONEST
+    assert len(received) > 50, "that was no flood from many addresses"
+    assert sum(received.values()) <= share(shares.PORT_CONTROL, begun)
 
 
 @pytest.mark.spec("SR-5", "SR-22")
@@ -184,13 +184,13 @@ def test_made_up_mac_addresses_take_nothing_from_a_host_that_was_heard_before(
     lab, well_behaved, greedy = fresh[0], fresh[0].hosts["console"], fresh[0].hosts["pc"]
     frames = forged(greedy, lab, 5351, FLOOD)
     begun = time.monotonic()
-    with listening(lab.gateway, 5351) as ear:
+    with listening(lab.gateway, 5351) as listener:
         send(well_behaved, str(lab.gateway.address), 5351, 1)
         send_frames(greedy, frames)
         send(well_behaved, str(lab.gateway.address), 5351, HONEST)
-        heard = ear.heard({str(well_behaved.address): 1 + HONEST, "": HONEST + shares.PORT_CONTROL.burst})
-    assert heard.pop(str(well_behaved.address)) == 1 + HONEST
-    assert sum(heard.values()) <= share(shares.PORT_CONTROL, begun), "all new hosts together"
+        received = listener.heard({str(well_behaved.address): 1 + HONEST, "": HONEST + shares.PORT_CONTROL.burst})
+    assert received.pop(str(well_behaved.address)) == 1 + HONEST
+    assert sum(received.values()) <= share(shares.PORT_CONTROL, begun), "all new hosts together"
     known = lab.gateway.run(["nft", "list", "set", "inet", "upnp_gw", "known_hosts"]).stdout
     assert known.count("expires") <= 64 + 4 * (time.monotonic() - begun + 1) + 1
 
@@ -201,18 +201,18 @@ def test_the_same_mac_address_on_another_lan_is_another_host(lab: Lab) -> None:
     guest.ip(f"link set {guest.interface} address {well_behaved.mac}")
     meet(lab, guest)
     gateways = [str(lan.network[1]) for lan in lab.topology.lans]
-    with listening(lab.gateway, 5351) as ear:
+    with listening(lab.gateway, 5351) as listener:
         send(guest, gateways[1], 5351, FLOOD)
         send(well_behaved, gateways[0], 5351, HONEST)
-        assert ear.heard({str(well_behaved.address): HONEST})[str(well_behaved.address)] == HONEST
+        assert listener.heard({str(well_behaved.address): HONEST})[str(well_behaved.address)] == HONEST
 
 
 @pytest.mark.parametrize(("port", "payload"), [(5352, b"\0\0"), (1900, NOTIFY), (1901, SEARCH)])
 def test_what_is_for_others_is_not_counted(lab: Lab, port: int, payload: bytes) -> None:
     """Another program of the gateway may listen there."""
-    with listening(lab.gateway, port) as ear:
+    with listening(lab.gateway, port) as listener:
         send(lab.hosts["pc"], str(lab.gateway.address), port, FLOOD, payload)
-        assert ear.heard({"": FLOOD}).total() == FLOOD
+        assert listener.heard({"": FLOOD}).total() == FLOOD
 
 
 def test_other_tcp_ports_and_the_data_of_a_connection_are_not_counted(lab: Lab) -> None:
@@ -278,15 +278,15 @@ def test_on_a_tunnel_an_address_is_a_host(fresh: tuple[Lab, Driver[NftablesFirew
         wg = replace(network, lans=(*network.lans, Link("wg0", 9, True)))
         gateway.open(settings(FirewallMode.ALONGSIDE, wg, http_port=5000))
         begun = time.monotonic()
-        with listening(lab.gateway, 5351) as ear:
+        with listening(lab.gateway, 5351) as listener:
             for last, count in ((10, FLOOD), (11, HONEST)):
                 for _ in range(count):
                     os.write(device, ip_datagram(IPv4Address(f"192.168.99.{last}"), TUNNEL, 40000, 5351, b"\0\0"))
-            heard = ear.heard({"192.168.99.11": HONEST})
+            received = listener.heard({"192.168.99.11": HONEST})
     finally:
         os.close(device)
-    assert heard["192.168.99.11"] == HONEST
-    assert heard["192.168.99.10"] <= share(shares.PORT_CONTROL, begun)
+    assert received["192.168.99.11"] == HONEST
+    assert received["192.168.99.10"] <= share(shares.PORT_CONTROL, begun)
 
 
 def test_what_was_dropped_is_counted_for_each_host(fresh: tuple[Lab, Driver[NftablesFirewall]]) -> None:
@@ -302,8 +302,8 @@ def test_what_was_dropped_is_counted_for_each_host(fresh: tuple[Lab, Driver[Nfta
     (found,) = re.findall(rf'"lan0" \. {pc.mac} \. 5351 counter packets (\d+)', listing)
     assert FLOOD - share(shares.PORT_CONTROL, begun) <= int(found) < FLOOD
     assert fresh[1].read().over_share == (OverShare("lan0", pc.mac, 5351, int(found)),)
-    (told,) = fresh[1].read().over_share
-    assert told.packets == int(found)
+    (dropped,) = fresh[1].read().over_share
+    assert dropped.packets == int(found)
 
 
 def test_the_rules_are_renewed_while_hosts_are_remembered(fresh: tuple[Lab, Driver[NftablesFirewall]]) -> None:

@@ -103,7 +103,7 @@ def test_a_repeated_header_is_refused_whatever_the_first_one_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "granted_s"),
+    ("requested", "granted_s"),
     [
         pytest.param("Second-1800", 1800, marks=pytest.mark.spec("IGD-180")),
         pytest.param("Second-infinite", TIMEOUT_MIN_S, marks=pytest.mark.spec("IGD-182")),
@@ -120,8 +120,8 @@ def test_a_repeated_header_is_refused_whatever_the_first_one_says() -> None:
         ("", TIMEOUT_MIN_S),
     ],
 )
-def test_the_time_granted_is_finite_and_not_short(asked: str, granted_s: int) -> None:
-    for headers in ({**NEW, "TIMEOUT": asked}, {"SID": SID, "TIMEOUT": asked}):
+def test_the_time_granted_is_finite_and_not_short(requested: str, granted_s: int) -> None:
+    for headers in ({**NEW, "TIMEOUT": requested}, {"SID": SID, "TIMEOUT": requested}):
         message = parse_request("SUBSCRIBE", headers, HOST)
         assert isinstance(message, Subscribe | Renew)
         assert message.timeout_s == granted_s

@@ -71,9 +71,9 @@ def test_what_is_asked() -> None:
 def test_the_wildcards_of_clients(anyone: str) -> None:
     gateway = FakeGateway()
     add(gateway, RemoteHost=anyone)
-    (asked,) = gateway.requests
-    assert isinstance(asked, MapRequest)
-    assert asked.remote is None
+    (request,) = gateway.requests
+    assert isinstance(request, MapRequest)
+    assert request.remote is None
 
 
 @pytest.mark.spec("SR-15")
@@ -81,9 +81,9 @@ def test_an_empty_remote_port_is_any() -> None:
     """nat-port-mapper (libp2p) sends AddPinhole so."""
     gateway = FakeGateway()
     assert add(gateway, RemotePort="") == {"UniqueID": 1}
-    (asked,) = gateway.requests
-    assert isinstance(asked, MapRequest)
-    assert asked.remote_port == 0
+    (request,) = gateway.requests
+    assert isinstance(request, MapRequest)
+    assert request.remote_port == 0
     for name in ("InternalPort", "Protocol", "LeaseTime"):
         assert code(add(gateway, **{name: ""})) == 402, name
 
@@ -151,10 +151,10 @@ def test_an_update_renews_the_very_pinhole_and_makes_none() -> None:
     gateway = FakeGateway()
     add(gateway, RemoteHost="2001:db8:a::2", RemotePort="443")
     assert ask(gateway, "UpdatePinhole", UniqueID="1", NewLeaseTime="86400") == {}
-    asked = gateway.requests[-1]
-    assert isinstance(asked, MapRequest)
-    assert (asked.remote, asked.remote_port) == (IPv6Network("2001:db8:a::2"), 443)
-    assert (asked.lifetime_s, asked.standing_only) == (86400, True)
+    request = gateway.requests[-1]
+    assert isinstance(request, MapRequest)
+    assert (request.remote, request.remote_port) == (IPv6Network("2001:db8:a::2"), 443)
+    assert (request.lifetime_s, request.standing_only) == (86400, True)
     assert code(ask(gateway, "UpdatePinhole", UniqueID="1", NewLeaseTime="0")) == 402
 
 
@@ -164,9 +164,9 @@ def test_delete_names_the_pinhole_by_its_key() -> None:
     add(gateway, RemotePort="443")
     key = gateway.table[0].key
     assert ask(gateway, "DeletePinhole", UniqueID="1") == {}
-    asked = gateway.requests[-1]
-    assert isinstance(asked, UnmapRequest)
-    assert (asked.key, key.remote_port) == (key, 443)
+    request = gateway.requests[-1]
+    assert isinstance(request, UnmapRequest)
+    assert (request.key, key.remote_port) == (key, 443)
     assert code(ask(gateway, "DeletePinhole", UniqueID="1")) == 704
 
 

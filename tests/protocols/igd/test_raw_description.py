@@ -246,7 +246,7 @@ def is_read_alike(data: bytes, charset: str) -> None:
     assert without is not None, data
     action, arguments = without
     assert (reading[0], [name for name, _ in reading[1]]) == (action, [name for name, _ in arguments])
-    different = [name for (name, mine), (_, other) in zip(reading[1], arguments, strict=True) if mine != other]
+    different = [name for (name, own), (_, other) in zip(reading[1], arguments, strict=True) if own != other]
     assert different in ([], [D]), data
     assert not different or dict(arguments)[D] == ""
 
@@ -285,12 +285,12 @@ def test_any_text_that_xml_can_carry_arrives_raw(text: str, codec: str) -> None:
     text = sent.decode(codec)
     assume(not re.search("(?i)description|<!(doctype|entity)", text))
     assume(not re.search("[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", text))
-    got = description_of(read(body(sent), declared))
+    received = description_of(read(body(sent), declared))
     as_lines = text.replace("\r\n", "\n").replace("\r", "\n")
     if not re.search("[&<]", text) and not utf_8_too(sent, codec):
-        assert got == as_lines
+        assert received == as_lines
     elif "&" not in text and "<" not in text:
-        assert got in (as_lines, sent.decode().replace("\r\n", "\n").replace("\r", "\n"))
+        assert received in (as_lines, sent.decode().replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def utf_8_too(sent: bytes, codec: str) -> bool:

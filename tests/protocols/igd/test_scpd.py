@@ -52,9 +52,9 @@ async def test_async_upnp_client_reads_the_same_model(igd_version: IgdVersion) -
     url = f"http://127.0.0.1{description_path(igd_version)}"
     device = await UpnpFactory(DocumentRequester()).async_create_device(url)
     read = {service.service_type: model_of(service) for service in device.all_services}
-    ours = {service.urn: SERVICE_MODELS[igd_version, service.name] for service in SERVICES[igd_version]}
-    assert read == ours
-    assert all(model.actions and model.variables for model in ours.values())
+    own = {service.urn: SERVICE_MODELS[igd_version, service.name] for service in SERVICES[igd_version]}
+    assert read == own
+    assert all(model.actions and model.variables for model in own.values())
 
 
 @pytest.mark.parametrize(

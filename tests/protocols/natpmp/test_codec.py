@@ -45,7 +45,7 @@ responses = st.one_of(
 
 def test_the_vectors_are_the_checklists() -> None:
     written = dict(re.findall(r"^\| (V\d\d) \|.*\| `([0-9a-f]+)` \|$", SPEC.read_text("utf-8"), re.MULTILINE))
-    ours = {
+    own = {
         **{name: hexa for name, (hexa, _) in vectors.NATPMP_REQUESTS.items()},
         **{name: hexa for name, (hexa, _) in vectors.NATPMP_RESPONSES.items()},
         **{name: hexa for name, (hexa, _) in vectors.PCP_REQUESTS.items()},
@@ -54,7 +54,7 @@ def test_the_vectors_are_the_checklists() -> None:
         "V33": vectors.V33,
         "V36": vectors.V36,
     }
-    assert ours == written
+    assert own == written
 
 
 @pytest.mark.spec("PMP-001", "PMP-006", "PMP-035", "PMP-042")
@@ -75,7 +75,7 @@ def test_response_vectors_both_ways(name: str) -> None:
 
 @pytest.mark.spec("PMP-048", "PMP-049")
 @pytest.mark.parametrize(
-    ("asked", "answered"),
+    ("sent", "answered"),
     [
         (vectors.V10, "00830005" + "000003e8"),
         ("0003ff", "00830005000003e8"),
@@ -84,8 +84,8 @@ def test_response_vectors_both_ways(name: str) -> None:
         ("007f" + "00" * 10, "00ff0005" + "00" * 8),
     ],
 )
-def test_an_unknown_opcode_gets_the_request_back(asked: str, answered: str) -> None:
-    message = natpmp.parse_request(bytes.fromhex(asked))
+def test_an_unknown_opcode_gets_the_request_back(sent: str, answered: str) -> None:
+    message = natpmp.parse_request(bytes.fromhex(sent))
     assert isinstance(message, natpmp.UnknownRequest)
     assert natpmp.build_unsupported_opcode(message, 1000).hex() == answered
 

@@ -167,11 +167,11 @@ async def test_the_operators_mapping_is_told_and_left_alone(line: Line) -> None:
     answer = await line.natpmp(22, 22, 600)
     assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 2222, 600)
     for nonce in (NONCE, b"x" * 12):
-        told = await line.map(22, 22, nonce=nonce)
-        assert told.map is not None
-        assert (told.result, told.map.external_port, told.lifetime_s) == (0, 2222, 2**32 - 1)
-    gone = await line.natpmp(22, 0, 0)
-    assert (gone.result, gone.lifetime_s) == (NatPmpResult.REFUSED, 0)
+        reply = await line.map(22, 22, nonce=nonce)
+        assert reply.map is not None
+        assert (reply.result, reply.map.external_port, reply.lifetime_s) == (0, 2222, 2**32 - 1)
+    deletion = await line.natpmp(22, 0, 0)
+    assert (deletion.result, deletion.lifetime_s) == (NatPmpResult.REFUSED, 0)
     assert (await line.map(22, 0, 0)).result is ResultCode.NOT_AUTHORIZED
     assert line.standing(22) == before
 
@@ -237,20 +237,20 @@ async def test_delete_again_and_again(line: Line) -> None:
 
 
 @pytest.mark.spec("PMP-042", "PMP-043", "PMP-044", "PMP-045", "PMP-046", "PMP-047")
-@pytest.mark.parametrize(("gone", "stays"), [(UDP, TCP), (TCP, UDP)])
-async def test_delete_all(line: Line, gone: Transport, stays: Transport) -> None:
+@pytest.mark.parametrize(("deleted", "stays"), [(UDP, TCP), (TCP, UDP)])
+async def test_delete_all(line: Line, deleted: Transport, stays: Transport) -> None:
     for port in (2000, 2001):
         for transport in (TCP, UDP):
             await line.natpmp(port, port, transport=transport)
-    await line.natpmp(3000, 3000, transport=gone, client=PC_IP)
-    answer = await line.natpmp(0, 0, 0, transport=gone)
+    await line.natpmp(3000, 3000, transport=deleted, client=PC_IP)
+    answer = await line.natpmp(0, 0, 0, transport=deleted)
     assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 0, 0)
-    assert line.gateway_fixture.ports == {(stays, 2000), (stays, 2001), (gone, 3000)}
-    assert (await line.natpmp(0, 0, 0, transport=gone)).result is NatPmpResult.SUCCESS
-    await line.natpmp(2000, 2000, transport=gone)
-    await line.gateway_fixture.gateway.handle(operators(line.gateway_fixture, 22, 2222, gone))
-    assert (await line.natpmp(0, 0, 0, transport=gone)).result is NatPmpResult.REFUSED
-    assert line.gateway_fixture.ports == {(stays, 2000), (stays, 2001), (gone, 3000), (gone, 2222)}
+    assert line.gateway_fixture.ports == {(stays, 2000), (stays, 2001), (deleted, 3000)}
+    assert (await line.natpmp(0, 0, 0, transport=deleted)).result is NatPmpResult.SUCCESS
+    await line.natpmp(2000, 2000, transport=deleted)
+    await line.gateway_fixture.gateway.handle(operators(line.gateway_fixture, 22, 2222, deleted))
+    assert (await line.natpmp(0, 0, 0, transport=deleted)).result is NatPmpResult.REFUSED
+    assert line.gateway_fixture.ports == {(stays, 2000), (stays, 2001), (deleted, 3000), (deleted, 2222)}
 
 
 @pytest.mark.spec("PMP-048", "PMP-050", "PMP-051", "PMP-052")

@@ -90,16 +90,16 @@ def test_an_error_is_the_request_with_a_new_head() -> None:
 
 @pytest.mark.spec("PCP-013", "PCP-014", "PCP-015", "PCP-024")
 @pytest.mark.parametrize(
-    ("asked", "answered"),
+    ("sent", "answered"),
     [
         (vectors.V36, vectors.V36_ANSWER),
         ("0301" + V22[4:], "0281000100000708" + "000003e8" + V22[24:48] + V22[48:]),
         ("01" + V20[2:], "0280000100000708" + "000003e8" + V20[24:]),
     ],
 )
-def test_another_version_is_told_ours(asked: str, answered: str) -> None:
-    assert error_of(asked) is ResultCode.UNSUPP_VERSION
-    assert build_error(bytes.fromhex(asked), ResultCode.UNSUPP_VERSION, 1000).hex() == answered
+def test_another_version_is_told_ours(sent: str, answered: str) -> None:
+    assert error_of(sent) is ResultCode.UNSUPP_VERSION
+    assert build_error(bytes.fromhex(sent), ResultCode.UNSUPP_VERSION, 1000).hex() == answered
 
 
 UNKNOWN, BAD, MALFORMED = ResultCode.UNSUPP_OPTION, ResultCode.MALFORMED_OPTION, ResultCode.MALFORMED_REQUEST

@@ -59,8 +59,8 @@ async def line(tmp_path: Path) -> AsyncIterator[Line]:
 @pytest.mark.spec("PCP-001", "PCP-005", "PCP-006")
 async def test_announce(line: Line) -> None:
     line.gateway_fixture.clock.pass_s(1000)
-    asked = bytes.fromhex("0200000000000e10" + "00" * 10 + "ffffc0a84d0a")
-    assert (await line.said(asked)).hex() == "0280000000000000" + "000003e8" + "00" * 12
+    request = bytes.fromhex("0200000000000e10" + "00" * 10 + "ffffc0a84d0a")
+    assert (await line.said(request)).hex() == "0280000000000000" + "000003e8" + "00" * 12
     assert not line.gateway_fixture.decider.ledger.numbers.decision
 
 
@@ -224,14 +224,14 @@ async def test_what_cannot_be_mapped(
 
 @pytest.mark.spec("PCP-061", "PCP-062", "PCP-063", "PCP-064")
 async def test_lifetimes(line: Line) -> None:
-    told = [(await line.map(8080, 0, asked)).lifetime_s for asked in (1, 120, 86400, 2**32 - 1)]
-    assert told == [120, 120, 86400, 86400]
+    lifetimes = [(await line.map(8080, 0, requested)).lifetime_s for requested in (1, 120, 86400, 2**32 - 1)]
+    assert lifetimes == [120, 120, 86400, 86400]
     line.dialogue = Port5351(pcp_least_s=300)
     line.gateway_fixture.policy = replace(
         line.gateway_fixture.decider.in_force.policy,
         limits=replace(line.gateway_fixture.decider.in_force.policy.limits, max_ttl_s=900),
     )
-    assert [(await line.map(8080, 0, asked)).lifetime_s for asked in (1, 2**32 - 1)] == [300, 900]
+    assert [(await line.map(8080, 0, requested)).lifetime_s for requested in (1, 2**32 - 1)] == [300, 900]
 
 
 @pytest.mark.spec("PCP-068", "PCP-069", "PCP-070", "PCP-071", "PCP-073")

@@ -16,10 +16,10 @@ def middle(low: float, high: float) -> float:
 
 def run(announcer: Announcer, until: float) -> list[tuple[float, AnnouncementRound]]:
     """Everything that is announced up to a moment."""
-    said: list[tuple[float, AnnouncementRound]] = []
+    rounds: list[tuple[float, AnnouncementRound]] = []
     while (at := announcer.next_deadline()) is not None and at <= until:
-        said += [(at, round_) for round_ in announcer.on_deadline(at)]
-    return said
+        rounds += [(at, round_) for round_ in announcer.on_deadline(at)]
+    return rounds
 
 
 @pytest.mark.spec("IGD-030", "IGD-040")
@@ -28,12 +28,12 @@ def test_start_is_byebye_then_alive_three_times(seed: int) -> None:
     announcer = Announcer(1800, random.Random(seed).uniform)
     assert announcer.next_deadline() is None
     announcer.start(100.0, 7)
-    said = run(announcer, 110.0)
-    assert [round_ for _, round_ in said] == [
+    rounds = run(announcer, 110.0)
+    assert [round_ for _, round_ in rounds] == [
         AnnouncementRound(Nts.BYEBYE, 7),
         *[AnnouncementRound(Nts.ALIVE, 7)] * 3,
     ]
-    times = [at for at, _ in said]
+    times = [at for at, _ in rounds]
     assert times[0] == 100.0
     assert 0 <= times[1] - times[0] <= 0.1
     assert all(0.2 <= b - a <= 0.4 for a, b in pairwise(times[1:]))
@@ -67,8 +67,8 @@ def test_a_change_is_update_then_alive_with_the_next_boot_id() -> None:
     run(announcer, 10.0)
     announcer.moved(50.0, 9)
     assert announcer.boot_id == 9
-    said = [round_ for _, round_ in run(announcer, 60.0)]
-    assert said == [AnnouncementRound(Nts.UPDATE, 7, 9), *[AnnouncementRound(Nts.ALIVE, 9)] * 3]
+    rounds = [round_ for _, round_ in run(announcer, 60.0)]
+    assert rounds == [AnnouncementRound(Nts.UPDATE, 7, 9), *[AnnouncementRound(Nts.ALIVE, 9)] * 3]
 
 
 def test_a_late_timer_loses_no_round() -> None:

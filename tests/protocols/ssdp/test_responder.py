@@ -87,10 +87,10 @@ def test_a_single_answer_comes_soon() -> None:
 
 def test_a_set_comes_within_a_second_whatever_mx_says() -> None:
     """bupnp (Node) asks for everything with MX 10, MAN without quotes, and listens for one second."""
-    asked = search("ssdp:all", mx="10").replace(b'"ssdp:discover"', b"ssdp:discover")
+    request = search("ssdp:all", mx="10").replace(b'"ssdp:discover"', b"ssdp:discover")
     for seed in range(50):
         one = Responder(VOICE, random.Random(seed).uniform)
-        ask(one, asked)
+        ask(one, request)
         assert len(one.on_deadline(0.9)) == EVERY
 
 

@@ -96,8 +96,8 @@ def load() -> list[Capture]:
     ]
 
 
-def calls(wanted: Callable[[Capture], bool]) -> list[object]:
-    return [pytest.param(capture, id=str(capture)) for capture in load() if wanted(capture)]
+def calls(matches: Callable[[Capture], bool]) -> list[object]:
+    return [pytest.param(capture, id=str(capture)) for capture in load() if matches(capture)]
 
 
 def prepare(gateway: FakeGateway, capture: Capture) -> None:
@@ -143,23 +143,23 @@ async def test_calls(capture: Capture) -> None:
         before = list(fixture.gateway.table)
         data = await fixture.send(capture.to(fixture))
         assert status_of(data) == 200, body_of(data)
-        asked = etree.fromstring(body_of(capture.data).strip()).find(f"{{{ENVELOPE}}}Body/*")
+        request = etree.fromstring(body_of(capture.data).strip()).find(f"{{{ENVELOPE}}}Body/*")
         answered = etree.fromstring(body_of(data)).find(f"{{{ENVELOPE}}}Body/*")
-        assert asked is not None
+        assert request is not None
         assert answered is not None
-        action = etree.QName(asked).localname
-        urn = etree.QName(asked).namespace
+        action = etree.QName(request).localname
+        urn = etree.QName(request).namespace
         if action.endswith("Pinhole") and "WANIPConnection" in (urn or ""):
             urn = PINHOLES  # nat-port-mapper names the service whose control URL it uses
         assert answered.tag == f"{{{urn}}}{action}Response"
-        if asked.find("NewInternalClient") is not None:
+        if request.find("NewInternalClient") is not None:
             [mapping] = fixture.gateway.table
             assert mapping.internal.address == CLIENT
-            assert mapping.description == (asked.findtext("NewPortMappingDescription") or "")
-            assert str(mapping.key.external_port) == asked.findtext("NewExternalPort")
-        elif asked.find("InternalClient") is not None:
+            assert mapping.description == (request.findtext("NewPortMappingDescription") or "")
+            assert str(mapping.key.external_port) == request.findtext("NewExternalPort")
+        elif request.find("InternalClient") is not None:
             [pinhole] = fixture.gateway.table
-            assert str(pinhole.internal.address) == asked.findtext("InternalClient")
+            assert str(pinhole.internal.address) == request.findtext("InternalClient")
         elif action == "DeletePortMapping":
             assert before
             assert fixture.gateway.table == []

@@ -222,8 +222,8 @@ ALIVE = ("01", "04", "09", "0B")
 def held(fixture: HttpFixture) -> list[str]:
     """The server's sockets in the kernel that hold what was not taken: bytes in their send queue, and the state."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
-    mine = [row for row in rows if row[1].endswith(f":{fixture.port:04X}") and row[3] in ALIVE]
-    return [f"{int(row[4].partition(':')[0], 16)} bytes in {row[3]}" for row in mine]
+    own = [row for row in rows if row[1].endswith(f":{fixture.port:04X}") and row[3] in ALIVE]
+    return [f"{int(row[4].partition(':')[0], 16)} bytes in {row[3]}" for row in own]
 
 
 LARGE = "/scpd/igd2/WANIPConnection.xml"

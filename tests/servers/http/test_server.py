@@ -363,8 +363,8 @@ async def test_a_malformed_argument_is_named(fixture: HttpFixture, caplog: pytes
         assert f"<errorDescription>Invalid Args: {name} cannot be read</errorDescription>".encode() in data
     assert fixture.gateway.requests == []
     assert fixture.server.counts["malformed-xml"] == 4
-    told = [record.message for record in caplog.records if "malformed-xml" in record.message]
-    assert told == ["HTTP: refused a request of 127.0.0.1: malformed-xml"], "once a minute"
+    messages = [record.message for record in caplog.records if "malformed-xml" in record.message]
+    assert messages == ["HTTP: refused a request of 127.0.0.1: malformed-xml"], "once a minute"
 
 
 @pytest.mark.spec("IGD-093")

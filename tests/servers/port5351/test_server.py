@@ -153,8 +153,8 @@ async def test_both_protocols_answer_from_the_requested_address(served: Served) 
 @pytest.mark.spec("PCP-022", "PCP-185")
 async def test_an_oversized_datagram_is_an_error(served: Served) -> None:
     async with client() as one:
-        asked = codec.build_request(Request(600, CLIENT, MapData(NONCE, 6, 1, 1, EXTERNAL)))
-        answer = await one.ask(asked + bytes(1400))
+        request = codec.build_request(Request(600, CLIENT, MapData(NONCE, 6, 1, 1, EXTERNAL)))
+        answer = await one.ask(request + bytes(1400))
     assert (len(answer), answer[3]) == (1100, ResultCode.MALFORMED_REQUEST)
 
 
@@ -167,8 +167,8 @@ async def test_drops_are_counted_and_logged_once_a_minute(served: Served, caplog
         await one.ask(b"\0\0")
         assert one.inbox.empty()
     assert served.server.drops == {"short": 2, "response": 2}
-    told = [record.getMessage() for record in caplog.records if "5351" in record.getMessage()]
-    assert len(told) == 2
+    messages = [record.getMessage() for record in caplog.records if "5351" in record.getMessage()]
+    assert len(messages) == 2
 
 
 @pytest.mark.spec("PMP-070", "PCP-181", "SR-1")
@@ -347,26 +347,26 @@ async def test_a_retransmission_of_a_waiting_request_is_dropped(served: Served) 
 @pytest.mark.spec("SR-5", "SR-22")
 async def test_a_host_with_many_requests_does_not_delay_the_next_host(served: Served) -> None:
     gate = asyncio.Event()
-    asked: list[object] = []
+    queried: list[object] = []
     handle = served.server._handle
 
     async def slow(request: object) -> object:
-        asked.append(request)
+        queried.append(request)
         await gate.wait()
         return await handle(request)  # type: ignore[arg-type]
 
     served.server._handle = slow  # type: ignore[assignment]
     async with client() as one:
         await flood(served, [(STRANGER, map_request(2000 + n)) for n in range(MOST_RUNNING + 20)])
-        await served.until(lambda: len(asked) == MOST_RUNNING)
+        await served.until(lambda: len(queried) == MOST_RUNNING)
         assert served.server.drops["busy"] == 20
         one.send(map_request(8080))
-        await served.until(lambda: len(asked) == MOST_RUNNING + 1)
+        await served.until(lambda: len(queried) == MOST_RUNNING + 1)
         gate.set()
         assert (await one.hear())[3] == 0
         await served.settled()
         await flood(served, [(STRANGER, map_request(2000))])
-        await served.until(lambda: len(asked) == MOST_RUNNING + 2)  # those before it are answered
+        await served.until(lambda: len(queried) == MOST_RUNNING + 2)  # those before it are answered
 
 
 @pytest.mark.spec("PCP-174", "PCP-175", "PCP-176")
@@ -378,10 +378,10 @@ async def test_each_client_gets_an_update_for_a_new_external_address(served: Ser
         moved(served)
         assert await served.gateway_fixture.gateway.follow_external_address()
         served.server.external_changed()
-        for who, port in ((one, 8080), (other, 8081)):
-            told = codec.parse_response(await who.hear())
-            assert told.map == MapData(NONCE, 6, port, port, IPv4Address("11.22.33.55"))
-            assert (told.result, told.lifetime_s, told.epoch_s) == (0, 600, 0)
+        for device, port in ((one, 8080), (other, 8081)):
+            response = codec.parse_response(await device.hear())
+            assert response.map == MapData(NONCE, 6, port, port, IPv4Address("11.22.33.55"))
+            assert (response.result, response.lifetime_s, response.epoch_s) == (0, 600, 0)
         await other.map(8081, 8081)
         for gap in (0.25, 0.5):
             served.gateway_fixture.clock.pass_s(gap)
@@ -404,10 +404,10 @@ async def test_a_client_that_insists_on_the_old_address_gets_the_end_of_its_mapp
         moved(served)
         await served.gateway_fixture.gateway.follow_external_address()
         served.server.external_changed()
-        told = codec.parse_response(await one.hear())
-        assert told.result is ResultCode.CANNOT_PROVIDE_EXTERNAL
-        assert told.map is not None
-        assert told.map.nonce == NONCE
+        response = codec.parse_response(await one.hear())
+        assert response.result is ResultCode.CANNOT_PROVIDE_EXTERNAL
+        assert response.map is not None
+        assert response.map.nonce == NONCE
         await served.settled()
     assert not served.gateway_fixture.ports
 
@@ -419,8 +419,8 @@ async def test_a_mapping_that_the_operator_deletes_is_an_update(served: Served) 
         await served.settled()
         key = MappingKey(Transport.TCP, None, 8080, None)
         await served.gateway_fixture.gateway.handle(UnmapRequest(Via.OPERATOR, Source(CLIENT, ""), key))
-        told = codec.parse_response(await one.hear())
-        assert (told.result, told.lifetime_s) == (ResultCode.NOT_AUTHORIZED, 1800)
+        response = codec.parse_response(await one.hear())
+        assert (response.result, response.lifetime_s) == (ResultCode.NOT_AUTHORIZED, 1800)
 
 
 @pytest.mark.spec("PCP-177")
@@ -432,8 +432,8 @@ async def test_an_update_repeats_third_party_and_filter(served: Served) -> None:
     hold = Hold(Via.PCP, 9e9, 600, NONCE, filters=(peers,))
     message = build_update(replace(row.with_hold(hold), delegated=True), 60, 5, EXTERNAL)
     assert message is not None
-    told = codec.parse_response(message)
-    assert told.options == (ThirdParty(CLIENT), PcpFilter(120, 9, IPv4Address("198.51.100.0")))
+    response = codec.parse_response(message)
+    assert response.options == (ThirdParty(CLIENT), PcpFilter(120, 9, IPv4Address("198.51.100.0")))
 
 
 @pytest.mark.spec("PMP-072")

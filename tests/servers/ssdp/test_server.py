@@ -219,16 +219,16 @@ async def test_datagrams_over_a_hosts_share_are_not_parsed(monkeypatch: pytest.M
 def test_the_kernel_drops_datagrams_that_are_no_search() -> None:
     loopback = SocketKey("lo", socket.if_nametoindex("lo"), IPv4Address(0))
     with closing(SsdpSocket(loopback)) as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        wanted = [search("ssdp:all"), b"M-SEARCH"]
-        for data in (b"", b"M-SEARC", b"NOTIFY * HTTP/1.1\r\n\r\n", b"M-SEARXH * HTTP/1.1", b"m-search", *wanted):
+        expected = [search("ssdp:all"), b"M-SEARCH"]
+        for data in (b"", b"M-SEARC", b"NOTIFY * HTTP/1.1\r\n\r\n", b"M-SEARXH * HTTP/1.1", b"m-search", *expected):
             sender.sendto(data, ("127.0.0.1", 1900))
-        heard: list[bytes] = []
+        received: list[bytes] = []
         end = time.monotonic() + 10
-        while len(heard) + sock.dropped < 7:
+        while len(received) + sock.dropped < 7:
             assert time.monotonic() < end
             if (datagram := sock.receive()) is not None:
-                heard.append(datagram.data)
-        assert (heard, sock.dropped) == (wanted, 5)
+                received.append(datagram.data)
+        assert (received, sock.dropped) == (expected, 5)
 
 
 async def test_each_kind_of_drop_is_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

@@ -69,15 +69,15 @@ def test_the_filter_accepts_this_start_from_senders_that_do_not_flood(
 ) -> None:
     first, count = ip_address("10.0.0.1" if version == 4 else "fd00::1"), MOST[version] - 1 if full else 0
     more = [first + n for n in range(count)]
-    mine = TWO if version == 4 else SIX
+    own = TWO if version == 4 else SIX
     made = target(version)
     with made.socket:
         attach(made.socket, build(version, start, more if version == 4 else [*ALMOST_SIX, *more]))
         for data in (b"M-SEARCH *", b"M-SEARCX *", b"M-SE"):
-            made.send(data, mine)
+            made.send(data, own)
         assert made.came() == ([b"M-SEARCH *"] if start else [b"M-SEARCH *", b"M-SEARCX *", b"M-SE"])
-        attach(made.socket, build(version, start, [*more, mine]))
-        made.send(b"M-SEARCH *", mine)
+        attach(made.socket, build(version, start, [*more, own]))
+        made.send(b"M-SEARCH *", own)
         assert made.came() == []
         if version == 4:
             made.send(b"M-SEARCH *", ONE)
