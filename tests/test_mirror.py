@@ -75,7 +75,6 @@ COVERED_ELSEWHERE = {
     "firewall/nftables/counters.py": "firewall/test_contract.py",
     "firewall/nftables/element_edits.py": "firewall/nftables/test_ruleset_delta.py",
     "firewall/nftables/elements.py": "firewall/nftables/test_ruleset_delta.py",
-    "firewall/nftables/flow_teardown.py": "firewall/test_traffic.py",
     "firewall/nftables/overlay.py": "firewall/nftables/test_ruleset_delta.py",
     "firewall/nftables/ruleset.py": "firewall/nftables/test_ruleset_delta.py",
     "firewall/nftables/sysctl.py": "firewall/test_lifecycle.py",

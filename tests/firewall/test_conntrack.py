@@ -4,34 +4,32 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.firewall_driver import forward
-from upnp_gw.firewall import conntrack
+from upnp_gw.firewall import conntrack, conntrack_dumps
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import (
-    FILTERED_MOST,
-    PortSide,
-    dump_filter,
+    CT_STATS,
     end_flows,
-    flows_by_key,
     matching_entries,
     parse_entry,
     parse_tuple,
 )
+from upnp_gw.firewall.conntrack_dumps import PortSide, flows_by_key
 from upnp_gw.firewall.flows import EarlierFlows, Flows, FlowsToEnd, OutgoingFlows
 from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
-from upnp_gw.firewall.netlink import attributes_of, nfgen_body
+from upnp_gw.firewall.netlink import NfnetlinkSocket, attributes_of, nfgen_body
 from upnp_gw.lab import Host
 from upnp_gw.model.mapping import Endpoint, Transport
 from upnp_gw.system.netlink import (
-    NLA_F_NESTED,
     NetlinkMessage,
     attribute,
     build_message,
@@ -73,6 +71,7 @@ OTHER_PORT = entry(one_way(PEER, 5004, EXTERNAL, 4075), one_way(CONSOLE, 3074, P
 UDP = entry(one_way(PEER, 5005, EXTERNAL, 4074, 17), one_way(CONSOLE, 3074, PEER, 5005, 17))
 OUTBOUND = entry(one_way(CONSOLE, 3074, PEER, 80), one_way(PEER, 80, EXTERNAL, 4074), MASQUERADED, 1 << 1)
 CONNECTED = entry(one_way(CONSOLE, 3074, PEER, 81), one_way(PEER, 81, EXTERNAL, 4074), MASQUERADED, 1 << 2)
+SAME_PORT = entry(one_way(CONSOLE, 3074, PEER, 4074), one_way(PEER, 4074, EXTERNAL, 3074), MASQUERADED, 1 << 2)
 OUTBOUND_UDP = entry(one_way(CONSOLE, 9, PEER, 8, 17), one_way(PEER, 8, EXTERNAL, 4074, 17), None, 1 << 1)
 GATEWAYS_OWN = entry(one_way(EXTERNAL, 4074, PEER, 7, 17), one_way(PEER, 7, EXTERNAL, 4074, 17), None)
 INSIDE = entry(one_way(PEER, 4074, EXTERNAL, 6, 17), one_way(CONSOLE, 6, PEER, 4074, 17))
@@ -93,6 +92,7 @@ EVERY = [
     UDP,
     OUTBOUND,
     CONNECTED,
+    SAME_PORT,
     OUTBOUND_UDP,
     GATEWAYS_OWN,
     INSIDE,
@@ -135,8 +135,8 @@ def leaving(transport: Transport, holder: int = 1, address: str = EXTERNAL) -> O
         (spared(ANY, remote=f"{PEER}/32"), [HAIRPIN]),
         (spared(ANY, port=4075, remote=f"{PEER}/32"), [TRANSLATED, HAIRPIN, OTHER_ADDRESS]),
         (spared(ANY, remote="1.2.3.4/32"), [TRANSLATED, HAIRPIN, OTHER_ADDRESS]),
-        (Flows.untranslated(ANY), [UNTRANSLATED]),
-        (Flows.untranslated(forward(port=4074, remote="1.2.3.4/32")), []),
+        (Flows.untranslated(ANY, ip_address(EXTERNAL)), [UNTRANSLATED]),
+        (Flows.untranslated(forward(port=4074, remote="1.2.3.4/32"), ip_address(EXTERNAL)), []),
         (Flows.through(forward(port=4074, internal_port=3074, transport=Transport.UDP)), [UDP]),
         (leaving(Transport.TCP), [OUTBOUND]),
         (leaving(Transport.UDP), [OUTBOUND_UDP, MAPPED]),
@@ -163,10 +163,14 @@ class Offloading:
 
     def __exit__(self, *error: object) -> None: ...
 
-    def dump(self, subsystem: int, kind: int, family: int, attributes: bytes = b"") -> Iterator[NetlinkMessage]:
+    def dump(
+        self, subsystem: int, kind: int, family: int, attributes: bytes, wanted: Callable[[bytes], bool]
+    ) -> Iterator[NetlinkMessage]:
         yield from (TRANSLATED, HAIRPIN) if family == socket.AF_INET else ()
 
     def request(self, subsystem: int, kind: int, family: int, attributes: bytes) -> None:
+        if kind == CT_STATS:
+            return
         if attributes == parse(TRANSLATED):
             raise OSError(errno.EBUSY, "Device or resource busy")
         self.ended.append(attributes)
@@ -197,18 +201,6 @@ def test_a_pinholes_flows_go_to_its_own_address() -> None:
     assert found == [True, False], "without our label somebody else let it in"
 
 
-def test_the_filter_names_protocol_and_destination_port() -> None:
-    attributes = parse_attributes(dump_filter(Transport.UDP, 4074))
-    assert attributes == {
-        1: attribute(2 | NLA_F_NESTED, attribute(1, b"\x11") + attribute(3, struct.pack("!H", 4074))),
-        25: attribute(1, struct.pack("=I", 0x28)),
-    }
-    source = parse_attributes(parse_attributes(dump_filter(Transport.UDP, 3074, PortSide.FROM))[1])[2]
-    assert parse_attributes(source) == {1: b"\x11", 2: b"\x0c\x02"}
-    answers = parse_attributes(dump_filter(Transport.UDP, 4074, PortSide.BACK))
-    assert answers == {2: attributes[1], 25: attribute(2, struct.pack("=I", 0x28))}
-
-
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_or_nothing(data: bytes) -> None:
     parse_tuple(data)
@@ -235,10 +227,51 @@ def bare(namespaces: None) -> Iterator[Host]:
     host.close()
 
 
+Dumps = list[tuple[bytes, int]]
+"""Filter attributes of each dump, and how many entries the kernel sent."""
+
+
+@pytest.fixture
+def dumps(monkeypatch: pytest.MonkeyPatch) -> Dumps:
+    """The dumps that are made from now on."""
+    seen: Dumps = []
+
+    class Counting(NfnetlinkSocket):
+        def dump(
+            self, subsystem: int, kind: int, family: int, attributes: bytes = b"", wanted: Any = None
+        ) -> Iterator[NetlinkMessage]:
+            found = list(super().dump(subsystem, kind, family, attributes))
+            seen.append((attributes, len(found)))
+            return iter(found)
+
+    monkeypatch.setattr(conntrack, "NfnetlinkSocket", Counting)
+    return seen
+
+
+def without_filters(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
+    """Makes the kernel refuse each dump with a filter."""
+
+    class Unable(NfnetlinkSocket):
+        def dump(
+            self, subsystem: int, kind: int, family: int, attributes: bytes = b"", wanted: Any = None
+        ) -> Iterator[NetlinkMessage]:
+            if attributes:
+                raise OSError(error, "refused")
+            return super().dump(subsystem, kind, family, attributes)
+
+    monkeypatch.setattr(conntrack, "NfnetlinkSocket", Unable)
+
+
 @pytest.mark.lab
-@pytest.mark.parametrize("ports", [1, FILTERED_MOST + 1], ids=["filtered", "full dump"])
+@pytest.mark.parametrize("kernel", ["few entries", "filters", "EINVAL", "EOPNOTSUPP"])
 @pytest.mark.parametrize("loopback", ["127.0.0.1", "::1"])
-def test_the_kernels_own_entries_are_found_and_ended(bare: Host, ports: int, loopback: str) -> None:
+def test_the_kernels_own_entries_are_found_and_ended(
+    bare: Host, kernel: str, loopback: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kernel != "few entries":
+        monkeypatch.setattr(conntrack_dumps, "FEW_ENTRIES", 0)
+    if kernel.startswith("E"):
+        without_filters(monkeypatch, getattr(errno, kernel))
     v6 = ":" in loopback
     with bare.inside():
         sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
@@ -248,14 +281,89 @@ def test_the_kernels_own_entries_are_found_and_ended(bare: Host, ports: int, loo
 
         def flows(port: int) -> Flows:
             address = ip_address(loopback)
-            remote = ip_network(address)
-            return Flows(Transport.UDP, port, address, remote, None)
+            return Flows(Transport.UDP, port, address, ip_network(address), None)
 
-        assert end_flows([flows(5000 + n) for n in range(ports)]) == 0
-        assert end_flows([flows(4000 + n) for n in range(ports)]) == ports
-        assert end_flows([flows(4000 + n) for n in range(ports)]) == 0
-        assert end_flows([flows(4000 + n) for n in range(50)]) == 50 - ports
+        assert end_flows([flows(5000 + n) for n in range(9)]) == 0
+        assert end_flows([flows(4000 + n) for n in range(9)]) == 9
+        assert end_flows([flows(4000)]) == 0
+        assert end_flows([flows(4009)]) == 1
+        assert end_flows([flows(4000 + n) for n in range(50)]) == 40
         assert end_flows([]) == 0
+
+
+def created(netlink: NfnetlinkSocket, message: NetlinkMessage) -> None:
+    """Puts an entry of these tests into the kernel. It has no labels there."""
+    attributes = attributes_of(message)
+    status = int.from_bytes(attributes[3], "big") | 1 << 3
+    original, reply = parse_tuple(attributes[1]), parse_tuple(attributes[2])
+    assert original is not None
+    assert reply is not None
+    body = nest(1, attributes[1]) + nest(2, attributes[2]) + attribute(7, struct.pack("!I", 600))
+    if original.destination.address != reply.source.address:
+        body += nest(6, attribute(1, reply.source.address.packed), attribute(2, reply.source.address.packed))
+    if original.transport is Transport.TCP:
+        body += nest(4, nest(1, attribute(1, b"\3")))
+    for _ in netlink.exchange(
+        1 << 8, 0x1 | 0x4 | 0x400, nfgen_body(2, body + attribute(3, struct.pack("!I", status)))
+    ):
+        raise AssertionError("no reply but the end")
+
+
+NEW_PORTS = [
+    ([Flows.untranslated(ANY, ip_address(EXTERNAL))], [UNTRANSLATED], 1),
+    ([leaving(Transport.TCP)], [OUTBOUND], 1),
+    ([replace(leaving(Transport.TCP), port=port) for port in (4074, 4075)], [OUTBOUND], 3),
+    ([leaving(Transport.UDP)], [OUTBOUND_UDP, MAPPED], 3),
+    ([replace(leaving(Transport.UDP), port=port) for port in range(4070, 4080)], [OUTBOUND_UDP, MAPPED], 7),
+    ([EarlierFlows(Transport.UDP, 3074, Endpoint(ip_address(CONSOLE), 3074), 4074)], [STUN], 5),
+]
+"""Flows, those of them that the kernel has, and how many entries it sends."""
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize(("flows", "meant", "sent_by_kernel"), NEW_PORTS, ids=range(len(NEW_PORTS)))
+def test_the_kernel_sends_little_more_than_what_a_new_mapping_ends(
+    bare: Host,
+    flows: list[FlowsToEnd],
+    meant: list[NetlinkMessage],
+    sent_by_kernel: int,
+    dumps: Dumps,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conntrack_dumps, "FEW_ENTRIES", 0)
+    tcp = [TRANSLATED, UNTRANSLATED, OUTBOUND, CONNECTED, SAME_PORT]
+    every = [*tcp, OUTBOUND_UDP, GATEWAYS_OWN, STUN, GAME, MAPPED, LOCAL, NEIGHBOUR]
+    with bare.inside(), NfnetlinkSocket() as netlink:
+        for message in every:
+            created(netlink, message)
+        assert end_flows(flows) == len(meant)
+        assert sum(sent for _, sent in dumps) == sent_by_kernel
+        assert all(attributes for attributes, _ in dumps)
+        assert end_flows(flows) == 0
+
+
+def test_most_of_a_dump_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A datagram without a wanted port is skipped whole, and one that ends the dump never is."""
+    netlink = NfnetlinkSocket()
+    datagrams = [
+        b"".join(build_message(0x100, 2, 1, message.body) for message in messages)
+        for messages in ([TRANSLATED, OUTBOUND], [UDP], [OTHER_PORT])
+    ]
+    datagrams[2] += build_message(3, 2, 1, b"\0\0\0\0")
+    replies = iter([(data, (0, 0)) for data in datagrams])
+    with netlink:
+        monkeypatch.setattr(netlink, "_socket", Replies(netlink, replies))
+        read = list(netlink.dump(1, 1, 2, b"", lambda data: bytes(UDP.body) in data))
+    assert [message.body for message in read] == [UDP.body, OTHER_PORT.body]
+
+
+class Replies:
+    """A socket whose kernel has these datagrams."""
+
+    def __init__(self, netlink: NfnetlinkSocket, replies: Iterator[tuple[bytes, tuple[int, int]]]) -> None:
+        self.close = netlink._socket.close
+        self.recvfrom = lambda size: next(replies)
+        self.sendto = lambda data, address: len(data)
 
 
 ANSWERED = [

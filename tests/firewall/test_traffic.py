@@ -285,6 +285,25 @@ def test_a_sender_from_before_the_mapping_is_let_in(gateway: Gateway, fresh_lab:
             assert call.ask().answered_by == "console"
 
 
+def test_what_a_lan_host_asks_at_the_same_port_of_a_server_goes_on(gateway: Gateway, fresh_lab: Lab) -> None:
+    """The server of a LAN host's own flow listens on the port that another host maps. Its late answer arrives."""
+    lab, peer, pc = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["pc"]
+    with pc.inside():
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with peer.inside():
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with client, server:
+        client.settimeout(1)
+        server.settimeout(1)
+        server.bind(("", 3074))
+        client.sendto(b"question", (str(peer.address), 3074))
+        _, back = server.recvfrom(99)
+        gateway.apply(Open(to(lab, "console", "m1", 3074, transport=UDP)))
+        gateway.do(gateway.firewall.settled())
+        server.sendto(b"answer", back)
+        assert client.recv(99) == b"answer"
+
+
 @pytest.mark.spec("SR-3")
 def test_flush_ends_mappings_and_flows_and_the_wan_stays_shut(router: Gateway, fresh_lab: Lab) -> None:
     lab, peer = fresh_lab, fresh_lab.hosts["peer1"]

@@ -1,53 +1,54 @@
 """Connection tracking: finds the flows of a mapping and ends them. Packing and parsing are pure.
 
-The kernel filters the entries that it sends. Before 5.8 it ignores the filter and sends all, so every entry is
-checked again here. Values are those of linux/netfilter/nfnetlink_conntrack.h.
+The kernel filters the entries that it sends (``conntrack_dumps``). It may send more than was asked for, so every
+entry is checked again here. Values are those of linux/netfilter/nfnetlink_conntrack.h.
 """
 
 import errno
 import logging
+import re
 import socket
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import Enum
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 
 from upnp_gw.firewall.base import Forward
-from upnp_gw.firewall.flows import ConntrackEntry, EarlierFlows, Flows, FlowsToEnd, FlowTuple, OutgoingFlows
+from upnp_gw.firewall.conntrack_dumps import (
+    CTA_IP_V4_DST,
+    CTA_IP_V4_SRC,
+    CTA_PROTO_DST_PORT,
+    CTA_PROTO_NUM,
+    CTA_PROTO_SRC_PORT,
+    CTA_STATUS,
+    CTA_TUPLE_IP,
+    CTA_TUPLE_ORIG,
+    CTA_TUPLE_PROTO,
+    CTA_TUPLE_REPLY,
+    FlowsByKey,
+    Key,
+    PortSide,
+    dumps_for,
+    flows_by_key,
+)
+from upnp_gw.firewall.flows import ConntrackEntry, Flows, FlowsToEnd, FlowTuple
 from upnp_gw.firewall.netlink import SUBSYS_CONNTRACK, NfnetlinkSocket, attributes_of
 from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
 from upnp_gw.system.netlink import Attributes, NetlinkMessage, attribute, nest, parse_attributes
 
 log = logging.getLogger(__name__)
 
-CT_GET, CT_DELETE = 1, 2
-CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_STATUS, CTA_ID, CTA_ZONE = 1, 2, 3, 12, 18
-CTA_LABELS, CTA_FILTER = 22, 25
-CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
-CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST = 1, 2, 3, 4
-CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
-CTA_FILTER_ORIG_FLAGS, CTA_FILTER_REPLY_FLAGS = 1, 2
-FILTER_PROTO_AND_SRC_PORT, FILTER_PROTO_AND_DST_PORT = 1 << 3 | 1 << 4, 1 << 3 | 1 << 5
+CT_GET, CT_DELETE, CT_STATS = 1, 2, 5
+CTA_ID, CTA_ZONE, CTA_LABELS = 12, 18, 22
+CTA_STATS_ENTRIES = 1
+CTA_IP_V6_SRC, CTA_IP_V6_DST = 3, 4
+UNKNOWN = 1 << 32
+"""The number of entries where the kernel does not say it: many."""
+REFUSED = (errno.EINVAL, errno.EOPNOTSUPP)
+"""The errors of a kernel that does not have a filter."""
 
-FILTERED_MOST = 8
-"""The most ports that are dumped one by one. For more, one dump of everything is cheaper."""
 OFFLOADED_IDLE_S = 30
 """Seconds without packets after which a flow leaves a flowtable (nf_flowtable_tcp_timeout)."""
 PEERS_MOST = 64
 """The most remote hosts in the result for one forward."""
-
-
-class PortSide(Enum):
-    """The port of a flow that a search compares."""
-
-    TO = "destination port of the original direction"
-    BACK = "destination port of the reply direction"
-    FROM = "source port of the original direction"
-
-
-Key = tuple[Transport, int, PortSide]
-"""Transport, port number, and its side of the flow."""
-FlowsByKey = Mapping[Key, Sequence[FlowsToEnd]]
 
 
 def parse_entry(message: NetlinkMessage, wanted: FlowsByKey) -> ConntrackEntry | None:
@@ -96,50 +97,22 @@ def _port_of(proto: Attributes, kind: int = CTA_PROTO_DST_PORT) -> tuple[Transpo
     return None if transport is None or port is None else (transport, int.from_bytes(port, "big"))
 
 
-def dump_filter(transport: Transport, port: int, side: PortSide = PortSide.TO) -> bytes:
-    """The filter attributes of a dump for the flows of this transport with this port."""
-    proto = nest(
-        CTA_TUPLE_PROTO,
-        attribute(CTA_PROTO_NUM, bytes([transport.number])),
-        attribute(CTA_PROTO_SRC_PORT if side is PortSide.FROM else CTA_PROTO_DST_PORT, port.to_bytes(2, "big")),
-    )
-    back = side is PortSide.BACK
-    direction, flags = (
-        (CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS) if back else (CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS)
-    )
-    what = FILTER_PROTO_AND_SRC_PORT if side is PortSide.FROM else FILTER_PROTO_AND_DST_PORT
-    requested = attribute(flags, struct.pack("=I", what))
-    return nest(direction, proto) + nest(CTA_FILTER, requested)
+_PORTS = re.compile(rb"\x06\0[\x02\x03]\0(..)", re.DOTALL)
+"""CTA_PROTO_SRC_PORT and CTA_PROTO_DST_PORT in a message as the kernel sends it."""
 
 
-SIDES = {Flows: PortSide.TO, OutgoingFlows: PortSide.BACK, EarlierFlows: PortSide.FROM}
+def _names_one_of(data: bytes, ports: frozenset[bytes]) -> bool:
+    """False if no message in the data has one of these ports. So most of a dump needs no parsing."""
+    return not ports.isdisjoint(_PORTS.findall(data))
 
 
-def flows_by_key(flows: Iterable[FlowsToEnd]) -> FlowsByKey:
-    """Groups the flows by transport, port and side: the kernel can filter a dump by these."""
-    wanted: dict[Key, list[FlowsToEnd]] = {}
-    for one in flows:
-        wanted.setdefault((one.transport, one.port, SIDES[type(one)]), []).append(one)
-    return wanted
-
-
-_HEADS = tuple(attribute(kind, b"\0\0")[:4] for kind in (CTA_PROTO_DST_PORT, CTA_PROTO_SRC_PORT))
-
-
-def _names_one_of(body: bytes, ports: frozenset[bytes]) -> bool:
-    """False if the message has none of these ports. So most messages of a full dump need no parsing."""
-    for head in _HEADS:
-        at = body.find(head)
-        while at >= 0:
-            if body[at + 4 : at + 6] in ports:
-                return True
-            at = body.find(head, at + 1)
-    return False
+def _port_values(wanted: FlowsByKey) -> frozenset[bytes]:
+    return frozenset(port.to_bytes(2, "big") for _, port, _ in wanted)
 
 
 def matching_entries(messages: Iterable[NetlinkMessage], wanted: FlowsByKey) -> Iterator[ConntrackEntry]:
     """The entries of a dump that are among the wanted flows."""
-    ports = frozenset(port.to_bytes(2, "big") for _, port, _ in wanted)
+    ports = _port_values(wanted)
     for message in messages:
         if not _names_one_of(message.body, ports):
             continue
@@ -159,7 +132,7 @@ def matching_entries(messages: Iterable[NetlinkMessage], wanted: FlowsByKey) -> 
 def end_flows(flows: Sequence[FlowsToEnd]) -> int:
     """Ends the flows in the network namespace of the calling thread. Returns the number of ended flows.
 
-    Blocks for a few milliseconds per port. Raises OSError.
+    Blocks for the time of a walk over the kernel's table or of a few. Raises OSError.
     """
     ended = offloaded = 0
     with NfnetlinkSocket() as netlink:
@@ -184,7 +157,7 @@ def end_flows(flows: Sequence[FlowsToEnd]) -> int:
 def remote_hosts_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
     """Forward id -> remote hosts with answered flows through it now, at most ``PEERS_MOST`` each.
 
-    Blocks for a few milliseconds per port. Raises OSError.
+    Blocks for the time of a walk over the kernel's table or of a few. Raises OSError.
     """
     ids: dict[Flows, str] = {Flows.through(forward): forward.id for forward in forwards}
     by_port: dict[tuple[Transport, int], list[Flows]] = {}
@@ -192,7 +165,7 @@ def remote_hosts_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddres
         by_port.setdefault((flows.transport, flows.port), []).append(flows)
     found: dict[str, set[IPAddress]] = {}
     with NfnetlinkSocket() as netlink:
-        for _, entry in _dumped(netlink, list(ids)):
+        for _, entry in _dumped(netlink, list(ids), answered=True):
             to = entry.original
             for flows in by_port[to.transport, to.destination.port] if entry.answered else ():
                 peers = found.setdefault(ids[flows], set())
@@ -201,12 +174,48 @@ def remote_hosts_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddres
     return {forward_id: frozenset(peers) for forward_id, peers in found.items() if peers}
 
 
-def _dumped(netlink: NfnetlinkSocket, flows: Sequence[FlowsToEnd]) -> Iterator[tuple[int, ConntrackEntry]]:
-    """The kernel's entries that are among these flows, each with its address family."""
+def _dumped(
+    netlink: NfnetlinkSocket, flows: Sequence[FlowsToEnd], answered: bool = False
+) -> Iterator[tuple[int, ConntrackEntry]]:
+    """The kernel's entries that are among these flows, each once, with its address family."""
+    entries = _count(netlink) if flows else 0
     for family in (socket.AF_INET, socket.AF_INET6):
         wanted = flows_by_key(one for one in flows if one.family == family)
-        filters = [dump_filter(*key) for key in wanted] if len(wanted) <= FILTERED_MOST else [b""]
-        for requested in filters:
-            # the dump is read to its end first, since the caller sends deletes on the same socket
-            for entry in list(matching_entries(netlink.dump(SUBSYS_CONNTRACK, CT_GET, family, requested), wanted)):
-                yield family, entry
+        dumps = dumps_for((one for one in flows if one.family == family), entries, answered)
+        found = {entry.name: entry for entry in _found(netlink, family, dumps, wanted)}
+        # the dumps are read to their end first, since the caller sends deletes on the same socket
+        for entry in found.values():
+            yield family, entry
+
+
+def _found(
+    netlink: NfnetlinkSocket, family: int, dumps: Sequence[bytes], wanted: FlowsByKey
+) -> Iterator[ConntrackEntry]:
+    ports = _port_values(wanted)
+
+    def dumped(requested: bytes) -> Iterator[ConntrackEntry]:
+        messages = netlink.dump(
+            SUBSYS_CONNTRACK, CT_GET, family, requested, lambda datagram: _names_one_of(datagram, ports)
+        )
+        return matching_entries(messages, wanted)
+
+    try:
+        for requested in dumps:
+            yield from dumped(requested)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        log.debug("the kernel does not filter the entries of connection tracking: %s", error)
+        yield from dumped(b"")
+
+
+def _count(netlink: NfnetlinkSocket) -> int:
+    """The number of entries of this network namespace."""
+    try:
+        answer = netlink.request(SUBSYS_CONNTRACK, CT_STATS, socket.AF_UNSPEC, b"")
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        return UNKNOWN
+    count = attributes_of(answer).get(CTA_STATS_ENTRIES) if answer is not None else None
+    return UNKNOWN if count is None else int.from_bytes(count, "big")

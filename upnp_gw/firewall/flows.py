@@ -41,10 +41,9 @@ class Flows:
         return cls(forward.transport, port, address, forward.remote, forward.internal, forward.remote_port)
 
     @classmethod
-    def untranslated(cls, forward: Forward) -> "Flows":
-        """Flows to its external port from before it was opened. They would bypass the mapping."""
-        port, address = forward.external_port, forward.external_address
-        return cls(forward.transport, port, address, forward.remote, None, forward.remote_port)
+    def untranslated(cls, forward: Forward, address: IPAddress) -> "Flows":
+        """Flows to its external port at this address from before it was opened. They would bypass the mapping."""
+        return cls(forward.transport, forward.external_port, address, forward.remote, None, forward.remote_port)
 
     @property
     def family(self) -> int:
@@ -131,9 +130,14 @@ class EarlierFlows:
 FlowsToEnd = Flows | OutgoingFlows | EarlierFlows
 
 
-def flows_before(forward: Forward) -> list[FlowsToEnd]:
-    """Returns the flows that a new port mapping ends: they would bypass it."""
-    found: list[FlowsToEnd] = [Flows.untranslated(forward)]
+def flows_before(forward: Forward, external: Sequence[IPAddress]) -> list[FlowsToEnd]:
+    """Returns the flows that a new port mapping ends: they would bypass it.
+
+    ``external``: all external addresses.
+    """
+    own = forward.external_address
+    addresses = external if own is None else [own]
+    found: list[FlowsToEnd] = [Flows.untranslated(forward, address) for address in addresses]
     if forward.transport is Transport.UDP and forward.keep_source_port:
         found.append(
             EarlierFlows(forward.transport, forward.internal.port, forward.internal, forward.external_port)

@@ -2,7 +2,7 @@
 
 import errno
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from upnp_gw.system.netlink import (
     NLM_F_ACK,
@@ -34,9 +34,19 @@ class NfnetlinkSocket(NetlinkSocket):
     def __init__(self) -> None:
         super().__init__(NETLINK_NETFILTER)
 
-    def dump(self, subsystem: int, kind: int, family: int, attributes: bytes = b"") -> Iterator[NetlinkMessage]:
-        """Every entry. Read it to its end. Raises OSError, InterruptedDump among them."""
-        return self.exchange(subsystem << 8 | kind, NLM_F_DUMP, nfgen_body(family, attributes))
+    def dump(
+        self,
+        subsystem: int,
+        kind: int,
+        family: int,
+        attributes: bytes = b"",
+        wanted: Callable[[bytes], bool] = lambda datagram: True,
+    ) -> Iterator[NetlinkMessage]:
+        """Every entry, but for datagrams that are not ``wanted``. Read it to its end.
+
+        Raises OSError, InterruptedDump among them.
+        """
+        return self.exchange(subsystem << 8 | kind, NLM_F_DUMP, nfgen_body(family, attributes), wanted)
 
     def request(self, subsystem: int, kind: int, family: int, attributes: bytes) -> NetlinkMessage | None:
         """One request and its reply; None if the kernel has no such entry or sends none. Raises OSError."""

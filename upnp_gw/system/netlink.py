@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -23,6 +23,7 @@ _ATTRIBUTE_TYPE = 0x3FFF
 HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERRNO = struct.Struct("=i")
+_DONE_BYTES = HEADER.size + _ERRNO.size
 
 RECEIVE_BYTES = 1 << 17
 TIMEOUT_S = 10.0
@@ -130,9 +131,12 @@ class NetlinkSocket:
     def close(self) -> None:
         self._socket.close()
 
-    def exchange(self, kind: int, flags: int, body: bytes) -> Iterator[NetlinkMessage]:
+    def exchange(
+        self, kind: int, flags: int, body: bytes, wanted: Callable[[bytes], bool] = lambda datagram: True
+    ) -> Iterator[NetlinkMessage]:
         """Sends a request with NLM_F_ACK or NLM_F_DUMP. Yields the replies, without the end of the dump or the ACK.
 
+        ``wanted`` gets each datagram of some hundred replies; where it is False, none of them is parsed or yielded.
         Raises OSError with the kernel's errno, TimeoutError, and after the last reply InterruptedDump.
         """
         self._sequence = self._sequence % 0xFFFFFFFF + 1
@@ -142,6 +146,8 @@ class NetlinkSocket:
         while True:
             data, (sender, _) = self._socket.recvfrom(RECEIVE_BYTES)
             if sender != 0:  # not from the kernel
+                continue
+            if not (_ends(data) or wanted(data)):
                 continue
             for message in parse_messages(data):
                 if message.sequence != sequence:  # the rest of an exchange that its caller gave up
@@ -154,6 +160,14 @@ class NetlinkSocket:
                 if interrupted:
                     raise InterruptedDump(errno.EINTR, "the table changed during the dump")
                 return
+
+
+def _ends(data: bytes) -> bool:
+    """True if the first or the last message of the datagram may end an exchange."""
+    if len(data) < HEADER.size or HEADER.unpack_from(data)[1] in (NLMSG_DONE, NLMSG_ERROR):
+        return True
+    length, kind, *_ = HEADER.unpack_from(data, len(data) - _DONE_BYTES) if len(data) >= _DONE_BYTES else (0, 0)
+    return bool(length == _DONE_BYTES and kind == NLMSG_DONE)
 
 
 def _raise_failure(end: NetlinkMessage) -> None:

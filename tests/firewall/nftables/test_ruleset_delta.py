@@ -155,7 +155,7 @@ def test_a_cut_spares_what_another_forward_to_the_endpoint_lets_in() -> None:
 def test_a_refresh_ends_no_flows() -> None:
     kept = books()
     first = delta_of(kept, [Open(forward("m1"))], 0)
-    assert first.flows == [Flows.untranslated(forward("m1"))]
+    assert first.flows == [Flows.untranslated(forward("m1"), *NETWORK.external)]
     first.commit()
     assert delta_of(kept, [Open(forward("m1", timeout_s=5))], 0).flows == []
 

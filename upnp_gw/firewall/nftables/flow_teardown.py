@@ -1,8 +1,10 @@
 """Ends and reads flows on a thread of its own, so that no request waits. Flows of a short time are ended
-together."""
+together, and all of it takes a small share of one processor."""
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +15,12 @@ from upnp_gw.firewall.flows import Flows, FlowsToEnd
 from upnp_gw.model.mapping import IPAddress
 
 GATHER_S = 0.05
-"""Seconds that a pass waits for more forwards: one walk over the kernel's table costs some 10 ms."""
+"""Seconds that a pass waits for more flows to end."""
+SHARE = 20
+"""After a pass no other one begins for so many times its processor time. A walk over the kernel's table costs 8 ms
+and more on a large machine, and many changes in a row could ask for one each."""
+LATEST_S = 2.0
+"""Seconds after which flows are ended all the same."""
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +34,10 @@ class FlowTeardown:
         self._ending: list[FlowsToEnd] = []
         """Those of the pass that is under way."""
         self._task: asyncio.Task[None] | None = None
+        self._hurry = asyncio.Event()
+        """Somebody waits for the end of the pass."""
+        self._rested_at = 0.0
+        """Monotonic second before which no pass begins, unless in a hurry."""
 
     def end(self, flows: Sequence[FlowsToEnd]) -> None:
         """Returns at once."""
@@ -41,7 +52,7 @@ class FlowTeardown:
         ending = (flows for flows in (*self._waiting, *self._ending) if isinstance(flows, Flows))
         doomed = {replace(flows, spared=()) for flows in ending}
         if any(Flows.through(forward) in doomed for forward in forwards):
-            await self._task
+            await self.settled()
 
     async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
         """The remote hosts with a flow through each forward now; None: the kernel gives no answer."""
@@ -54,6 +65,7 @@ class FlowTeardown:
     async def settled(self) -> None:
         """Returns when all that was asked for is done."""
         if self._task is not None:
+            self._hurry.set()
             await self._task
 
     async def close(self) -> None:
@@ -62,13 +74,30 @@ class FlowTeardown:
 
     async def _work(self) -> None:
         while self._waiting:
-            await asyncio.sleep(GATHER_S)
+            await self._rest()
             flows, self._waiting = self._waiting, []
             self._ending = flows
             try:
-                ended = await asyncio.get_running_loop().run_in_executor(self._thread, end_flows, flows)
+                ended, spent_s = await asyncio.get_running_loop().run_in_executor(self._thread, _end_flows, flows)
             except OSError as error:
                 log.error("cannot end the flows of closed mappings, they go on until they are idle: %s", error)
-            else:
-                if ended:
-                    log.info("ended %d flows of %d mappings", ended, len(flows))
+                continue
+            self._rested_at = time.monotonic() + spent_s * SHARE
+            if ended:
+                log.info("ended %d flows of %d mappings", ended, len(flows))
+        self._hurry.clear()
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), rest_s(self._rested_at - time.monotonic()))
+
+
+def rest_s(left_s: float) -> float:
+    """Seconds until the next pass, ``left_s`` before the share of the last one is used up (< 0: after it)."""
+    return min(max(GATHER_S, left_s), LATEST_S)
+
+
+def _end_flows(flows: Sequence[FlowsToEnd]) -> tuple[int, float]:
+    """The number of ended flows, and the seconds of processor time that it took."""
+    begun = time.thread_time()
+    return end_flows(flows), time.thread_time() - begun

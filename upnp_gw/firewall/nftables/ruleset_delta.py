@@ -54,7 +54,7 @@ class RulesetDelta:
         self._cut_inners: set[InternalEndpoint] = set()
         self._touched_ports: dict[tuple[Transport, int], None] = {}
         self._new_port_mappings: list[Forward] = []
-        """Router mode: new port mappings. Flows of other hosts may still use their external ports."""
+        """New port mappings. Flows from before them may still use their external ports."""
         self.flows: list[FlowsToEnd] = []
         self.renewed: list[Forward] = []
         """Forwards whose elements this transaction replaces, with their counters."""
@@ -94,7 +94,10 @@ class RulesetDelta:
         for port in self._touched_ports:
             self._settle_port(port)
         self.flows = [self._spare_other_forwards(flows) for flows in self.flows]
-        self.flows += [self._outgoing(forward) for forward in self._new_port_mappings]
+        for forward in self._new_port_mappings:
+            self.flows += flows_before(forward, self._network.external)
+            if self._state.router:
+                self.flows.append(self._outgoing(forward))
 
     def commit(self) -> None:
         """Updates the state. Called when the kernel has accepted the transaction."""
@@ -111,9 +114,7 @@ class RulesetDelta:
             self._replace(held.forward, forward)
             held = None
         if held is None and forward.kind is MappingKind.PORT_MAPPING:
-            self.flows += flows_before(forward)
-            if self._state.router:
-                self._new_port_mappings.append(forward)
+            self._new_port_mappings.append(forward)
         self._put(slot, element)
         self._carry(forward, element.timeout_s + self._state.live_grace_s, held is not None)
         if held is not None:

@@ -1,0 +1,73 @@
+"""Flows are ended together, in a small share of the time, and at once for who waits."""
+
+import asyncio
+
+import pytest
+
+from tests.fixtures.firewall_driver import NETWORK, forward
+from upnp_gw.firewall.flows import Flows, FlowsToEnd
+from upnp_gw.firewall.nftables import flow_teardown
+from upnp_gw.firewall.nftables.flow_teardown import GATHER_S, LATEST_S, FlowTeardown, rest_s
+
+WALK_S = 1000.0
+"""Processor time of a pass after which the next one comes as late as possible."""
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[list[FlowsToEnd]]:
+    """The flows of each pass. A pass seems to take very long."""
+    seen: list[list[FlowsToEnd]] = []
+    clock = [0.0]
+
+    def end_flows(flows: list[FlowsToEnd]) -> int:
+        seen.append(list(flows))
+        clock[0] += WALK_S
+        return 0
+
+    monkeypatch.setattr(flow_teardown, "end_flows", end_flows)
+    monkeypatch.setattr(flow_teardown.time, "thread_time", lambda: clock[0])
+    return seen
+
+
+async def test_changes_that_come_together_share_a_pass(passes: list[list[FlowsToEnd]]) -> None:
+    teardown = FlowTeardown()
+    flows = [Flows.untranslated(forward(f"m{n}", 80 + n), NETWORK.external[0]) for n in range(3)]
+    for one in flows:
+        teardown.end([one])
+    await teardown.settled()
+    assert passes == [flows]
+    await teardown.close()
+
+
+async def test_who_reopens_a_mapping_does_not_wait_for_the_share(passes: list[list[FlowsToEnd]]) -> None:
+    teardown, one, loop = FlowTeardown(), forward("m1", 80), asyncio.get_running_loop()
+    teardown.end([Flows.through(forward("m0", 81))])
+    await teardown.settled()
+    teardown.end([Flows.through(one)])
+    await teardown.settled_for([forward("m2", 82)])
+    assert len(passes) == 1, "not its own flows"
+    begun = loop.time()
+    await teardown.settled_for([one])
+    assert passes[1:] == [[Flows.through(one)]]
+    assert loop.time() - begun < LATEST_S / 2
+    await teardown.close()
+
+
+@pytest.mark.parametrize(("left_s", "rest"), [(-5.0, GATHER_S), (0.0, GATHER_S), (0.3, 0.3), (WALK_S, LATEST_S)])
+def test_the_rest_between_two_passes(left_s: float, rest: float) -> None:
+    assert rest_s(left_s) == rest
+
+
+async def test_a_pass_that_fails_is_logged_and_the_next_one_is_made(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(flows: list[FlowsToEnd]) -> int:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(flow_teardown, "end_flows", fails)
+    teardown = FlowTeardown()
+    for port in (80, 81):
+        teardown.end([Flows.through(forward("m1", port))])
+        await teardown.settled()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    await teardown.close()
