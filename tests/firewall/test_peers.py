@@ -4,8 +4,8 @@ import pytest
 
 from tests.fixtures.firewall_driver import Driver, forward, settings
 from tests.fixtures.lab_firewall import Gateway
+from upnp_gw.firewall import conntrack_dumps
 from upnp_gw.firewall.base import Firewall, Forward, Open
-from upnp_gw.firewall.conntrack import FILTERED_MOST
 from upnp_gw.lab import Lab
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.model.mapping import IPAddress, Transport
@@ -21,8 +21,14 @@ def peers(gateway: Gateway) -> dict[str, frozenset[IPAddress]]:
     return dict(remotes)
 
 
-@pytest.mark.parametrize("many", [0, FILTERED_MOST], ids=["filtered", "whole dump"])
-def test_peers_are_listed_by_forward_and_a_probe_is_none(router: Gateway, fresh_lab: Lab, many: int) -> None:
+@pytest.mark.parametrize(
+    ("few", "ports"), [(3000, 3), (0, 100), (0, 3)], ids=["one dump", "filtered by port", "filtered by status"]
+)
+def test_peers_are_listed_by_forward_and_a_probe_is_none(
+    router: Gateway, fresh_lab: Lab, few: int, ports: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conntrack_dumps, "FEW_ENTRIES", few)
+    monkeypatch.setattr(conntrack_dumps, "PORTS_MOST", ports)
     lab = fresh_lab
     console, one, two = lab.hosts["console"], lab.hosts["peer1"], lab.hosts["peer2"]
     v4, v6 = str(console.address), str(console.address6)
@@ -33,7 +39,6 @@ def test_peers_are_listed_by_forward_and_a_probe_is_none(router: Gateway, fresh_
         forward("m4", 4076, v4, 3076, transport=UDP),
         forward("m5", 3074, v6),
         forward("m6", 4080, v4, 3074, remote=f"{two.address}/32", keep=False),
-        *(forward(f"m{100 + n}", 10_000 + n, v4) for n in range(many)),
     ]
     router.apply(*map(Open, forwards))
     assert peers(router) == {}

@@ -18,7 +18,8 @@ from upnp_gw import api
 from upnp_gw.config.file import parse_text
 from upnp_gw.control.server import read_body, read_query
 from upnp_gw.engine.other_tables import all_drops
-from upnp_gw.firewall.conntrack import flows_by_key, matching_entries, parse_tuple
+from upnp_gw.firewall.conntrack import matching_entries, parse_tuple
+from upnp_gw.firewall.conntrack_dumps import flows_by_key
 from upnp_gw.firewall.flows import Flows
 from upnp_gw.firewall.netlink import attributes_of
 from upnp_gw.firewall.nftables import counters

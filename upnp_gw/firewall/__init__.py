@@ -3,7 +3,8 @@
     base          the contract, and the changes
     nftables/     the kernel's nftables
     memory        a dict, for the emulator and unit tests; one contract suite runs against both
-    conntrack     finds and ends flows; flows: which ones; labels: conntrack labels of our table
+    conntrack     finds and ends flows; flows: which ones; conntrack_dumps: the kernel's filters for them
+    labels        conntrack labels of our table
     netlink       nfnetlink
     libnftables   the library, loaded from the distribution
     other_tables/ what other tables do to our traffic

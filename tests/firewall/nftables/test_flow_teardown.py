@@ -1,6 +1,7 @@
 """Flows are ended together, in a small share of the time, and at once for who waits."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -25,7 +26,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[list[FlowsToEnd]]:
         return 0
 
     monkeypatch.setattr(flow_teardown, "end_flows", end_flows)
-    monkeypatch.setattr(flow_teardown.time, "thread_time", lambda: clock[0])
+    monkeypatch.setattr(time, "thread_time", lambda: clock[0])
     return seen
 
 
