@@ -7,7 +7,7 @@ The way of a request, and where each step lives:
     gateway       the path: facts -> gate -> ledger -> firewall -> store -> reply; the only caller of both
     gate/         decide(policy, facts, request): pure
     ledger/       which mappings exist, their leases and ports; the store on disk
-    firewall/     the kernel tables, behind four methods
+    firewall/     the kernel tables, behind five methods
     events        what happened, for GENA, the audit log and watchers
 
 ``model`` and ``request`` hold the words that all of them share. ``protocols``, ``gate`` and ``ledger``

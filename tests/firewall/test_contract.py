@@ -52,6 +52,13 @@ def test_a_refresh_renews_the_timeout_of_every_kind(firewall: Any2) -> None:
     assert all(28 < seconds <= 30 for seconds in firewall.read().left_s.values())
 
 
+def test_growth_has_no_forward_that_counted_nothing(firewall: Any2) -> None:
+    firewall.apply(*map(Open, KINDS))
+    for remotes in (False, True):
+        growth = firewall.do(firewall.firewall.read_growth(remotes))
+        assert (growth.counters, growth.remotes, growth.exchanges) == ({}, {} if remotes else None, {})
+
+
 def test_close_is_idempotent(firewall: Any2) -> None:
     firewall.apply(*map(Open, KINDS))
     firewall.apply(*map(Close, KINDS))

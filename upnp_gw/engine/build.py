@@ -42,7 +42,7 @@ def build_engine(
     persistence = Persistence(store, ledger, DevicePersistence(decider.history, decider.questions), clock)
     writer = Writer(ledger, firewall, persistence, events, settings, clock, reevaluation.park_contested)
     evidence_collector = EvidenceCollector(decider, store)
-    scheduler = Scheduler(decider, writer, firewall, probe, evidence_collector.on_counted)
+    scheduler = Scheduler(decider, writer, firewall, probe, evidence_collector)
     epochs = Epochs(ledger, store, clock, lambda: environment.network.advertised)
     gateway = Gateway(decider, persistence, writer, epochs, scheduler.sweep)
     return Engine(persistence, writer, evidence_collector, scheduler, gateway)

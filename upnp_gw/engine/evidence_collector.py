@@ -10,17 +10,18 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from upnp_gw.engine.decider import Decider
-from upnp_gw.firewall.base import Reading
+from upnp_gw.firewall.base import Counters, Growth
 from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
 from upnp_gw.ledger.events import Confirmed, Decided, Event, TableChanged
 from upnp_gw.ledger.evidence import MOST_EXTERNALS, EvidenceKey, EvidenceTable
 from upnp_gw.ledger.forwards import mapping_id
 from upnp_gw.model.device import OPERATOR
 from upnp_gw.model.errors import StoreError
-from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Transport, Usage, Via
+from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Transport, Via
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.store.decision_rows import CLOCK_SET
 from upnp_gw.store.store import Store
+from upnp_gw.system.tasks import in_portions
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +53,10 @@ class EvidenceCollector:
         self._store = store
         self._standing: set[str] = set()
         """Mapping ids that were granted before."""
-        self._counted: dict[str, Usage] = {}
-        """Mapping id -> usage at the last reading."""
-        self._counted_with_remotes: dict[str, Usage] = {}
-        """Mapping id -> usage at the last reading with remote hosts."""
+        self._since_remotes: dict[str, Counters] = {}
+        """Mapping id -> increase since the last reading with remote hosts. Idle mappings have no entry."""
+        self._first_reading = True
+        """No reading of this run yet: the kernel's counts may be those of an earlier one."""
         self._before: Instant = self._around.clock()
         self._remotes_read_at = self._before.boot
         """CLOCK_BOOTTIME seconds of the last reading with remote hosts."""
@@ -67,7 +68,7 @@ class EvidenceCollector:
         device its present identifier."""
         self.table.load(*await self._store.evidence(), now)
         self._standing = {mapping.id for mapping in self._ledger.table}
-        self._before = self._around.clock()
+        self._before, self._first_reading = self._around.clock(), True
         self._remotes_read_at = self._before.boot
         for neighbour in self._around.neighbours.all():
             self.saw(self._around.name_of(neighbour), self._before.wall)
@@ -94,6 +95,7 @@ class EvidenceCollector:
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, TableChanged):
+            self._standing.difference_update(mapping.id for mapping, _ in event.removed)
             self._ended += [mapping for mapping, _ in event.removed[: MOST_ENDED - len(self._ended)]]
         if isinstance(event, Decided) and event.record.at < CLOCK_SET:
             return  # evidence is kept by day, and before the clock is set the day is unknown
@@ -146,71 +148,70 @@ class EvidenceCollector:
 
     # -- traffic
 
-    def on_counted(self, reading: Reading, with_remotes: bool) -> None:
-        """Call this when the ledger's usage is up to date. ``with_remotes``: the reading has the remote hosts."""
+    def used(self, mapping: Mapping, increase: Counters, now: Instant) -> None:
+        """The kernel has counted packets of a mapping."""
+        if now.wall < CLOCK_SET or (
+            self._first_reading and mapping.granted_at < self._before.wall - LONGEST_TICK_S
+        ):
+            return  # a count of an earlier run
+        opening = opening_of(mapping)
+        if increase.connections > 0 or increase.bytes > 0:
+            self.table.used(opening, now.wall, increase.connections, increase.bytes)
+        self._since_remotes[mapping.id] = increase.plus(self._since_remotes.get(mapping.id, Counters()))
+
+    async def counted(self, growth: Growth, with_remotes: bool) -> None:
+        """Call this after ``used`` for all of a reading. ``with_remotes``: it has the remote hosts."""
         now = self._around.clock()
         if now.wall < CLOCK_SET:
             return
-        self._count(now)
+        self._first_reading = False
+        await self._count_open(now)
         if with_remotes:
-            self._count_remotes(reading, now)
+            await self._count_remotes(growth, now)
             self._record_in_force(now)
 
-    def _count(self, now: Instant) -> None:
-        elapsed = min(LONGEST_TICK_S, max(0.0, now.boot - self._before.boot))
-        grown: dict[EvidenceKey, tuple[int, int]] = {}
+    async def _count_open(self, now: Instant) -> None:
+        """Adds the seconds since the last reading to everything that is open."""
+        elapsed, self._before = min(LONGEST_TICK_S, max(0.0, now.boot - self._before.boot)), now
         open_now: dict[EvidenceKey, int] = {}
         stood: dict[EvidenceKey, float] = {}
-        counted: dict[str, Usage] = {}
-        for mapping in self._ledger.table:
-            opening, usage = opening_of(mapping), self._ledger.usage_of(mapping)
-            before = self._counted.get(mapping.id, self._first(mapping, usage))
-            counted[mapping.id] = usage
-            connections, volume = grown.get(opening, (0, 0))
-            grown[opening] = (
-                connections + usage.connections - before.connections,
-                volume + usage.bytes - before.bytes,
-            )
-            if mapping.active:
+        table = self._ledger.table
+        async for one in in_portions(table.ids()):
+            mapping = table.get(one)
+            if mapping is not None and mapping.active and (opening := opening_of(mapping)) in self.table.openings:
                 open_now[opening] = open_now.get(opening, 0) + 1
-                stood[opening] = max(stood.get(opening, 0.0), min(elapsed, max(0.0, now.wall - mapping.granted_at)))
-        for opening, (connections, volume) in grown.items():
-            if connections > 0 or volume > 0:
-                self.table.used(opening, now.wall, connections, volume)
-        for opening, seconds in stood.items():
+                own_s = min(elapsed, max(0.0, now.wall - mapping.granted_at))
+                stood[opening] = max(stood.get(opening, 0.0), own_s)
+        async for opening, seconds in in_portions(stood.items()):
             self.table.stood(opening, seconds, open_now[opening])
-        self._counted, self._before = counted, now
-        self._standing &= counted.keys()
 
-    def _first(self, mapping: Mapping, usage: Usage) -> Usage:
-        """The usage before a mapping's first count: none, or after a restart the kernel's count until now."""
-        return usage if mapping.granted_at < self._before.wall - LONGEST_TICK_S else Usage()
-
-    def _count_remotes(self, reading: Reading, now: Instant) -> None:
+    async def _count_remotes(self, growth: Growth, now: Instant) -> None:
         peers: dict[str, frozenset[IPAddress]] = {}
-        for forward_id, talking in (reading.remotes or {}).items():
+        for forward_id, talking in (growth.remotes or {}).items():
             peers[mapping_id(forward_id)] = peers.get(mapping_id(forward_id), frozenset()) | talking
         elapsed_s = now.boot - self._remotes_read_at + READING_S
-        exchanges = {place: one.remotes for place, one in reading.exchanges.items() if one.ago_s <= elapsed_s}
-        counted: dict[str, Usage] = {}
-        for mapping in self._ledger.table:
-            usage = self._ledger.usage_of(mapping)
+        exchanges = {place: one.remotes for place, one in growth.exchanges.items() if one.ago_s <= elapsed_s}
+        async for _ in in_portions(
+            range(len(self._since_remotes))
+        ):  # what a cancelled call leaves, the next one has
+            one, increase = self._since_remotes.popitem()
+            mapping = self._ledger.table.get(one)
+            if mapping is None:
+                continue
             answered = exchanges.get((mapping.key.transport, mapping.internal))
-            before = self._counted_with_remotes.get(mapping.id, self._first(mapping, usage))
-            counted[mapping.id] = usage
-            if reading.remotes is None and answered is None:
-                talked = usage.bytes - before.bytes > PROBE_BYTES * max(1, usage.connections - before.connections)
+            if growth.remotes is None and answered is None:
+                talked = increase.bytes > PROBE_BYTES * max(1, increase.connections)
             else:  # an idle flow does not count as use
-                talked = (mapping.id in peers or answered is not None) and usage.bytes > before.bytes
+                talked = (one in peers or answered is not None) and increase.bytes > 0
             if talked:
-                self._count_exchange(mapping, now, peers.get(mapping.id, frozenset()) | (answered or frozenset()))
-        for mapping in self._ended:
+                self._count_exchange(mapping, now, peers.get(one, frozenset()) | (answered or frozenset()))
+        async for _ in in_portions(range(len(self._ended))):
+            mapping = self._ended.pop()
             answered = exchanges.get((mapping.key.transport, mapping.internal))
             if answered is not None:
                 self.table.used(opening_of(mapping), now.wall, 0, 0)
                 self._count_exchange(mapping, now, answered)
-        self._counted_with_remotes, self._remotes_read_at = counted, now.boot
-        self._ended.clear()
+        self._remotes_read_at = now.boot
 
     def _count_exchange(self, mapping: Mapping, now: Instant, remotes: frozenset[IPAddress]) -> None:
         """A remote host and the device exchanged packets through a mapping today. No ``remotes``: host unknown."""

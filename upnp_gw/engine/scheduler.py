@@ -7,15 +7,15 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import count
 
 from upnp_gw.engine.decider import Decider
+from upnp_gw.engine.evidence_collector import EvidenceCollector
 from upnp_gw.engine.over_share import OverShareLog
 from upnp_gw.engine.reevaluation import Reevaluation
 from upnp_gw.engine.writer import Writer
-from upnp_gw.firewall.base import Counters, Firewall, Reading
+from upnp_gw.firewall.base import Counters, Firewall
 from upnp_gw.ledger.forwards import mapping_id
 from upnp_gw.ledger.leases import grant_has_ended
 from upnp_gw.ledger.transaction import Transaction
@@ -32,7 +32,7 @@ from upnp_gw.system.neighbour_events import (
     NeighbourGone,
     NeighbourSeen,
 )
-from upnp_gw.system.tasks import BackgroundTasks
+from upnp_gw.system.tasks import BackgroundTasks, in_portions
 
 log = logging.getLogger(__name__)
 
@@ -64,20 +64,21 @@ class Scheduler:
         writer: Writer,
         firewall: Firewall,
         probe: Probe,
-        on_counted: Callable[[Reading, bool], None] = lambda reading, remotes: None,
+        evidence_collector: EvidenceCollector,
     ) -> None:
-        """``on_counted`` is called after each reading of the counters, when the ledger's usage is up to date. Its
-        second argument: the reading has the remote hosts."""
         self._writer = writer
         self._ledger = decider.ledger
         self._decider = decider
         self._reevaluation = Reevaluation(decider)
         self._firewall = firewall
         self._probe = probe
-        self._on_counted = on_counted
+        self._evidence = evidence_collector
         self._clock = decider.environment.clock
         self._probing = asyncio.Semaphore(PROBES)
         self._recounting = asyncio.Lock()
+        self._counting = asyncio.Lock()
+        self._grown: list[tuple[str, Counters]] = []
+        """Increases that are not in the ledger's usage yet. A cancelled ``count`` leaves some for the next one."""
         self._counted_at = float("-inf")
         now = self._clock()
         self._wall_offset_s = now.wall - now.boot
@@ -322,25 +323,27 @@ class Scheduler:
                 log.warning("the counters cannot be read: %s", error)
 
     async def count(self, remotes: bool = False) -> None:
-        """Copies the kernel's counters into the ledger's usage. ``remotes``: also reads the remote hosts."""
-        reading = await self._firewall.read(remotes)
-        for line in self.over_share.take(reading.over_share, self._clock().boot):
-            log.warning("%s", line)
-        self._counted_at = self._clock().boot
-        wall = self._clock().wall
-        sums: dict[str, list[Counters]] = {}  # a mapping with FILTERs has several forwards
-        for forward_id, counters in reading.counters.items():
-            sums.setdefault(mapping_id(forward_id), []).append(counters)
-        for i, parts in sums.items():
-            if self._ledger.table.get(i) is None:
-                continue
-            before = self._ledger.usage.get(i, Usage())
-            now = Usage(
-                connections=sum(c.connections for c in parts),
-                bytes=sum(c.bytes for c in parts),
-                packets=sum(c.packets for c in parts),
-                last_used=before.last_used,
-            )
-            used = (now.connections, now.bytes) != (before.connections, before.bytes)
-            self._ledger.usage[i] = replace(now, last_used=wall) if used and (now.connections or now.bytes) else now
-        self._on_counted(reading, remotes)
+        """Adds what the kernel has counted to the ledger's usage. ``remotes``: also reads the remote hosts."""
+        async with self._counting:
+            growth = await self._firewall.read_growth(remotes)
+            for line in self.over_share.take(growth.over_share, self._clock().boot):
+                log.warning("%s", line)
+            now = self._clock()
+            self._counted_at = now.boot
+            self._grown += growth.counters.items()
+            async for _ in in_portions(range(len(self._grown))):
+                self._use(*self._grown.pop(), now)
+            await self._evidence.counted(growth, remotes)
+
+    def _use(self, forward_id: str, counters: Counters, now: Instant) -> None:
+        mapping = self._ledger.table.get(mapping_id(forward_id))
+        if mapping is None:
+            return
+        before = self._ledger.usage_of(mapping)
+        self._ledger.usage[mapping.id] = Usage(
+            before.connections + counters.connections,
+            before.bytes + counters.bytes,
+            before.packets + counters.packets,
+            now.wall,
+        )
+        self._evidence.used(mapping, counters, now)

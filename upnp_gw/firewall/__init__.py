@@ -1,4 +1,4 @@
-"""The packet filter behind four methods: open, apply, read, close (``base.Firewall``).
+"""The packet filter behind five methods: open, apply, read, read_growth, close (``base.Firewall``).
 
     base          the contract, and the changes
     nftables/     the kernel's nftables

@@ -126,9 +126,20 @@ Change = Open | Close | Cut | Refill | UpdateNetwork
 class Counters:
     """Totals since the forward was opened; a refresh does not reset them."""
 
-    connections: int
-    bytes: int
-    packets: int
+    connections: int = 0
+    bytes: int = 0
+    packets: int = 0
+
+    def plus(self, increase: "Counters") -> "Counters":
+        return Counters(
+            self.connections + increase.connections, self.bytes + increase.bytes, self.packets + increase.packets
+        )
+
+    def minus(self, before: "Counters") -> "Counters":
+        """The increase since ``before``."""
+        return Counters(
+            self.connections - before.connections, self.bytes - before.bytes, self.packets - before.packets
+        )
 
 
 class Exchange(NamedTuple):
@@ -175,8 +186,20 @@ class Reading:
     Includes short exchanges and forwards that have been closed since."""
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What has changed since the last call of ``read_growth``. Idle forwards are not in it."""
+
+    counters: Mapping[str, Counters]
+    """Forward id -> the increase of its counters, also through elements that a refresh has replaced meanwhile."""
+    remotes: Mapping[str, frozenset[IPAddress]] | None = None
+    """As in ``Reading``, only for forwards with an increase since the last call with ``remotes``."""
+    over_share: tuple[OverShare, ...] = ()
+    exchanges: Exchanges = field(default_factory=dict)
+
+
 class Firewall(Protocol):
-    """Four methods. Only the writer calls them, one after the other."""
+    """Five methods. Only the writer calls ``open``, ``apply`` and ``close``, one after the other."""
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         """Install the whole table. Mappings that a previous run left in the maps stay, so that leases survive a
@@ -192,9 +215,18 @@ class Firewall(Protocol):
         ...
 
     async def read(self, remotes: bool = False) -> Reading:
-        """Read the maps. Costs O(mappings): for timers and tests, never for a request.
+        """Read the maps. Costs O(mappings), and nothing opens meanwhile: for tests.
 
         ``remotes``: also read the remote hosts of each forward. That walks over every flow of the gateway.
+        """
+        ...
+
+    async def read_growth(self, remotes: bool = False) -> Growth:
+        """Read what the counters have grown by. ``apply`` may be called meanwhile. The event loop stays free, but
+        the kernel walks over every mapping: for timers.
+
+        Every increase is in one answer, never in two. An element that a change moves during the walk may be in the
+        next answer. ``remotes``: as for ``read``.
         """
         ...
 
@@ -215,6 +247,7 @@ __all__ = [
     "FirewallMode",
     "FirewallSettings",
     "Forward",
+    "Growth",
     "Open",
     "OverShare",
     "Reading",

@@ -12,6 +12,7 @@ from upnp_gw.firewall.base import (
     Exchange,
     FirewallSettings,
     Forward,
+    Growth,
     Open,
     OverShare,
     Reading,
@@ -44,6 +45,8 @@ class MemoryFirewall:
         """Faults for tests: the next ``apply`` raises FirewallError with the first one."""
         self.counters: dict[str, Counters] = {}
         """Forward id -> counters that ``read`` returns; set by tests."""
+        self._reported: dict[str, Counters] = {}
+        """Forward id -> its counters at the last ``read_growth``."""
         self.remotes: dict[str, frozenset[IPAddress]] = {}
         """Forward id -> the remote hosts with a live flow; set by tests."""
         self.over_share: tuple[OverShare, ...] = ()
@@ -82,6 +85,16 @@ class MemoryFirewall:
         talking = {i: self.remotes[i] for i in left if i in self.remotes} if remotes else None
         counters = {i: self.counters.get(i, Counters(0, 0, 0)) for i in left}
         return Reading(left, counters, talking, self.over_share, self.exchanges if remotes else {})
+
+    async def read_growth(self, remotes: bool = False) -> Growth:
+        reading = await self.read(remotes)
+        growth: dict[str, Counters] = {}
+        for forward_id, now in reading.counters.items():
+            increase = now.minus(self._reported.get(forward_id, Counters()))
+            if increase != Counters():
+                growth[forward_id] = increase
+        self._reported = dict(reading.counters)
+        return Growth(growth, reading.remotes, reading.over_share, reading.exchanges)
 
     async def close(self, flush: bool = False) -> None:
         if flush:

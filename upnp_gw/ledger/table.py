@@ -74,6 +74,10 @@ class MappingTable:
     def __iter__(self) -> Iterator[Mapping]:
         return iter([row.mapping for row in self._rows.values()])
 
+    def ids(self) -> list[str]:
+        """The ids of all rows, as a copy: for work in portions, between which rows come and go."""
+        return list(self._rows)
+
     def get(self, mapping_id: str) -> Mapping | None:
         row = self._rows.get(mapping_id)
         return row.mapping if row else None

@@ -1,11 +1,29 @@
-"""Tasks that nobody awaits: kept alive until they end, cancelled together."""
+"""Tasks that nobody awaits: kept alive until they end, cancelled together. Long work in portions."""
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PORTION_S = 0.001
+"""Seconds of work in one portion. A request waits for at most one portion at each of its steps."""
+CHECKED_EVERY = 16
+"""Items between two looks at the clock."""
+
+
+async def in_portions(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, one by one. The event loop does other work after each ``PORTION_S``: ``items`` must not be a view
+    of something that may change then."""
+    began = time.perf_counter()
+    for number, item in enumerate(items):
+        yield item
+        if number % CHECKED_EVERY == CHECKED_EVERY - 1 and time.perf_counter() - began > PORTION_S:
+            await asyncio.sleep(0)
+            began = time.perf_counter()
 
 
 class BackgroundTasks:

@@ -7,7 +7,9 @@
     element_edits  its edits of elements, and the nft commands
     overlay        a dict with pending changes
     counters       reads elements and their counters
-    backend        the four methods
+    totals         what counters have counted, over every element of a forward
+    growth         reads what has grown, while the other threads go on
+    backend        the five methods
     flow_teardown  ends flows on a thread of its own
     sysctl         the kernel's forwarding switches
     monitor        changes of tables by other programs

@@ -8,21 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from upnp_gw.firewall.base import TABLE, Change, Cut, FirewallMode, FirewallSettings, Open, Reading, Refill
+from upnp_gw.firewall.base import TABLE, Change, Cut, FirewallMode, FirewallSettings, Growth, Open, Reading, Refill
 from upnp_gw.firewall.libnftables import Session, TooLarge
 from upnp_gw.firewall.nftables import sysctl
-from upnp_gw.firewall.nftables.counters import (
-    CarriedCounts,
-    ElementReader,
-    combined_reading,
-    read_exchanges,
-    read_snapshot,
-)
+from upnp_gw.firewall.nftables.counters import ElementReader, read_exchanges, read_snapshot
 from upnp_gw.firewall.nftables.flow_teardown import FlowTeardown
+from upnp_gw.firewall.nftables.growth import ElementChange, GrowthReader
 from upnp_gw.firewall.nftables.monitor import TableMonitor
 from upnp_gw.firewall.nftables.ruleset import contents, structure, version
 from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta, delta_of
 from upnp_gw.firewall.nftables.state import LIVE_GRACE_S, RulesetState
+from upnp_gw.firewall.nftables.totals import Totals
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
 from upnp_gw.model.errors import FirewallError
 
@@ -55,7 +51,10 @@ class NftablesFirewall:
         self._teardown: FlowTeardown | None = None
         self._settings: FirewallSettings | None = None
         self._state: RulesetState | None = None
-        self._carried = CarriedCounts()
+        self._totals = Totals()
+        self._growth: GrowthReader | None = None
+        self._grown: set[str] = set()
+        """The forwards with growth since the last reading with remote hosts."""
         self._on_other_tables = on_other_tables
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
@@ -63,6 +62,7 @@ class NftablesFirewall:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="nftables")
             self._teardown = FlowTeardown()
+            self._growth = GrowthReader(self._totals)
         try:
             await self._run(self._connect)
             if self._monitor is not None:
@@ -93,14 +93,27 @@ class NftablesFirewall:
 
     async def read(self, remotes: bool = False) -> Reading:
         state, flow_teardown = self._require_open()
-        snapshot = await self._run(lambda: read_snapshot(self._reader()))
-        self._carried.forget(state)
-        now = combined_reading(snapshot, self._carried)
+        now = await self._run(lambda: read_snapshot(self._reader(), self._totals))
         if not remotes:
             return now
         forwards = [held.forward for held in state.forwards.values()]
         exchanges = await self._run(lambda: read_exchanges(self._reader()))
         return replace(now, remotes=await flow_teardown.peers(forwards), exchanges=exchanges)
+
+    async def read_growth(self, remotes: bool = False) -> Growth:
+        state, flow_teardown = self._require_open()
+        assert self._growth is not None
+        try:
+            counters, over_share = await self._growth.read()
+            self._grown.update(counters)
+            if not remotes:
+                return Growth(counters, over_share=over_share)
+            exchanges = await self._growth.exchanges()
+        except OSError as error:
+            raise FirewallError(f"the counters of our table cannot be read: {error.strerror}") from error
+        forwards = [held.forward for one in self._grown if (held := state.forwards.get(one)) is not None]
+        self._grown.clear()
+        return Growth(counters, await flow_teardown.peers(forwards), over_share, exchanges)
 
     async def close(self, flush: bool = False) -> None:
         if self._thread is None:
@@ -114,10 +127,12 @@ class NftablesFirewall:
         finally:
             if self._teardown is not None:
                 await self._teardown.close()
+            if self._growth is not None:
+                await self._growth.close()
             await self._run(self._disconnect)
             self._thread.shutdown()
-            self._thread = self._teardown = self._state = self._settings = None
-            self._carried = CarriedCounts()
+            self._thread = self._teardown = self._growth = self._state = self._settings = None
+            self._totals = Totals()
 
     @property
     def mode(self) -> FirewallMode | None:
@@ -181,17 +196,12 @@ class NftablesFirewall:
 
     def _transact(self, state: RulesetState, changes: Sequence[Change]) -> RulesetDelta:
         delta = delta_of(state, changes, self._clock())
-        try:
-            lost = self._carried.before(delta, self._reader())
-        except OSError:  # the table is gone, and the transaction will say so
-            lost = CarriedCounts()
-        if commands := delta.edits.commands:
-            self._run_commands(self._session_of_thread(), delta, commands)
-        # on this thread: kernel and state agree even if the caller is cancelled meanwhile
-        delta.commit()
-        self._carried.keep(lost, state)
-        if delta.refilled:
-            self._carried.forget(state)
+        with ElementChange(self._totals, delta, self._reader()) as change:
+            if commands := delta.edits.commands:
+                self._run_commands(self._session_of_thread(), delta, commands)
+            # on this thread: kernel and state agree even if the caller is cancelled meanwhile
+            delta.commit()
+            change.done(state.forwards)
         return delta
 
     def _run_commands(self, session: Session, delta: RulesetDelta, commands: str) -> None:

@@ -5,19 +5,26 @@ are those of linux/netfilter/nf_tables.h.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_address
 
-from upnp_gw.firewall.base import NAME, Counters, Exchange, Exchanges, Forward, OverShare, Reading
+from upnp_gw.firewall.base import NAME, Exchange, Exchanges, Forward, OverShare, Reading
 from upnp_gw.firewall.netlink import SUBSYS_NFTABLES, NfnetlinkSocket, attributes_of
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.exchanges import FAMILIES, KEPT_S
 from upnp_gw.firewall.nftables.ruleset import CARRYING, OPENING
-from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta
 from upnp_gw.firewall.nftables.shares import DROPPED
-from upnp_gw.firewall.nftables.state import RulesetState
+from upnp_gw.firewall.nftables.totals import Pair, Totals
 from upnp_gw.model.mapping import Endpoint, IPAddress, MappingKind, Transport
-from upnp_gw.system.netlink import Attributes, InterruptedDump, attribute, iter_attributes, nest, parse_attributes
+from upnp_gw.system.netlink import (
+    Attributes,
+    InterruptedDump,
+    NetlinkMessage,
+    attribute,
+    iter_attributes,
+    nest,
+    parse_attributes,
+)
 
 NFPROTO_INET, IFNAMSIZ = 1, 16
 GET_ELEMENT = 13
@@ -40,8 +47,9 @@ class Count:
     packets: int = 0
     bytes: int = 0
 
-    def plus(self, other: "Count") -> "Count":
-        return Count(self.packets + other.packets, self.bytes + other.bytes)
+    @property
+    def pair(self) -> Pair:
+        return self.packets, self.bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +146,32 @@ class ElementReader:
     def close(self) -> None:
         self._netlink.close()
 
+    def messages(self, name: str) -> Iterator[NetlinkMessage]:
+        """The messages with every element of one set or map. Raises OSError, InterruptedDump among them."""
+        return self._netlink.dump(SUBSYS_NFTABLES, GET_ELEMENT, NFPROTO_INET, _set(name))
+
     def dump(self, name: str) -> list[CounterReading]:
         """Every element of one set or map. Raises OSError if our table is gone."""
-        request = _set(name)
         for tries_left in reversed(range(TRIES)):
             try:
-                messages = self._netlink.dump(SUBSYS_NFTABLES, GET_ELEMENT, NFPROTO_INET, request)
-                return [seen for message in messages for seen in parse_elements(attributes_of(message))]
+                return [seen for message in self.messages(name) for seen in parse_elements(attributes_of(message))]
             except InterruptedDump:
                 if not tries_left:
                     raise
         raise AssertionError("unreachable")
+
+    def collect(self, name: str) -> dict[bytes, CounterReading]:
+        """Every element by its key. While others change the table, those of several attempts together. Raises
+        OSError if our table is gone."""
+        found: dict[bytes, CounterReading] = {}
+        for _ in range(TRIES):
+            try:
+                for message in self.messages(name):
+                    found.update((seen.key, seen) for seen in parse_elements(attributes_of(message)))
+                break
+            except InterruptedDump:
+                continue
+        return found
 
     def count(self, name: str, key: bytes) -> Count:
         """The counter of one element; zero if it has expired."""
@@ -163,73 +186,25 @@ def _set(name: str) -> bytes:
     return attribute(LIST_TABLE, NAME.encode() + b"\0") + attribute(LIST_SET, name.encode() + b"\0")
 
 
-@dataclass(slots=True)
-class Snapshot:
-    """All counters at one moment, by forward id."""
-
-    left_s: dict[str, float] = field(default_factory=dict)
-    opened: dict[str, Count] = field(default_factory=dict)
-    """First packets of flows, counted by the opening element."""
-    volume: dict[str, Count] = field(default_factory=dict)
-    """All packets of the flows in both directions, counted by the carrying element."""
-    over_share: list[OverShare] = field(default_factory=list)
-
-
-def read_snapshot(elements: ElementReader) -> Snapshot:
+def read_snapshot(elements: ElementReader, totals: Totals) -> Reading:
     """Reads every map. O(mappings)."""
-    found = Snapshot()
+    left_s: dict[str, float] = {}
+    opened: dict[str, Count] = {}
+    volume: dict[str, Count] = {}
     for name in OPENING:
         for seen in elements.dump(name):
-            found.left_s[seen.comment] = seen.left_s if seen.left_s is not None else float("inf")
-            found.opened[seen.comment] = seen.count
+            left_s[seen.comment] = seen.left_s if seen.left_s is not None else float("inf")
+            opened[seen.comment] = seen.count
         for seen in elements.dump(CARRYING[name]):
-            found.volume[seen.comment] = seen.count
-    for seen in elements.dump(DROPPED):
-        if (host := over_share_of_key(seen.key, seen.count.packets)) is not None:
-            found.over_share.append(host)
-    return found
+            volume[seen.comment] = seen.count
+    counters = {one: totals.total(one, opened[one].pair, volume.get(one, Count()).pair) for one in left_s}
+    return Reading(left_s, counters, over_share=read_over_share(elements))
 
 
-@dataclass(slots=True)
-class CarriedCounts:
-    """Counts of elements that a refresh has replaced, by forward id."""
-
-    opened: dict[str, Count] = field(default_factory=dict)
-    volume: dict[str, Count] = field(default_factory=dict)
-
-    def before(self, delta: RulesetDelta, elements: ElementReader) -> "CarriedCounts":
-        """The counts that a delta's transaction will discard. Call it right before the transaction."""
-        if delta.refilled:
-            now = read_snapshot(elements)
-            return CarriedCounts(now.opened, now.volume)
-        lost = CarriedCounts()
-        for forward in delta.renewed:
-            key, name = key_of(forward), slot_of(forward).map
-            lost.opened[forward.id] = elements.count(name, key)
-            lost.volume[forward.id] = elements.count(CARRYING[name], key)
-        return lost
-
-    def keep(self, lost: "CarriedCounts", state: RulesetState) -> None:
-        """Adds these counts for forwards that still exist. Call it after the transaction."""
-        for mine, more in ((self.opened, lost.opened), (self.volume, lost.volume)):
-            for forward_id, count in more.items():
-                if forward_id in state.forwards:
-                    mine[forward_id] = mine.get(forward_id, Count()).plus(count)
-
-    def forget(self, state: RulesetState) -> None:
-        """Drops the counts of closed forwards."""
-        self.opened = {i: count for i, count in self.opened.items() if i in state.forwards}
-        self.volume = {i: count for i, count in self.volume.items() if i in state.forwards}
-
-
-def combined_reading(now: Snapshot, before: CarriedCounts) -> Reading:
-    """Adds the carried counts to the kernel's."""
-    counters: dict[str, Counters] = {}
-    for forward_id in now.left_s:
-        opened = now.opened[forward_id].plus(before.opened.get(forward_id, Count()))
-        volume = now.volume.get(forward_id, Count()).plus(before.volume.get(forward_id, Count()))
-        counters[forward_id] = Counters(opened.packets, volume.bytes, volume.packets)
-    return Reading(now.left_s, counters, over_share=tuple(now.over_share))
+def read_over_share(elements: ElementReader) -> tuple[OverShare, ...]:
+    """The LAN hosts whose packets to our own ports were dropped in the last minute."""
+    hosts = (over_share_of_key(key, seen.count.packets) for key, seen in elements.collect(DROPPED).items())
+    return tuple(host for host in hosts if host is not None)
 
 
 def read_exchanges(elements: ElementReader) -> Exchanges:
@@ -237,10 +212,10 @@ def read_exchanges(elements: ElementReader) -> Exchanges:
     ago: dict[tuple[Transport, Endpoint], float] = {}
     remotes: dict[tuple[Transport, Endpoint], set[IPAddress]] = {}
     for suffix, _, _, length in FAMILIES:
-        for seen in elements.dump(f"answered{suffix}"):
+        for seen in elements.collect(f"answered{suffix}").values():
             if (found := _endpoint_of(seen.key, length)) is not None:
                 ago[found[0]] = max(0.0, KEPT_S - (seen.left_s or 0.0))
-        for seen in elements.dump(f"remotes{suffix}"):
+        for seen in elements.collect(f"remotes{suffix}").values():
             if (found := _endpoint_of(seen.key, length)) is not None and found[1] is not None:
                 remotes.setdefault(found[0], set()).add(found[1])
     return {endpoint: Exchange(at, frozenset(remotes.get(endpoint, ()))) for endpoint, at in ago.items()}

@@ -1,6 +1,6 @@
 """A dict with pending changes."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -25,6 +25,11 @@ class Overlay(Generic[K, V]):
         """Sets a value; None deletes the key."""
         self._length += (value is not None) - (self.get(key) is not None)
         self._changed[key] = value
+
+    @property
+    def changed(self) -> Collection[K]:
+        """The keys with a pending change."""
+        return self._changed.keys()
 
     def __iter__(self) -> Iterator[K]:
         for key in () if self._cleared else self._base:

@@ -64,6 +64,11 @@ class RulesetDelta:
         """The batch has a ``Refill``."""
         return self.edits.refilled
 
+    @property
+    def touched(self) -> Iterable[str]:
+        """The ids of the forwards that the batch opens, renews or closes."""
+        return self._forwards.changed
+
     def add(self, change: Change) -> None:
         match change:
             case Open(forward):
