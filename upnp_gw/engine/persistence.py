@@ -1,7 +1,7 @@
 """The disk's side of the writer: a transaction for each batch, what is owed while the disk fails, what is known."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import replace
 from ipaddress import ip_address
@@ -32,6 +32,8 @@ class Persistence:
         self._store = store
         self._ledger = ledger
         self._clock = clock
+        self._renamed: list[str] = []
+        """Rows whose devices have other identifiers now than in the store."""
         self.devices: StoredDevices
         """Set by ``load``."""
 
@@ -44,8 +46,13 @@ class Persistence:
         numbers = self._ledger.numbers
         numbers.mapping, numbers.decision, numbers.cut = await self._store.highest()
         self._ledger.update_id = int(now.wall) % 2**32
+        present = {device: self.devices.now(device) for device in {row.mapping.device for row in rows}}
         for row in rows:
-            self._ledger.table.put(replace(row.mapping, device=self.devices.now(row.mapping.device)), row.number)
+            mapping, device = row.mapping, present[row.mapping.device]
+            if device != mapping.device:
+                mapping = replace(mapping, device=device)
+                self._renamed.append(mapping.id)
+            self._ledger.table.put(mapping, row.number)
         for cut in cuts:
             self._ledger.cuts.add(replace(cut, device=self.devices.now(cut.device)))
         self.memory.recall(notes, now, self.devices)
@@ -53,14 +60,15 @@ class Persistence:
 
     async def begin(self, transaction: Transaction, now: Instant) -> None:
         """Writes what a start made of it. Raises StoreError."""
-        await self._store.write(self.batch([transaction]), now)
+        await self._store.write(self.batch([transaction], self._renamed), now)
         transaction.commit()
 
-    def batch(self, transactions: Sequence[Transaction]) -> Batch:
-        """The changes of these transactions, for the store."""
+    def batch(self, transactions: Sequence[Transaction], rows: Iterable[str] = ()) -> Batch:
+        """The changes of these transactions, and these further ``rows``, for the store."""
         dropped = {cut.number for transaction in transactions for cut in transaction.cuts_dropped}
         return batch_of(
-            dict.fromkeys(
+            dict.fromkeys(rows)
+            | dict.fromkeys(
                 m.id for transaction in transactions for pair in transaction.pairs for m in pair if m is not None
             ),
             self._ledger.table,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from upnp_gw.engine.audit import NO_WIDER, STANDS, map_record, record_all
 from upnp_gw.engine.decider import Decider
+from upnp_gw.engine.standing_rows import StandingRows, renewed
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.load import LoadedPolicy
@@ -17,7 +18,7 @@ from upnp_gw.ledger.conflicts import conflicting_rows
 from upnp_gw.ledger.events import Confirmed
 from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.ledger.leases import with_renewal, without_expired_holds
-from upnp_gw.ledger.plan import granted_prefixes, overlap_refusal
+from upnp_gw.ledger.plan import overlap_refusal
 from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import mac_of
@@ -175,14 +176,22 @@ class Reevaluation:
     def restore(self, transaction: Transaction, stored: Sequence[Mapping]) -> list[RevokedMapping]:
         """Decides about the stored rows at start. An unknown neighbour is no reason to refuse. Returns the mappings
         that the policy no longer allows: they end, or are kept."""
+        standing = StandingRows(
+            self._decider,
+            transaction,
+            lambda mapping: self._request_of(mapping, transaction),
+            lambda request, mapping: self._facts(transaction, request, mapping, "restore"),
+        )
         fallen: list[RevokedMapping | None] = []
+        changed: list[Mapping] = []
         for mapping in stored:
             live = without_expired_holds(mapping, transaction.now)
             if live is None:
                 transaction.end(mapping, "expired")
-            else:
+            elif live is not mapping or not standing.keep(mapping):
                 fallen.append(self._decide_again(transaction, live, "restore"))
-        revoked = [*filter(None, fallen), *self._part(transaction, self._narrowed(stored), "restore")]
+                changed.append(mapping)
+        revoked = [*filter(None, fallen), *self._part(transaction, self._narrowed(changed), "restore")]
         record_all(transaction, stored, "restore", self._decider.in_force.policy.digest)
         return revoked
 
@@ -273,7 +282,7 @@ class Reevaluation:
         policy = self._decider.in_force.policy
         facts = self._facts(transaction, request, mapping, action)
         verdict = decide(policy, facts, request)
-        again = _renewed(mapping, verdict, request, transaction.now)
+        again = renewed(mapping, verdict, request, transaction.now)
         if again is None or not opens(mapping, again):
             return facts, verdict, again
         as_new = replace(
@@ -284,7 +293,7 @@ class Reevaluation:
             int_ports_today=facts.int_ports_today | {mapping.internal.port},  # not a further port
         )
         new = decide(policy, as_new, request)
-        if (wider := _renewed(mapping, new, request, transaction.now)) is not None:
+        if (wider := renewed(mapping, new, request, transaction.now)) is not None:
             return as_new, new, wider
         if (kept := no_wider(mapping, again)) is None:
             return as_new, new, None
@@ -342,10 +351,3 @@ class Reevaluation:
 def _without_times(mapping: Mapping) -> Mapping:
     """The mapping without the fields that every new decision replaces."""
     return replace(mapping, decision=DecisionId(""), holds=(), recheck_at=0.0, grant_ends_at=None)
-
-
-def _renewed(mapping: Mapping, verdict: Verdict, request: MapRequest, now: Instant) -> Mapping | None:
-    """The mapping under a new verdict; None if the verdict refuses it."""
-    if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
-        return None
-    return replace(with_renewal(mapping, verdict.clamps, now), filters=granted_prefixes(verdict.clamps, request))

@@ -148,6 +148,11 @@ class MappingTable:
         self._link(Row(mapping, number))
         return before
 
+    def put_times(self, mapping: Mapping) -> None:
+        """Replaces a row by one that differs only in its times (``recheck_at``, ``grant_ends_at``). No index and no
+        charge depends on them."""
+        self._rows[mapping.id] = Row(mapping, self._rows[mapping.id].number)
+
     def remove(self, mapping_id: str) -> Row | None:
         """Removes a row and returns it; None: there was none."""
         row = self._rows.get(mapping_id)

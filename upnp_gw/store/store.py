@@ -46,6 +46,14 @@ NEXT_TRANSACTION = """
 INSERT INTO meta VALUES ('transaction', '1') ON CONFLICT (key) DO UPDATE
 SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) RETURNING value
 """
+TO_THIS_BOOT = """
+UPDATE holds SET boot_id = :boot_id,
+  until_boot = :boot + min(until_wall - :wall, left_s),
+  until_wall = :wall + min(until_wall - :wall, left_s),
+  left_s = min(until_wall - :wall, left_s)
+WHERE boot_id != :boot_id
+"""
+"""Gives holds of another boot their ends on this boot's clock. From here on that clock counts."""
 LISTED = 50
 """The most mappings that a start lists in the log when it closes them."""
 
@@ -275,11 +283,13 @@ class Store:
 
     def _load(self, now: Instant) -> tuple[list[StoredRow], list[PendingCut]]:
         db = self._open_db
+        if db.execute("SELECT 1 FROM holds WHERE boot_id != ? LIMIT 1", (self.boot_id,)).fetchone():
+            times = {"boot_id": self.boot_id, "boot": now.boot, "wall": now.wall}
+            self._in_transaction(lambda db: db.execute(TO_THIS_BOOT, times))
         holds: dict[str, list[Hold]] = {}
-        for mapping, via, asked_s, nonce, boot, until_boot, until_wall, left_s, epoch, filters in db.execute(
-            "SELECT * FROM holds"
+        for mapping, via, asked_s, nonce, until, epoch, filters in db.execute(
+            "SELECT mapping, via, asked_s, nonce, until_boot, epoch, filters FROM holds"
         ):
-            until = until_boot if boot == self.boot_id else now.boot + min(until_wall - now.wall, left_s)
             peers = tuple(parse_peers(text) for text in filters.split())
             holds.setdefault(mapping, []).append(Hold(Via(via), until, asked_s, nonce, epoch, peers))
         rows = [

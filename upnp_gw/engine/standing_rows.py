@@ -1,0 +1,78 @@
+"""Stored mappings that a start leaves as they are: it can find tens of thousands, and nearly all of them are such.
+
+Every row passes ``decide``. The facts are gathered once for each host: of a row they have only its quotas, which do
+not apply at a start. A row of this kind keeps its decision and needs no write: no stored column changes.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from upnp_gw.engine.decider import Decider
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import Facts, Outcome, Verdict
+from upnp_gw.gate.schema import OPERATOR_RULE
+from upnp_gw.ledger.leases import with_renewal
+from upnp_gw.ledger.plan import granted_prefixes
+from upnp_gw.ledger.transaction import Transaction
+from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Via
+from upnp_gw.model.request import MapRequest
+
+
+class _Hosts(NamedTuple):
+    """The part of a row on which its facts depend at a start, apart from its quotas."""
+
+    device: str
+    address: IPAddress
+    internal_client: IPAddress
+    delegated: bool
+    operator: bool
+    datagram: bool
+
+
+class StandingRows:
+    """The rows of one start."""
+
+    def __init__(
+        self,
+        decider: Decider,
+        transaction: Transaction,
+        request_of: Callable[[Mapping], MapRequest],
+        facts_of: Callable[[MapRequest, Mapping], Facts],
+    ) -> None:
+        """``request_of`` gives the request that would make a row, ``facts_of`` the facts of a start about it."""
+        self._policy = decider.in_force.policy
+        self._transaction = transaction
+        self._request_of = request_of
+        self._facts_of = facts_of
+        self._facts: dict[_Hosts, Facts] = {}
+
+    def keep(self, mapping: Mapping) -> bool:
+        """Sets the row's next check, if the policy in force allows the row as it is. False: nothing is done."""
+        ledger = self._transaction.ledger
+        if mapping.permanent or ledger.cuts.unneeded_after(mapping):  # the store has to know
+            return False
+        request = self._request_of(mapping)
+        verdict = decide(self._policy, self._gathered(request, mapping), request)
+        row = renewed(mapping, verdict, request, self._transaction.now)
+        if row is None or row.filters != mapping.filters or (verdict.rule or OPERATOR_RULE) != mapping.rule:
+            return False
+        ledger.table.put_times(row)
+        return True
+
+    def _gathered(self, request: MapRequest, mapping: Mapping) -> Facts:
+        via, source = request.via, request.source.address
+        client, delegated = mapping.internal.address, mapping.delegated
+        hosts = _Hosts(mapping.device, source, client, delegated, via is Via.OPERATOR, via.datagram)
+        facts = self._facts.get(hosts)
+        if facts is None:
+            facts = self._facts[hosts] = self._facts_of(request, mapping)
+        return facts
+
+
+def renewed(mapping: Mapping, verdict: Verdict, request: MapRequest, now: Instant) -> Mapping | None:
+    """The mapping under a new verdict; None if the verdict refuses it."""
+    if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
+        return None
+    again, filters = with_renewal(mapping, verdict.clamps, now), granted_prefixes(verdict.clamps, request)
+    return again if again.filters == filters else replace(again, filters=filters)
