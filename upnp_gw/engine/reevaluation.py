@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from upnp_gw.engine.audit import NO_WIDER, STANDS, map_record, record_all
 from upnp_gw.engine.decider import Decider
-from upnp_gw.engine.standing_rows import StandingRows, renewed
+from upnp_gw.engine.standing_rows import StandingRows, renewed, request_of
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.load import LoadedPolicy
@@ -23,7 +23,7 @@ from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import mac_of
 from upnp_gw.model.mapping import DecisionId, Hold, Instant, IPAddress, Mapping, Via
-from upnp_gw.model.request import Granted, MapRequest, PortChoice, Reply, Source
+from upnp_gw.model.request import Granted, MapRequest, Reply
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,6 @@ class Reevaluation:
         standing = StandingRows(
             self._decider,
             transaction,
-            lambda mapping: self._request_of(mapping, transaction),
             lambda request, mapping: self._facts(transaction, request, mapping, "restore"),
         )
         fallen: list[RevokedMapping | None] = []
@@ -212,7 +211,7 @@ class Reevaluation:
         ]
 
     def _give_way(self, transaction: Transaction, mapping: Mapping, met: Mapping, action: str) -> RevokedMapping:
-        request = self._request_of(mapping, transaction)
+        request = request_of(self._decider.environment, mapping, transaction.now)
         facts = self._facts(transaction, request, mapping, action)
         verdict = decide(self._decider.in_force.policy, facts, request)
         busy = overlap_refusal(mapping, met)
@@ -229,7 +228,7 @@ class Reevaluation:
 
     def _decide_again(self, transaction: Transaction, mapping: Mapping, action: str) -> RevokedMapping | None:
         """Renews, keeps or ends a mapping. Returns it if it is not allowed any more."""
-        request = self._request_of(mapping, transaction)
+        request = request_of(self._decider.environment, mapping, transaction.now)
         # a renewal makes a parked mapping active again
         present = replace(mapping, parked=mapping.parked and action != "renew")
         facts, verdict, again = self._decide_row(transaction, present, request, action)
@@ -317,26 +316,6 @@ class Reevaluation:
         held = self._decider.held(request, parties._replace(owner=mapping.device), mapping)
         restoring = action == "restore"
         return self._decider.facts(transaction, request, held, mapping, restoring=restoring, hosts=parties.hosts)
-
-    def _request_of(self, mapping: Mapping, transaction: Transaction) -> MapRequest:
-        """The request that would make this mapping as it is."""
-        hold = max(mapping.holds, key=lambda h: (h.via is Via.OPERATOR, h.until))
-        source = self._decider.environment.address_of(mapping)
-        return MapRequest(
-            via=hold.via,
-            source=Source(source, ""),
-            transport=mapping.key.transport,
-            internal=mapping.internal,
-            external_port=mapping.key.external_port,
-            choice=PortChoice.EXACT,
-            lifetime_s=max(1, round(mapping.until - transaction.now.boot)),
-            remote=mapping.key.remote,
-            remote_port=mapping.key.remote_port,
-            external_address=mapping.key.external_address if mapping.internal.address.version == 4 else None,
-            enabled=mapping.enabled,
-            permanent=mapping.permanent,
-            filters=mapping.requested_filters,
-        )
 
     def _moved(self, mapping: Mapping) -> bool:
         """True if another device is known to have the internal client's address now."""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from upnp_gw.engine.decider import Decider
+from upnp_gw.engine.environment import Environment
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Outcome, Verdict
 from upnp_gw.gate.schema import OPERATOR_RULE
@@ -16,7 +17,7 @@ from upnp_gw.ledger.leases import with_renewal
 from upnp_gw.ledger.plan import granted_prefixes
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Via
-from upnp_gw.model.request import MapRequest
+from upnp_gw.model.request import MapRequest, PortChoice, Source
 
 
 class _Hosts(NamedTuple):
@@ -37,13 +38,12 @@ class StandingRows:
         self,
         decider: Decider,
         transaction: Transaction,
-        request_of: Callable[[Mapping], MapRequest],
         facts_of: Callable[[MapRequest, Mapping], Facts],
     ) -> None:
-        """``request_of`` gives the request that would make a row, ``facts_of`` the facts of a start about it."""
+        """``facts_of`` gathers the facts of a start about a row."""
         self._policy = decider.in_force.policy
+        self._environment = decider.environment
         self._transaction = transaction
-        self._request_of = request_of
         self._facts_of = facts_of
         self._facts: dict[_Hosts, Facts] = {}
 
@@ -52,7 +52,7 @@ class StandingRows:
         ledger = self._transaction.ledger
         if mapping.permanent or ledger.cuts.unneeded_after(mapping):  # the store has to know
             return False
-        request = self._request_of(mapping)
+        request = request_of(self._environment, mapping, self._transaction.now)
         verdict = decide(self._policy, self._gathered(request, mapping), request)
         row = renewed(mapping, verdict, request, self._transaction.now)
         if row is None or row.filters != mapping.filters or (verdict.rule or OPERATOR_RULE) != mapping.rule:
@@ -68,6 +68,27 @@ class StandingRows:
         if facts is None:
             facts = self._facts[hosts] = self._facts_of(request, mapping)
         return facts
+
+
+def request_of(environment: Environment, mapping: Mapping, now: Instant) -> MapRequest:
+    """The request that would make this mapping as it is."""
+    hold = max(mapping.holds, key=lambda h: (h.via is Via.OPERATOR, h.until))
+    source = environment.address_of(mapping)
+    return MapRequest(
+        via=hold.via,
+        source=Source(source, ""),
+        transport=mapping.key.transport,
+        internal=mapping.internal,
+        external_port=mapping.key.external_port,
+        choice=PortChoice.EXACT,
+        lifetime_s=max(1, round(mapping.until - now.boot)),
+        remote=mapping.key.remote,
+        remote_port=mapping.key.remote_port,
+        external_address=mapping.key.external_address if mapping.internal.address.version == 4 else None,
+        enabled=mapping.enabled,
+        permanent=mapping.permanent,
+        filters=mapping.requested_filters,
+    )
 
 
 def renewed(mapping: Mapping, verdict: Verdict, request: MapRequest, now: Instant) -> Mapping | None:
