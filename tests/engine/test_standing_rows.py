@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.fixtures.gateway import CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, gateway_fixture
-from upnp_gw.engine import standing_rows
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.standing_rows import StandingRows
+from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts
 from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.ledger.transaction import Transaction
@@ -71,9 +71,7 @@ def shown(mapping: Mapping) -> Mapping:
     return replace(mapping, decision=DecisionId(""))
 
 
-async def after_start(
-    directory: Path, loaded: LoadedPolicy, clock: Clock, **options: Any
-) -> tuple[list[Mapping], object, list[tuple[object, ...]], list[Mapping]]:
+async def after_start(directory: Path, loaded: LoadedPolicy, clock: Clock, **options: Any) -> tuple[object, ...]:
     """Rows, kernel, records and the rows that the store has, after a start."""
     async with gateway_fixture(directory, loaded, clock, **options) as home:
         rows = sorted(map(shown, home.decider.ledger.table), key=lambda mapping: int(mapping.id[1:]))
@@ -118,7 +116,7 @@ async def test_each_row_is_decided_facts_are_gathered_once_a_host_and_nothing_is
 ) -> None:
     clock, decided, gathered = Clock(), [], []
     await many(tmp_path, clock)
-    decide, facts_of = standing_rows.decide, Decider.facts
+    facts_of = Decider.facts
     batches: list[Batch] = []
     write = Store.write
 
@@ -134,7 +132,7 @@ async def test_each_row_is_decided_facts_are_gathered_once_a_host_and_nothing_is
         batches.append(batch)
         await write(self, batch, now)
 
-    monkeypatch.setattr(standing_rows, "decide", counted_decide)
+    monkeypatch.setattr("upnp_gw.engine.standing_rows.decide", counted_decide)
     monkeypatch.setattr(Decider, "facts", counted_facts)
     monkeypatch.setattr(Store, "write", counted_write)
     async with gateway_fixture(tmp_path, policy(), clock) as home:
