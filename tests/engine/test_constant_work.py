@@ -21,6 +21,7 @@ import upnp_gw
 from tests.fixtures.gateway import CONSOLE_IP, NETWORK, PC_IP, GatewayFixture, asks, gateway_fixture
 from upnp_gw.firewall.base import Change
 from upnp_gw.firewall.memory import MemoryFirewall
+from upnp_gw.firewall.nftables.element_messages import batch_of
 from upnp_gw.firewall.nftables.ruleset_delta import delta_of
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.gate.load import load_text
@@ -57,19 +58,19 @@ review_by = 2099-01-01
 
 
 class BookedFirewall(MemoryFirewall):
-    """The real one's books and transactions, up to the text for nft: the one in memory copies itself."""
+    """The real one's books and transactions, up to the messages for the kernel: the one in memory copies itself."""
 
     def __init__(self) -> None:
         super().__init__()
         self._books = RulesetState(NETWORK, size=10_000)
         self.changes = 0
         self.commands = 0
-        """Characters."""
+        """Bytes."""
 
     async def apply(self, changes: Sequence[Change]) -> None:
         delta = delta_of(self._books, changes, 0.0)
         self.changes += len(changes)
-        self.commands += len(delta.edits.commands)
+        self.commands += sum(map(len, batch_of(delta.edits.whole())))
         delta.commit()
 
 

@@ -225,9 +225,13 @@ class Session:
 def _refused(error: str) -> FirewallError:
     """An error with only the reason: libnftables also prints the commands, and names the wrong one of a batch."""
     found = re.search(r"Error: (.*)", error)
-    reason = found.group(1).strip() if found else "the kernel refused the change"
+    return FirewallError(f"nftables: {plain_reason(found.group(1).strip() if found else '')}")
+
+
+def plain_reason(reason: str) -> str:
+    """The reason of an error for the operator."""
     if "Too many open files" in reason:  # the text of ENFILE: a set has reached its size
-        reason = "a map is full"
+        return "a map is full"
     if "Operation not permitted" in reason:
-        reason += f" (needs CAP_NET_ADMIN; user id {os.geteuid()})"
-    return FirewallError(f"nftables: {reason}")
+        return f"{reason} (needs CAP_NET_ADMIN; user id {os.geteuid()})"
+    return reason or "the kernel refused the change"

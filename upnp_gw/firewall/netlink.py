@@ -1,21 +1,36 @@
 """nfnetlink: connection tracking and the elements of our own maps (linux/netfilter/nfnetlink.h)."""
 
 import errno
+import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from upnp_gw.system.netlink import (
     NLM_F_ACK,
     NLM_F_DUMP,
+    NLMSG_ERROR,
+    RECEIVE_BYTES,
     Attributes,
     NetlinkMessage,
     NetlinkSocket,
     parse_attributes,
+    parse_messages,
 )
 
 NETLINK_NETFILTER = 12
+NFPROTO_INET = 1
 SUBSYS_CONNTRACK, SUBSYS_NFTABLES = 1, 10
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
+SO_SNDBUFFORCE = 32
+SEND_OVERHEAD = 32
+"""Bytes of the send buffer that a message cannot use (netlink_sendmsg)."""
+ATTR_OFFSET = 2
+"""NLMSGERR_ATTR_OFFS: where in the refused message the attribute is that the kernel refused."""
 _NFGEN = struct.Struct("!BBH")
+_ERROR = struct.Struct("=iIHHII")
+"""The errno, negative, and the header of the refused message. NETLINK_CAP_ACK leaves out the rest of it."""
 
 
 def attributes_of(message: NetlinkMessage) -> Attributes:
@@ -59,3 +74,70 @@ class NfnetlinkSocket(NetlinkSocket):
                 raise
             return None
         return reply
+
+
+class Failure(NamedTuple):
+    """A message of a batch that the kernel refused."""
+
+    sequence: int
+    errno: int
+    offset: int | None
+    """Where in the message the refused attribute starts, counted from its header; None: not known."""
+
+
+class BatchSocket(NetlinkSocket):
+    """Sends batches, each one transaction, in the network namespace of the thread that makes it.
+
+    The kernel handles a batch before the send returns. So errors are there at once, and no answer is success.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(NETLINK_NETFILTER)
+        self._socket.setblocking(False)
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
+            self._socket.setsockopt(SOL_NETLINK, option, 1)
+
+    def send_batch(self, batch: bytes) -> list[Failure]:
+        """The failures in the order of the messages; none: the batch is in force. With any failure nothing changed.
+
+        Raises OSError, with EMSGSIZE for a batch that the socket cannot send.
+        """
+        try:
+            self._socket.sendto(batch, (0, 0))
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            self._enlarge(len(batch) + SEND_OVERHEAD)
+            self._socket.sendto(batch, (0, 0))
+        failures = list(self._failures())
+        return sorted(failures, key=lambda failure: failure.sequence)
+
+    def _failures(self) -> Iterator[Failure]:
+        while True:
+            try:
+                data, (sender, _) = self._socket.recvfrom(RECEIVE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                yield Failure(LAST, errno.ENOBUFS, None)  # there were more errors than the socket holds
+                continue
+            if sender != 0:  # not from the kernel
+                continue
+            for message in parse_messages(data):
+                if message.kind == NLMSG_ERROR and len(message.body) >= _ERROR.size:
+                    number, _, _, _, sequence, _ = _ERROR.unpack_from(message.body)
+                    at = parse_attributes(message.body, _ERROR.size).get(ATTR_OFFSET)
+                    yield Failure(sequence, -number, int.from_bytes(at, sys.byteorder) if at is not None else None)
+
+    def _enlarge(self, size: int) -> None:
+        """Without CAP_NET_ADMIN in the first user namespace, the limit of net.core.wmem_max holds."""
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, size)
+        except PermissionError:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+
+
+LAST = 0xFFFFFFFF
+"""A sequence number behind those of all messages."""

@@ -12,6 +12,7 @@ from tests.fixtures.firewall_driver import NETWORK, forward, settings
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Forward, Open, Refill, UpdateNetwork
 from upnp_gw.firewall.flows import Flows, OutgoingFlows
 from upnp_gw.firewall.libnftables import Session
+from upnp_gw.firewall.nftables.element_text import commands_of
 from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.ruleset import CARRYING, FILLED, OPENING, contents, structure, version
 from upnp_gw.firewall.nftables.ruleset_delta import delta_of
@@ -26,7 +27,7 @@ def books() -> RulesetState:
 
 def test_the_transaction_of_an_open() -> None:
     delta = delta_of(books(), [Open(forward("m1", 80, internal_port=8080, timeout_s=59.2))], 0)
-    assert delta.edits.commands.splitlines() == [
+    assert commands_of(delta.edits.whole()).splitlines() == [
         'add element inet upnp_gw live { 6 . 80 timeout 150s comment "m1" }',
         "delete element inet upnp_gw live { 6 . 80 }",
         'add element inet upnp_gw pm { 6 . 80 timeout 60s comment "m1" : 192.168.77.10 . 8080 }',
@@ -47,7 +48,9 @@ def test_what_carries_outlives_each_mapping_by_itself() -> None:
     one, two = forward("m1", 80, timeout_s=1000), forward("m2", 81, internal_port=80, keep=False)
     delta_of(kept, [Open(one), Open(two)], 0).commit()
     delta = delta_of(kept, [Open(replace(two, timeout_s=10)), Close(one)], 100)
-    assert 'live { 6 . 81 timeout 100s comment "m2", 6 . 80 timeout 90s comment "m1" }' in delta.edits.commands
+    assert 'live { 6 . 81 timeout 100s comment "m2", 6 . 80 timeout 90s comment "m1" }' in commands_of(
+        delta.edits.whole()
+    )
 
 
 def test_a_closed_forward_carries_its_flows_until_they_are_cut() -> None:
@@ -56,15 +59,15 @@ def test_a_closed_forward_carries_its_flows_until_they_are_cut() -> None:
     delta_of(kept, [Open(one), Open(hole)], 0).commit()
     delta_of(kept, [Close(one), Close(hole)], 0).commit()
     delta = delta_of(kept, [Cut(one), Cut(hole)], 5)
-    assert "delete element inet upnp_gw live { 6 . 80 }" in delta.edits.commands
+    assert "delete element inet upnp_gw live { 6 . 80 }" in commands_of(delta.edits.whole())
     assert (
         "delete element inet upnp_gw live6_net { 6 . 2001:db8::1 . 443 . 2001:db8:9::/48 . 0-65535 }"
-        in delta.edits.commands
+        in commands_of(delta.edits.whole())
     )
     delta.commit()
     assert not kept.closed
     assert not kept.closed_at
-    assert "live" not in delta_of(kept, [Cut(one)], 6).edits.commands
+    assert "live" not in commands_of(delta_of(kept, [Cut(one)], 6).edits.whole())
 
 
 def test_what_the_kernel_has_ended_of_the_closed_is_forgotten() -> None:
@@ -86,7 +89,7 @@ def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
     delta_of(kept, [Close(old)], 0).commit()
     delta = delta_of(kept, [Open(forward("m2", 80, "192.168.77.11"))], 1)
     assert Flows.through(old) in delta.flows
-    assert "delete element inet upnp_gw live_rh { 6 . 80 . 203.0.113.7 }" in delta.edits.commands
+    assert "delete element inet upnp_gw live_rh { 6 . 80 . 203.0.113.7 }" in commands_of(delta.edits.whole())
     again = delta_of(kept, [Open(forward("m2", 80))], 1)
     assert Flows.through(old) not in again.flows, "the same endpoint again"
 
@@ -95,17 +98,20 @@ def test_the_external_ports_of_router_mode_stand_as_long_as_any_mapping_of_them(
     kept = RulesetState(NETWORK, size=100, router=True)
     one, two = forward("m1", 80, timeout_s=60), forward("m2", 80, remote="203.0.113.7/32", timeout_s=600)
     delta = delta_of(kept, [Open(one), Open(two)], 0)
-    assert "external_ports { 6 . 80 timeout 600s }" in delta.edits.commands
+    assert "external_ports { 6 . 80 timeout 600s }" in commands_of(delta.edits.whole())
     assert [flows for flows in delta.flows if isinstance(flows, OutgoingFlows)] == 2 * [
         OutgoingFlows(Transport.TCP, 80, frozenset(NETWORK.external), frozenset([one.internal]))
     ]
     delta.commit()
     delta = delta_of(kept, [Close(two)], 10)
-    assert "external_ports { 6 . 80 timeout 50s }" in delta.edits.commands
+    assert "external_ports { 6 . 80 timeout 50s }" in commands_of(delta.edits.whole())
     delta.commit()
     delta = delta_of(kept, [Close(one)], 10)
-    assert delta.edits.commands.splitlines().count("delete element inet upnp_gw external_ports { 6 . 80 }") == 1
-    assert "external_ports" not in delta_of(books(), [Open(one)], 0).edits.commands, (
+    assert (
+        commands_of(delta.edits.whole()).splitlines().count("delete element inet upnp_gw external_ports { 6 . 80 }")
+        == 1
+    )
+    assert "external_ports" not in commands_of(delta_of(books(), [Open(one)], 0).edits.whole()), (
         "alongside it is others who translate"
     )
 
@@ -115,9 +121,9 @@ def test_the_source_port_is_the_keepers_and_moves_on_when_it_goes() -> None:
     one, two = forward("m1", 80), forward("m2", 81, internal_port=80, keep=False)
     delta_of(kept, [Open(one), Open(two)], 0).commit()
     delta = delta_of(kept, [Close(one), Open(replace(two, keep_source_port=True))], 0)
-    assert "timeout 600s : 11.22.33.44 . 81" in delta.edits.commands
+    assert "timeout 600s : 11.22.33.44 . 81" in commands_of(delta.edits.whole())
     delta.commit()
-    assert delta_of(kept, [Close(two)], 0).edits.commands.count("inet upnp_gw out") == 2, (
+    assert commands_of(delta_of(kept, [Close(two)], 0).edits.whole()).count("inet upnp_gw out") == 2, (
         "added once more and deleted"
     )
 
@@ -127,7 +133,7 @@ def test_without_an_external_address_no_source_port_is_kept() -> None:
     delta_of(kept, [Open(forward("m1"))], 0).commit()
     assert not kept.outs
     delta = delta_of(kept, [UpdateNetwork(NETWORK)], 0)
-    assert ": 11.22.33.44 . 3074" in delta.edits.commands
+    assert ": 11.22.33.44 . 3074" in commands_of(delta.edits.whole())
     delta.commit()
     assert kept.outs
 
@@ -136,8 +142,12 @@ def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
     kept = books()
     delta_of(kept, [Open(forward("m1"))], 0).commit()
     delta = delta_of(kept, [Close(forward("m1")), Cut(forward("m1"))], 0)
-    assert "add element inet upnp_gw cut { 6 . 192.168.77.10 . 3074 timeout 120s }" in delta.edits.commands
-    assert delta.edits.commands.rfind("live") < delta.edits.commands.rfind("add element inet upnp_gw cut")
+    assert "add element inet upnp_gw cut { 6 . 192.168.77.10 . 3074 timeout 120s }" in commands_of(
+        delta.edits.whole()
+    )
+    assert commands_of(delta.edits.whole()).rfind("live") < commands_of(delta.edits.whole()).rfind(
+        "add element inet upnp_gw cut"
+    )
     assert delta.flows == [Flows.through(forward("m1"))]
 
 
@@ -210,7 +220,7 @@ def test_only_typed_values_and_ids_reach_nft(
         timeout_s,
     )
     try:
-        commands = delta_of(books(), [Open(one), Cut(one)], 0).edits.commands
+        commands = commands_of(delta_of(books(), [Open(one), Cut(one)], 0).edits.whole())
     except FirewallError:
         assert not re.fullmatch("[a-z0-9-]{1,32}", forward_id)
         return
@@ -306,10 +316,10 @@ def test_refill_forgets_what_stood() -> None:
     kept = books()
     delta_of(kept, [Open(forward("m1")), Open(forward("m2", 80))], 0).commit()
     delta = delta_of(kept, [Refill((forward("m3", 81),))], 0)
-    assert delta.edits.commands.splitlines()[: len(FILLED)] == [
+    assert commands_of(delta.edits.whole()).splitlines()[: len(FILLED)] == [
         f"flush {'map' if name.startswith(('pm', 'out')) else 'set'} inet upnp_gw {name}" for name in FILLED
     ]
-    assert "delete" not in delta.edits.commands
+    assert "delete" not in commands_of(delta.edits.whole())
     delta.commit()
     assert set(kept.forwards) == {"m3"}
 
@@ -317,8 +327,8 @@ def test_refill_forgets_what_stood() -> None:
 def test_the_portions_of_a_refill_are_the_same_commands() -> None:
     many = tuple(forward(f"m{n}", 1 + n, keep=False) for n in range(2500))
     delta = delta_of(RulesetState(NETWORK, size=5000), [Refill(many)], 0)
-    portions = list(delta.edits.portions())
-    assert sorted("\n".join(portions).splitlines()) == sorted(delta.edits.commands.splitlines())
+    portions = list(map(commands_of, delta.edits.portions()))
+    assert sorted("\n".join(portions).splitlines()) == sorted(commands_of(delta.edits.whole()).splitlines())
     assert portions[0].startswith("flush map inet upnp_gw pm\n")
     assert len(portions) == 6
     assert max(map(len, portions)) < 100_000
@@ -327,7 +337,8 @@ def test_the_portions_of_a_refill_are_the_same_commands() -> None:
 def test_no_portion_leaves_a_forward_without_its_live_endpoint_for_long() -> None:
     """Router mode drops what is not in ``live``: the first portion must not be mappings alone."""
     many = tuple(forward(f"m{n}", 1 + n, f"192.168.{n // 200}.{1 + n % 200}") for n in range(5000))
-    portions = list(delta_of(RulesetState(NETWORK, size=5000), [Refill(many)], 0).edits.portions())
+    delta = delta_of(RulesetState(NETWORK, size=5000), [Refill(many)], 0)
+    portions = list(map(commands_of, delta.edits.portions()))
     for name in ("pm", "live", "out"):
         assert f"add element inet upnp_gw {name} {{" in portions[0]
     for number in range(0, 5000, 250):

@@ -12,6 +12,7 @@ from upnp_gw.firewall.base import TABLE, Change, Cut, FirewallMode, FirewallSett
 from upnp_gw.firewall.libnftables import Session, TooLarge
 from upnp_gw.firewall.nftables import sysctl
 from upnp_gw.firewall.nftables.counters import ElementReader, read_exchanges, read_snapshot
+from upnp_gw.firewall.nftables.element_writer import ElementWriter, Writing, writer_of
 from upnp_gw.firewall.nftables.flow_teardown import FlowTeardown
 from upnp_gw.firewall.nftables.growth import ElementChange, GrowthReader
 from upnp_gw.firewall.nftables.monitor import TableMonitor
@@ -36,12 +37,15 @@ class NftablesFirewall:
         live_grace_s: float = LIVE_GRACE_S,
         clock: Callable[[], float] = time.monotonic,
         on_other_tables: Callable[[], None] = lambda: None,
+        writing: Writing = Writing.NETLINK,
     ) -> None:
         """``live_grace_s``: seconds that live flows go on after their mapping's end if no Cut comes (router mode).
 
         ``on_other_tables`` is called when another table changes, often while one is loaded. ``read_ruleset`` may
-        then differ.
+        then differ. ``writing``: how elements are written.
         """
+        self._writing = writing
+        self._writer: ElementWriter | None = None
         self._grace_s = live_grace_s
         self._clock = clock
         self._thread: ThreadPoolExecutor | None = None
@@ -168,11 +172,14 @@ class NftablesFirewall:
         if self._session is None:
             self._session = Session()
             self._element_reader = ElementReader()
+            self._writer = writer_of(self._writing, self._session)
 
     def _disconnect(self) -> None:
         if self._element_reader is not None:
             self._element_reader.close()
-        self._session = self._element_reader = None
+        if self._writer is not None:
+            self._writer.close()
+        self._session = self._element_reader = self._writer = None
 
     def _session_of_thread(self) -> Session:
         assert self._session is not None
@@ -197,21 +204,21 @@ class NftablesFirewall:
     def _transact(self, state: RulesetState, changes: Sequence[Change]) -> RulesetDelta:
         delta = delta_of(state, changes, self._clock())
         with ElementChange(self._totals, delta, self._reader()) as change:
-            if commands := delta.edits.commands:
-                self._run_commands(self._session_of_thread(), delta, commands)
+            self._write(delta)
             # on this thread: kernel and state agree even if the caller is cancelled meanwhile
             delta.commit()
             change.done(state.forwards)
         return delta
 
-    def _run_commands(self, session: Session, delta: RulesetDelta, commands: str) -> None:
+    def _write(self, delta: RulesetDelta) -> None:
+        assert self._writer is not None
         try:
-            session.run(commands)
+            self._writer.write(delta.edits.whole())
         except TooLarge:
             if not delta.refilled:
-                raise  # the writer then applies the operations one by one
+                raise  # the engine then applies the operations one by one
             for portion in delta.edits.portions():
-                session.run(portion)
+                self._writer.write(portion)
 
 
 def installed_mode() -> FirewallMode | None:

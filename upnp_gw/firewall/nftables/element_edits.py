@@ -1,17 +1,17 @@
-"""Edits of map elements, and the nft commands of one transaction for them. Pure."""
+"""Edits of map elements, and their order in one transaction. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from upnp_gw.firewall.base import TABLE
 from upnp_gw.firewall.nftables.elements import Element, Slot
-from upnp_gw.firewall.nftables.ruleset import FILLED, MAPS
+from upnp_gw.firewall.nftables.ruleset import FILLED
 
-ELEMENTS_PER_COMMAND = 150
-"""Six commands of this size stay below 208 KiB, which any socket may send."""
-COMMANDS_PER_PORTION = 6
-"""One for each map that a home network fills."""
+ELEMENTS_PER_STEP = 150
+"""The longest elements of so many are shorter than 64 KiB, the most that one netlink attribute holds."""
+STEPS_PER_PORTION = 6
+"""One for each map that a home network fills. As text or as messages they stay below 208 KiB, which any socket may
+send."""
 
 
 class ElementEdit(NamedTuple):
@@ -26,12 +26,33 @@ class ElementEdit(NamedTuple):
         return cls(element, element)
 
 
+class Step(NamedTuple):
+    """Elements of one map that are added or deleted together."""
+
+    adds: bool
+    map: str
+    elements: Sequence[tuple[Slot, Element]]
+
+
+class Edits(NamedTuple):
+    """What one transaction does, in this order."""
+
+    own_sets: str = ""
+    """nft commands that renew the sets of our own interfaces and addresses."""
+    emptied: Sequence[str] = ()
+    """The maps that are emptied."""
+    steps: Sequence[Step] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.own_sets or self.emptied or self.steps)
+
+
 class ElementEdits:
-    """The edits of one transaction."""
+    """The edits of one batch."""
 
     def __init__(self) -> None:
         self._edits: dict[Slot, ElementEdit] = {}
-        self._head: list[str] = []
+        self._own_sets = ""
         self.refilled = False
         """The transaction empties the maps of ``FILLED`` first."""
 
@@ -44,68 +65,58 @@ class ElementEdits:
         """Records an edit in place of any earlier one of the slot."""
         self._edits[slot] = edit
 
-    def prepend(self, commands: str) -> None:
-        """Commands that come before all edits."""
-        self._head.append(commands)
+    def renew_own_sets(self, commands: str) -> None:
+        """nft commands that come before all edits."""
+        self._own_sets += commands
 
     def empty_maps(self) -> None:
         """Begins a refill."""
-        if not self.refilled:
-            self._head += [f"flush {'map' if name in MAPS else 'set'} {TABLE} {name}" for name in FILLED]
         self._edits = {slot: edit for slot, edit in self._edits.items() if slot.map not in FILLED}
         self.refilled = True
 
-    @property
-    def commands(self) -> str:
-        """One transaction: ``add``, ``delete``, ``add``. The first ``add`` restores an element that has expired, so
-        that ``delete`` finds it.
+    def whole(self) -> Edits:
+        """One transaction: add, delete, add. The first add restores an element that has expired, so that the delete
+        finds it.
 
-        An ``add`` alone renews the timeout on recent kernels only; older ones ignore it without an error.
+        An add alone renews the timeout on recent kernels only; older ones ignore it without an error.
         """
-        return "\n".join(self._lines())
+        return Edits(self._own_sets, self._emptied(), list(self._steps()))
 
-    def portions(self) -> Iterator[str]:
+    def portions(self) -> Iterator[Edits]:
         """A refill in several transactions, for a socket that cannot send it in one.
 
         The first transaction empties the maps and adds the first elements of every map, so some mappings are open
         at any moment. The elements of a forward in ``pm``, ``live`` and ``out`` go together.
         """
-        seen: Counter[str] = Counter()
+        seen: Counter[tuple[bool, str]] = Counter()
 
-        def transaction(line: str) -> int:
-            name = line.partition("{")[0]
-            seen[name] += 1
-            return seen[name]
+        def transaction(step: Step) -> int:
+            seen[step.adds, step.map] += 1
+            return seen[step.adds, step.map]
 
-        fill = sorted((line for line in self._lines() if line not in self._head), key=transaction)
-        yield "\n".join([*self._head, *fill[:COMMANDS_PER_PORTION]])
-        for at in range(COMMANDS_PER_PORTION, len(fill), COMMANDS_PER_PORTION):
-            yield "\n".join(fill[at : at + COMMANDS_PER_PORTION])
+        steps = sorted(self._steps(), key=transaction)
+        yield Edits(self._own_sets, self._emptied(), steps[:STEPS_PER_PORTION])
+        for at in range(STEPS_PER_PORTION, len(steps), STEPS_PER_PORTION):
+            yield Edits(steps=steps[at : at + STEPS_PER_PORTION])
 
-    def _lines(self) -> list[str]:
-        firsts: dict[str, list[str]] = {}
-        deletes: dict[str, list[str]] = {}
-        adds: dict[str, list[str]] = {}
-        for slot, edit in self._edits.items():
-            if edit.new is not None:
-                adds.setdefault(slot.map, []).append(edit.new.text(slot.key))
-            if self.refilled and slot.map in FILLED:
-                continue
-            if edit.old is not None:
-                firsts.setdefault(slot.map, []).append(edit.old.text(slot.key))
-                deletes.setdefault(slot.map, []).append(slot.key)
-        return [
-            *self._head,
-            *_command_lines("add", firsts),
-            *_command_lines("delete", deletes),
-            *_command_lines("add", adds),
-        ]
+    def _emptied(self) -> tuple[str, ...]:
+        return FILLED if self.refilled else ()
+
+    def _steps(self) -> Iterator[Step]:
+        olds: dict[str, list[tuple[Slot, Element]]] = {}
+        adds: dict[str, list[tuple[Slot, Element]]] = {}
+        for slot, (old, new) in self._edits.items():
+            if new is not None:
+                adds.setdefault(slot.map, []).append((slot, new))
+            if old is not None and not (self.refilled and slot.map in FILLED):
+                olds.setdefault(slot.map, []).append((slot, old))
+        yield from _steps(True, olds)
+        yield from _steps(False, olds)
+        yield from _steps(True, adds)
 
 
-def _command_lines(verb: str, elements: Mapping[str, Sequence[str]]) -> list[str]:
-    """At most ``ELEMENTS_PER_COMMAND`` elements each. A transaction may be split between commands."""
-    return [
-        f"{verb} element {TABLE} {name} {{ {', '.join(keys[at : at + ELEMENTS_PER_COMMAND])} }}"
-        for name, keys in elements.items()
-        for at in range(0, len(keys), ELEMENTS_PER_COMMAND)
-    ]
+def _steps(adds: bool, elements: Mapping[str, Sequence[tuple[Slot, Element]]]) -> Iterator[Step]:
+    """At most ``ELEMENTS_PER_STEP`` elements each. A refill may be split between steps."""
+    for name, those in elements.items():
+        for at in range(0, len(those), ELEMENTS_PER_STEP):
+            yield Step(adds, name, those[at : at + ELEMENTS_PER_STEP])

@@ -1,7 +1,11 @@
-"""The map and the element for each forward. Typed values in, nft text out."""
+"""The map and the element for each forward: typed values in, bytes out as the kernel has them.
+
+A key is the values of its parts, each padded with zeros to four bytes. Numbers are in network byte order.
+"""
 
 import math
 import re
+import struct
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
@@ -14,6 +18,8 @@ from upnp_gw.model.prefixes import intersects
 ID = re.compile(r"[a-z0-9-]{1,32}")
 ANYWHERE = IPv4Network("0.0.0.0/0")
 ANYWHERE6 = IPv6Network("::/0")
+_PROTOCOL, _PORT = struct.Struct("Bxxx"), struct.Struct("!Hxx")
+_EVERY_PORT = _PORT.pack(0), _PORT.pack(0xFFFF)
 
 
 class InternalEndpoint(NamedTuple):
@@ -23,8 +29,8 @@ class InternalEndpoint(NamedTuple):
     endpoint: Endpoint
 
     @property
-    def key(self) -> str:
-        return f"{self.transport.number} . {self.endpoint.address} . {checked_port(self.endpoint.port)}"
+    def key(self) -> bytes:
+        return _PROTOCOL.pack(self.transport.number) + self.endpoint.address.packed + port_key(self.endpoint.port)
 
 
 ExternalEndpoint = tuple[Transport, IPAddress | None, int]
@@ -35,21 +41,19 @@ class Slot(NamedTuple):
     """The place of an element: no two forwards can have the same."""
 
     map: str
-    key: str
+    key: bytes
+    """Of a range: its first value."""
+    end: bytes = b""
+    """The last value of a range, empty where the map has no ranges."""
 
 
 class Element(NamedTuple):
     """The element in a slot."""
 
-    data: str
-    """``address . port`` behind a map's colon, empty in a set."""
+    data: bytes
+    """Address and port that a map leads to, each padded like a part of a key; empty in a set."""
     comment: str
     timeout_s: int
-
-    def text(self, key: str) -> str:
-        comment = f' comment "{self.comment}"' if self.comment else ""
-        data = f" : {self.data}" if self.data else ""
-        return f"{key} timeout {self.timeout_s}s{comment}{data}"
 
 
 class HeldForward(NamedTuple):
@@ -72,31 +76,33 @@ def slot_of(forward: Forward) -> Slot:
     return _slot(name, _port_mapping_key(forward), forward)
 
 
-def _port_mapping_key(forward: Forward) -> str:
-    peer = f"{forward.transport.number} . {checked_port(forward.external_port)}"
+def _port_mapping_key(forward: Forward) -> bytes:
+    peer = peer_key(forward.transport, forward.external_port)
     if forward.external_address is None:
         return peer
     if not isinstance(forward.external_address, IPv4Address):
         raise FirewallError("the external address of a port mapping is an IPv4 address")
-    return f"{forward.external_address} . {peer}"
+    return forward.external_address.packed + peer
 
 
-def _pinhole_key(forward: Forward) -> str:
+def _pinhole_key(forward: Forward) -> bytes:
     address = forward.internal.address
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         raise FirewallError("a pinhole to a link-local address leads nowhere")
     return internal_endpoint_of(forward).key
 
 
-def _slot(name: str, key: str, forward: Forward) -> Slot:
+def _slot(name: str, key: bytes, forward: Forward) -> Slot:
     """The slot of a forward with this key for any remote host: its map depends on the remote hosts."""
     remote = _remote_of(forward)
     if remote is None:
         return Slot(name, key)
     if remote.prefixlen == remote.max_prefixlen and not forward.remote_port:
-        return Slot(f"{name}_rh", f"{key} . {remote.network_address}")
-    ports = str(checked_port(forward.remote_port)) if forward.remote_port else "0-65535"
-    return Slot(f"{name}_net", f"{key} . {remote} . {ports}")
+        return Slot(f"{name}_rh", key + remote.network_address.packed)
+    first, last = (port_key(forward.remote_port),) * 2 if forward.remote_port else _EVERY_PORT
+    return Slot(
+        f"{name}_net", key + remote.network_address.packed + first, key + remote.broadcast_address.packed + last
+    )
 
 
 def _remote_of(forward: Forward) -> IPv4Network | IPv6Network | None:
@@ -111,7 +117,7 @@ def _remote_of(forward: Forward) -> IPv4Network | IPv6Network | None:
 
 def carrying(slot: Slot) -> Slot:
     """The slot that carries the flows of an opening slot."""
-    return Slot(CARRYING[slot.map], slot.key)
+    return Slot(CARRYING[slot.map], slot.key, slot.end)
 
 
 def external_endpoint_of(forward: Forward) -> ExternalEndpoint:
@@ -130,9 +136,24 @@ def element_of(forward: Forward) -> Element:
     """The forward as an element. Its comment is its id and nothing else (SR-12)."""
     if not ID.fullmatch(forward.id):
         raise FirewallError("a forward's id is [a-z0-9-], 1 to 32 characters")
-    v6 = forward.internal.address.version == 6
-    data = "" if v6 else f"{forward.internal.address} . {checked_port(forward.internal.port)}"
+    address = forward.internal.address
+    data = b"" if address.version == 6 else endpoint_data(address, forward.internal.port)
     return Element(data, forward.id, timeout_seconds(forward.timeout_s))
+
+
+def peer_key(transport: Transport, port: int) -> bytes:
+    """Transport and external port: the key of ``pm`` and ``external_ports``. Raises FirewallError."""
+    return _PROTOCOL.pack(transport.number) + port_key(port)
+
+
+def endpoint_data(address: IPAddress, port: int) -> bytes:
+    """The data of a map: the address and port that it leads to. Raises FirewallError."""
+    return address.packed + port_key(port)
+
+
+def port_key(port: int) -> bytes:
+    """A port as a part of a key. Raises FirewallError."""
+    return _PORT.pack(checked_port(port))
 
 
 def checked_port(number: int) -> int:

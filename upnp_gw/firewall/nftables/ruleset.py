@@ -57,6 +57,15 @@ FILLED = (*OPENING, "out", *CARRYING.values(), "external_ports")
 """Maps and sets that a refill replaces. ``cut`` and ``cut6`` only close flows and are left to expire."""
 MAPS = (*_PORT_KEYS, "out")
 """The names of the nftables maps; the others are sets."""
+KEY_TYPES = {
+    **_KEYS,
+    **{CARRYING[name]: key for name, key in _KEYS.items()},
+    "out": _INNER,
+    "cut": _INNER,
+    "cut6": _INNER6,
+    "external_ports": _PEER,
+}
+"""Map or set with elements of mappings -> the types of its key, separated by dots."""
 
 _LOOKUPS = {
     "pm_ip_rh": "ip daddr . meta l4proto . th dport . ip saddr",

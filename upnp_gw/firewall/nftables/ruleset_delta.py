@@ -17,8 +17,10 @@ from upnp_gw.firewall.nftables.elements import (
     Slot,
     carrying,
     element_of,
+    endpoint_data,
     external_endpoint_of,
     internal_endpoint_of,
+    peer_key,
     ranges_overlap,
     slot_of,
     timeout_seconds,
@@ -95,7 +97,7 @@ class RulesetDelta:
                 self._settle_out(inner)
             if inner in self._cut_inners:
                 cut = Slot("cut6" if v6 else "cut", inner.key)
-                self.edits.replace(cut, ElementEdit.renewing(Element("", "", CUT_S)))
+                self.edits.replace(cut, ElementEdit.renewing(Element(b"", "", CUT_S)))
         for port in self._touched_ports:
             self._settle_port(port)
         self.flows = [self._spare_other_forwards(flows) for flows in self.flows]
@@ -179,20 +181,20 @@ class RulesetDelta:
             elif ranges_overlap(held.forward, forward):
                 # flows that only the old one carried are refused from now on
                 self._carry_no_more(other, held.forward)
-        element = Element("", forward.id, timeout_seconds(timeout_s))
+        element = Element(b"", forward.id, timeout_seconds(timeout_s))
         # a new range must not be added first: it may overlap one that this transaction deletes
         self.edits.record(slot, element if stands or slot.map not in INTERVALS else None, element)
 
     def _carry_on(self, forward: Forward) -> None:
         """Keeps the carrying element of a closed forward: its flows go on until they are cut."""
         slot, grace_s = carrying(slot_of(forward)), self._state.live_grace_s
-        element = Element("", forward.id, timeout_seconds(grace_s))
+        element = Element(b"", forward.id, timeout_seconds(grace_s))
         self.edits.record(slot, element, element)
         self._closed[slot] = HeldForward(forward, self._now + grace_s)
         add_to(self._closed_at, external_endpoint_of(forward), slot)
 
     def _carry_no_more(self, slot: Slot, forward: Forward) -> None:
-        self.edits.record(slot, Element("", forward.id, 1), None)
+        self.edits.record(slot, Element(b"", forward.id, 1), None)
         self._forget(slot, forward)
 
     def _forget(self, slot: Slot, forward: Forward) -> None:
@@ -243,7 +245,7 @@ class RulesetDelta:
             self._open(forward)
 
     def _update_network(self, network: Network) -> None:
-        self.edits.prepend(own_sets(network))
+        self.edits.renew_own_sets(own_sets(network))
         if network.external[:1] != self._network.external[:1]:
             self._touched.update(dict.fromkeys(self._users))
         self._network = network
@@ -261,13 +263,13 @@ class RulesetDelta:
         return OutgoingFlows.of(forward, (self._held(user).forward for user in users), self._network.external)
 
     def _settle_port(self, port: tuple[Transport, int]) -> None:
-        slot = Slot("external_ports", f"{port[0].number} . {port[1]}")
+        slot = Slot("external_ports", peer_key(*port))
         users = self._ports.get(port)
         if users:
             until = max(self._held(user).until for user in users)
-            self.edits.replace(slot, ElementEdit.renewing(Element("", "", timeout_seconds(until - self._now))))
+            self.edits.replace(slot, ElementEdit.renewing(Element(b"", "", timeout_seconds(until - self._now))))
         else:
-            self.edits.replace(slot, ElementEdit(Element("", "", 1), None))
+            self.edits.replace(slot, ElementEdit(Element(b"", "", 1), None))
 
     def _settle_out(self, inner: InternalEndpoint) -> None:
         slot = Slot("out", inner.key)
@@ -288,7 +290,7 @@ class RulesetDelta:
         own = forward.external_address or next(iter(self._network.external), None)
         if own is None:
             return None
-        data = f"{own} . {forward.external_port}"
+        data = endpoint_data(own, forward.external_port)
         return forward.id, Element(data, "", timeout_seconds(held.until - self._now))
 
     def _held(self, forward_id: str) -> HeldForward:

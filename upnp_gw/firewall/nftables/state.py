@@ -29,7 +29,7 @@ class RulesetState:
     """Internal endpoint -> the forwards that lead to it, oldest first."""
     ports: dict[tuple[Transport, int], tuple[str, ...]] = field(default_factory=dict)
     """External port -> the port mappings with it. Only in router mode."""
-    outs: dict[InternalEndpoint, tuple[str, str]] = field(default_factory=dict)
+    outs: dict[InternalEndpoint, tuple[str, bytes]] = field(default_factory=dict)
     """Internal endpoint -> the forward whose external port it keeps, and the element's data."""
     closed: dict[Slot, HeldForward] = field(default_factory=dict)
     """Carrying slot -> a closed forward whose flows it still carries, oldest first."""

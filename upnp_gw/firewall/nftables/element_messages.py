@@ -1,0 +1,100 @@
+"""Edits of map elements as one batch of nfnetlink messages (linux/netfilter/nf_tables.h). Pure.
+
+The messages are those that libnftables sends for the same nft commands. Only the number of the set is left out: it
+matters for sets that the same batch makes.
+"""
+
+import struct
+
+from upnp_gw.firewall.base import NAME
+from upnp_gw.firewall.netlink import NFPROTO_INET, SUBSYS_NFTABLES, nfgen_body
+from upnp_gw.firewall.nftables.element_edits import Edits, Step
+from upnp_gw.firewall.nftables.elements import Element, Slot
+from upnp_gw.system.netlink import NLA_F_NESTED, NLM_F_CREATE, NLM_F_REQUEST, attribute, build_message
+
+BATCH_BEGIN, BATCH_END = 16, 17
+NEW_ELEMENT, DELETE_ELEMENT = 12, 14
+LIST_TABLE, LIST_SET, LIST_ELEMENTS = 1, 2, 3
+KEY, DATA, TIMEOUT, USERDATA, KEY_END = 1, 2, 4, 6, 10
+DATA_VALUE = 1
+COMMENT = 0
+"""The type of a comment in an element's user data (libnftnl)."""
+_MARK = struct.pack("!BBH", 0, 0, SUBSYS_NFTABLES)
+"""The body of a batch's first and last message: the subsystem that gets the batch."""
+
+_ATTRIBUTE = struct.Struct("=HH")
+_TIMEOUT = struct.Struct("=HH").pack(12, TIMEOUT), struct.Struct("!Q")
+
+
+def batch_of(edits: Edits) -> list[bytes]:
+    """The messages of one transaction. The place of each is its sequence number. ``edits`` has no ``own_sets``."""
+    assert not edits.own_sets, "sets of interfaces are written by libnftables"
+    messages = [build_message(BATCH_BEGIN, NLM_F_REQUEST, 0, _MARK)]
+    for name in edits.emptied:
+        messages.append(_message(DELETE_ELEMENT, NLM_F_REQUEST, len(messages), _set(name)))
+    for step in edits.steps:
+        kind, flags = (NEW_ELEMENT, NLM_F_REQUEST | NLM_F_CREATE) if step.adds else (DELETE_ELEMENT, NLM_F_REQUEST)
+        messages.append(_message(kind, flags, len(messages), _set(step.map) + _elements(step)))
+    messages.append(build_message(BATCH_END, NLM_F_REQUEST, len(messages), _MARK))
+    return messages
+
+
+def step_at(edits: Edits, sequence: int) -> tuple[Step | None, str]:
+    """The step of the message with this sequence number, and its map; None for a map that is emptied."""
+    at = sequence - 1
+    if at < len(edits.emptied):
+        return None, edits.emptied[at]
+    step = edits.steps[at - len(edits.emptied)]
+    return step, step.map
+
+
+def element_at(message: bytes, offset: int) -> int | None:
+    """The place in its step of the element whose attribute starts at this offset; None: no element starts there."""
+    if offset + 4 > len(message):
+        return None
+    kind = _ATTRIBUTE.unpack_from(message, offset)[1]
+    return (kind & ~NLA_F_NESTED) - 1 if kind & NLA_F_NESTED else None
+
+
+def _message(kind: int, flags: int, sequence: int, attributes: bytes) -> bytes:
+    return build_message(SUBSYS_NFTABLES << 8 | kind, flags, sequence, nfgen_body(NFPROTO_INET, attributes))
+
+
+def _set(name: str) -> bytes:
+    return attribute(LIST_TABLE, NAME.encode() + b"\0") + attribute(LIST_SET, name.encode() + b"\0")
+
+
+def _elements(step: Step) -> bytes:
+    make = _element if step.adds else _key
+    parts = []
+    for number, (slot, element) in enumerate(step.elements, 1):
+        body = make(slot, element)
+        parts.append(_ATTRIBUTE.pack(4 + len(body), number | NLA_F_NESTED))
+        parts.append(body)
+    body = b"".join(parts)
+    return _ATTRIBUTE.pack(4 + len(body), LIST_ELEMENTS | NLA_F_NESTED) + body
+
+
+def _element(slot: Slot, element: Element) -> bytes:
+    head, number = _TIMEOUT
+    body = head + number.pack(element.timeout_s * 1000) + _key(slot, element)
+    if element.data:
+        body += _value(DATA, element.data)
+    if element.comment:
+        text = element.comment.encode("ascii") + b"\0"
+        body += attribute(USERDATA, bytes((COMMENT, len(text))) + text)
+    return body
+
+
+def _key(slot: Slot, _: Element) -> bytes:
+    key = _value(KEY, slot.key)
+    return key + _value(KEY_END, slot.end) if slot.end else key
+
+
+def _value(kind: int, value: bytes) -> bytes:
+    """A key or data; its length is a multiple of four."""
+    length = len(value)
+    return _NESTED_VALUE.pack(8 + length, kind | NLA_F_NESTED, 4 + length, DATA_VALUE) + value
+
+
+_NESTED_VALUE = struct.Struct("=HHHH")
