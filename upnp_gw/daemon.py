@@ -34,7 +34,7 @@ from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
 from upnp_gw.firewall.conntrack_timeouts import idle_timeout_s
 from upnp_gw.firewall.libnftables import check_library
 from upnp_gw.firewall.memory import MemoryFirewall
-from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.firewall.nftables import NftablesFirewall, Writing
 from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.ledger.events import Events, Ipv6FirewallChanged, WanChanged
 from upnp_gw.ledger.igd_view import LedgerView
@@ -140,7 +140,9 @@ class Daemon:
         self.events = Events()
         self.events.subscribe(logs.on_event)
         changed = asyncio.Event()
-        nftables = NftablesFirewall(on_other_tables=changed.set) if config.backend == "nftables" else None
+        nftables = None
+        if config.backend == "nftables":
+            nftables = NftablesFirewall(on_other_tables=changed.set, writing=Writing(config.writer))
         firewall: Firewall = nftables or MemoryFirewall()
         listeners = ListeningPorts(lambda: self._environment.network, lambda: clock().boot)
         self._others = OtherTables(

@@ -36,6 +36,7 @@ max_age = 3600
 [firewall]
 mode = "router"
 backend = "memory"
+writer = "libnftables"
 allow_other_forward = true
 flush_on_stop = true
 
@@ -81,6 +82,7 @@ def test_every_key_reaches_its_field(tmp_path: Path) -> None:
         allow_other_forward=True,
         flush_on_stop=True,
         backend="memory",
+        writer="libnftables",
         hairpin="same",
         visibility="all",
         policy=tmp_path / "policy.toml",
@@ -150,6 +152,7 @@ MISTAKES = [
     ('[firewall]\nmode = "brigde"', "firewall.mode", '"alongside", "router"'),
     ('[firewall]\nmode = ["router"]', "firewall.mode", '"alongside", "router"'),
     ('[firewall]\nbackend = "iptables"', "firewall.backend", '"nftables", "memory"'),
+    ('[firewall]\nwriter = "nft"', "firewall.writer", '"netlink", "libnftables"'),
     ('[gate]\npolicy = ""', "gate.policy", "a path"),
     ("[gate]\npolicy = 4", "gate.policy", "a path"),
     ('[store]\nstate_dir = "a\\u0000b"', "store.state_dir", "a path"),

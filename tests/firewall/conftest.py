@@ -10,7 +10,7 @@ from tests.lab.conftest import fresh_lab, lab, namespaces
 from upnp_gw.firewall import libnftables as library
 from upnp_gw.firewall.base import Firewall, FirewallMode
 from upnp_gw.firewall.memory import MemoryFirewall
-from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.firewall.nftables import NftablesFirewall, Writing
 from upnp_gw.lab import Host, Lab
 
 __all__ = ["any_firewall", "fresh_lab", "gateway", "lab", "namespaces", "router"]
@@ -30,11 +30,15 @@ def router(fresh_lab: Lab) -> Iterator[Gateway]:
         yield gateway
 
 
-@pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.lab) for name in ("bindings", "loader"))])
+REAL = ("netlink", "bindings", "loader")
+
+
+@pytest.fixture(params=["memory", *(pytest.param(name, marks=pytest.mark.lab) for name in REAL)])
 def any_firewall(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver[Firewall]]:
     """Each firewall in turn, not yet open; the real one in an empty network namespace.
 
-    The real one through the distribution's nftables Python bindings, and through our own loader of the library.
+    The real one with netlink messages of our own, then through libnftables: by the distribution's Python bindings,
+    and by our own loader of the library.
     """
     if request.param == "memory":
         now = [1000.0]
@@ -47,13 +51,14 @@ def any_firewall(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
             yield driver
         return
     request.getfixturevalue("namespaces")
+    writing = Writing.NETLINK if request.param == "netlink" else Writing.LIBNFTABLES
     if request.param == "loader":
         monkeypatch.setattr(library, "load_library", library.LoadedLibrary)
     else:
         assert library.find_bindings() is not None, "Debian: apt install python3-nftables"
     host = Host("bare")
     try:
-        real: Firewall = NftablesFirewall()
+        real: Firewall = NftablesFirewall(writing=writing)
         with driving(real, host) as driver:
             yield driver
     finally:

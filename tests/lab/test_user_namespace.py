@@ -13,13 +13,19 @@ import asyncio, sys
 from tests.fixtures.firewall_driver import forward, settings
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.firewall.base import Refill
-from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.firewall.nftables import NftablesFirewall, Writing
 from upnp_gw.firewall.libnftables import Session, TooLarge
+from upnp_gw.firewall.netlink import BatchSocket
 
 async def main() -> None:
-    firewall = NftablesFirewall()
+    firewall = NftablesFirewall(writing=Writing(sys.argv[2]))
     sent = []
-    run = Session.run
+    run, send = Session.run, BatchSocket.send_batch
+
+    def counted_send(self, batch):
+        failures = send(self, batch)
+        sent.append(len(batch))
+        return failures
 
     def counted(self, commands):
         if len(commands) > int(sys.argv[1]):
@@ -27,7 +33,7 @@ async def main() -> None:
         sent.append(len(commands))
         run(self, commands)
 
-    Session.run = counted
+    Session.run, BatchSocket.send_batch = counted, counted_send
     await firewall.open(settings(size=20_000), lambda what: None)
     sent.clear()
     many = tuple(forward(f"m{n}", 1 + n, to=f"192.168.{n // 200}.{1 + n % 200}") for n in range(6000))
@@ -44,10 +50,13 @@ asyncio.run(main())
 
 # libnftables 1.0.6 cannot send a refill of 6,000 whole without the right to a larger buffer, 1.1 can
 @pytest.mark.parametrize(
-    ("longest", "fewest"), [(1 << 30, 1), (250_000, 2)], ids=["the library's limit", "a lower one"]
+    ("writing", "longest", "fewest"),
+    [("libnftables", 1 << 30, 1), ("libnftables", 250_000, 2), ("netlink", 1 << 30, 1)],
+    ids=["the library's limit", "a lower one", "our own messages"],
 )
-def test_a_large_refill_arrives_whatever_the_library_can_send(longest: int, fewest: int) -> None:
-    argv = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", SCRIPT, str(longest)]
+def test_a_large_refill_arrives_whatever_can_be_sent_at_once(writing: str, longest: int, fewest: int) -> None:
+    script = [sys.executable, "-c", SCRIPT, str(longest), writing]
+    argv = ["unshare", "--user", "--map-root-user", "--net", *script]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, cwd=os.getcwd(), check=False)
     if "unshare" in done.stderr and "Operation not permitted" in done.stderr:
         pytest.skip("no user namespaces here")

@@ -13,6 +13,7 @@ The points of a request, in their order: asked, decided, kernel, written, stored
 """
 
 import asyncio
+import errno
 import faulthandler
 import os
 import signal
@@ -27,8 +28,9 @@ from upnp_gw.cli import main
 from upnp_gw.engine import build
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.firewall import libnftables as library
+from upnp_gw.firewall import netlink
 from upnp_gw.firewall.base import Change
-from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.firewall.nftables import NftablesFirewall, element_writer
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.request import ChangeRequest, Reply
 from upnp_gw.store.store import Batch, Store
@@ -84,6 +86,16 @@ class FaultyStore(Store):
         super()._in_transaction(and_then)
 
 
+class FaultyBatches(netlink.BatchSocket):
+    """Batches of elements, as long as the kernel is said to be well."""
+
+    def send_batch(self, batch: bytes) -> list[netlink.Failure]:
+        if complaint := told("kernel"):
+            (number,) = (number for number in errno.errorcode if os.strerror(number) == complaint)
+            return [netlink.Failure(1, number, None)]
+        return super().send_batch(batch)
+
+
 class FaultyLibrary:
     """libnftables, as long as the kernel is said to be well."""
 
@@ -109,6 +121,7 @@ def install() -> None:
         (build, "Gateway", FaultyGateway),
         (daemon, "NftablesFirewall", FaultyFirewall),
         (daemon, "Store", FaultyStore),
+        (element_writer, "BatchSocket", FaultyBatches),
     ):
         assert hasattr(module, name)
         setattr(module, name, made)

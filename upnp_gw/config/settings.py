@@ -51,6 +51,8 @@ class Config:
     """True: a stop ends every mapping and its flows; False: they stay until their leases end (SR-3)."""
     backend: str = "nftables"
     """nftables | memory"""
+    writer: str = "netlink"
+    """How mappings are written into the kernel: netlink, by messages of our own; libnftables."""
     hairpin: str = "all"
     """all | same"""
     visibility: str = "own"

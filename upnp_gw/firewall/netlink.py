@@ -29,6 +29,7 @@ SEND_OVERHEAD = 32
 ATTR_OFFSET = 2
 """NLMSGERR_ATTR_OFFS: where in the refused message the attribute is that the kernel refused."""
 _NFGEN = struct.Struct("!BBH")
+NFGEN_BYTES = _NFGEN.size
 _ERROR = struct.Struct("=iIHHII")
 """The errno, negative, and the header of the refused message. NETLINK_CAP_ACK leaves out the rest of it."""
 

@@ -4,7 +4,9 @@
     elements       which element of which map a forward is
     state          what the maps hold
     ruleset_delta  the smallest transaction for a batch of changes
-    element_edits  its edits of elements, and the nft commands
+    element_edits  its edits of elements, in their order
+    element_messages  the edits as netlink messages; element_text: as nft commands
+    element_writer writes the edits, by the one or the other
     overlay        a dict with pending changes
     counters       reads elements and their counters
     totals         what counters have counted, over every element of a forward
@@ -19,5 +21,6 @@ the kernel (SR-12). Nothing here starts a program. Only ``check_library`` forks,
 """
 
 from upnp_gw.firewall.nftables.backend import NftablesFirewall, installed_mode, uninstall
+from upnp_gw.firewall.nftables.element_writer import Writing
 
-__all__ = ["NftablesFirewall", "installed_mode", "uninstall"]
+__all__ = ["NftablesFirewall", "Writing", "installed_mode", "uninstall"]

@@ -7,10 +7,10 @@ matters for sets that the same batch makes.
 import struct
 
 from upnp_gw.firewall.base import NAME
-from upnp_gw.firewall.netlink import NFPROTO_INET, SUBSYS_NFTABLES, nfgen_body
+from upnp_gw.firewall.netlink import NFGEN_BYTES, NFPROTO_INET, SUBSYS_NFTABLES, nfgen_body
 from upnp_gw.firewall.nftables.element_edits import Edits, Step
 from upnp_gw.firewall.nftables.elements import Element, Slot
-from upnp_gw.system.netlink import NLA_F_NESTED, NLM_F_CREATE, NLM_F_REQUEST, attribute, build_message
+from upnp_gw.system.netlink import HEADER, NLA_F_NESTED, NLM_F_CREATE, NLM_F_REQUEST, attribute, build_message
 
 BATCH_BEGIN, BATCH_END = 16, 17
 NEW_ELEMENT, DELETE_ELEMENT = 12, 14
@@ -23,7 +23,9 @@ _MARK = struct.pack("!BBH", 0, 0, SUBSYS_NFTABLES)
 """The body of a batch's first and last message: the subsystem that gets the batch."""
 
 _ATTRIBUTE = struct.Struct("=HH")
-_TIMEOUT = struct.Struct("=HH").pack(12, TIMEOUT), struct.Struct("!Q")
+_VALUE = struct.Struct("=HHHH")
+_TIMEOUT = struct.Struct("=HH").pack(12, TIMEOUT)
+_MILLISECONDS = struct.Struct("!Q")
 
 
 def batch_of(edits: Edits) -> list[bytes]:
@@ -31,10 +33,11 @@ def batch_of(edits: Edits) -> list[bytes]:
     assert not edits.own_sets, "sets of interfaces are written by libnftables"
     messages = [build_message(BATCH_BEGIN, NLM_F_REQUEST, 0, _MARK)]
     for name in edits.emptied:
-        messages.append(_message(DELETE_ELEMENT, NLM_F_REQUEST, len(messages), _set(name)))
+        whole = _name(LIST_SET, name) + _name(LIST_TABLE, NAME)
+        messages.append(_message(DELETE_ELEMENT, NLM_F_REQUEST, len(messages), whole))
     for step in edits.steps:
         kind, flags = (NEW_ELEMENT, NLM_F_REQUEST | NLM_F_CREATE) if step.adds else (DELETE_ELEMENT, NLM_F_REQUEST)
-        messages.append(_message(kind, flags, len(messages), _set(step.map) + _elements(step)))
+        messages.append(_message(kind, flags, len(messages), _list(step)))
     messages.append(build_message(BATCH_END, NLM_F_REQUEST, len(messages), _MARK))
     return messages
 
@@ -50,21 +53,28 @@ def step_at(edits: Edits, sequence: int) -> tuple[Step | None, str]:
 
 def element_at(message: bytes, offset: int) -> int | None:
     """The place in its step of the element whose attribute starts at this offset; None: no element starts there."""
-    if offset + 4 > len(message):
-        return None
-    kind = _ATTRIBUTE.unpack_from(message, offset)[1]
-    return (kind & ~NLA_F_NESTED) - 1 if kind & NLA_F_NESTED else None
+    at, place, lists = HEADER.size + NFGEN_BYTES, 0, False
+    while at + 4 <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, at)
+        if lists and at == offset:
+            return place
+        place += lists
+        if kind == LIST_ELEMENTS | NLA_F_NESTED and not lists:
+            lists, at = True, at + 4
+        else:
+            at += (length + 3) & ~3
+    return None
 
 
 def _message(kind: int, flags: int, sequence: int, attributes: bytes) -> bytes:
     return build_message(SUBSYS_NFTABLES << 8 | kind, flags, sequence, nfgen_body(NFPROTO_INET, attributes))
 
 
-def _set(name: str) -> bytes:
-    return attribute(LIST_TABLE, NAME.encode() + b"\0") + attribute(LIST_SET, name.encode() + b"\0")
+def _name(kind: int, name: str) -> bytes:
+    return attribute(kind, name.encode("ascii") + b"\0")
 
 
-def _elements(step: Step) -> bytes:
+def _list(step: Step) -> bytes:
     make = _element if step.adds else _key
     parts = []
     for number, (slot, element) in enumerate(step.elements, 1):
@@ -72,12 +82,12 @@ def _elements(step: Step) -> bytes:
         parts.append(_ATTRIBUTE.pack(4 + len(body), number | NLA_F_NESTED))
         parts.append(body)
     body = b"".join(parts)
-    return _ATTRIBUTE.pack(4 + len(body), LIST_ELEMENTS | NLA_F_NESTED) + body
+    elements = _ATTRIBUTE.pack(4 + len(body), LIST_ELEMENTS | NLA_F_NESTED) + body
+    return _name(LIST_TABLE, NAME) + _name(LIST_SET, step.map) + elements
 
 
 def _element(slot: Slot, element: Element) -> bytes:
-    head, number = _TIMEOUT
-    body = head + number.pack(element.timeout_s * 1000) + _key(slot, element)
+    body = _TIMEOUT + _MILLISECONDS.pack(element.timeout_s * 1000) + _key(slot, element)
     if element.data:
         body += _value(DATA, element.data)
     if element.comment:
@@ -94,7 +104,4 @@ def _key(slot: Slot, _: Element) -> bytes:
 def _value(kind: int, value: bytes) -> bytes:
     """A key or data; its length is a multiple of four."""
     length = len(value)
-    return _NESTED_VALUE.pack(8 + length, kind | NLA_F_NESTED, 4 + length, DATA_VALUE) + value
-
-
-_NESTED_VALUE = struct.Struct("=HHHH")
+    return _VALUE.pack(8 + length, kind | NLA_F_NESTED, 4 + length, DATA_VALUE) + value

@@ -81,10 +81,10 @@ class NetlinkWriter:
                 raise TooLarge("nftables: too large a change") from None
             raise FirewallError(f"nftables: {error.strerror}") from None
         if failures:
-            raise _refused(edits, messages, failures[0])
+            raise refusal_of(edits, messages, failures[0])
 
 
-def _refused(edits: Edits, messages: list[bytes], failure: Failure) -> FirewallError:
+def refusal_of(edits: Edits, messages: list[bytes], failure: Failure) -> FirewallError:
     """The error of the first message that the kernel refused."""
     reason = f"nftables: {plain_reason(os.strerror(failure.errno))}"
     if not 0 < failure.sequence < len(messages) - 1:
