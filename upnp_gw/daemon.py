@@ -140,9 +140,7 @@ class Daemon:
         self.events = Events()
         self.events.subscribe(logs.on_event)
         changed = asyncio.Event()
-        nftables = None
-        if config.backend == "nftables":
-            nftables = NftablesFirewall(on_other_tables=changed.set, writing=Writing(config.writer))
+        nftables = NftablesFirewall(changed.set, Writing(config.writer)) if config.backend == "nftables" else None
         firewall: Firewall = nftables or MemoryFirewall()
         listeners = ListeningPorts(lambda: self._environment.network, lambda: clock().boot)
         self._others = OtherTables(

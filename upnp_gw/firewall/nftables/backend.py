@@ -34,15 +34,16 @@ class NftablesFirewall:
 
     def __init__(
         self,
-        live_grace_s: float = LIVE_GRACE_S,
-        clock: Callable[[], float] = time.monotonic,
         on_other_tables: Callable[[], None] = lambda: None,
         writing: Writing = Writing.NETLINK,
+        *,
+        live_grace_s: float = LIVE_GRACE_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``live_grace_s``: seconds that live flows go on after their mapping's end if no Cut comes (router mode).
-
-        ``on_other_tables`` is called when another table changes, often while one is loaded. ``read_ruleset`` may
+        """``on_other_tables`` is called when another table changes, often while one is loaded. ``read_ruleset`` may
         then differ. ``writing``: how elements are written.
+
+        ``live_grace_s``: seconds that live flows go on after their mapping's end if no Cut comes (router mode).
         """
         self._writing = writing
         self._writer: ElementWriter | None = None
