@@ -1,10 +1,16 @@
-"""The number of files that a request passes through: ``python -m tests.bench.request_path``.
+"""The number of files that a request passes through: ``python -m tests.bench.request_path [--files | --calls]``.
 
 The daemon runs in this process with the memory backend, on the loopback. A profile hook notes the file of each call
 of the package while one request is answered: how many files, and how often the next call is in another file.
+
+Two counts. ``to the reply`` is the way of the request: the calls of named functions from the first byte until the
+last byte of the reply is sent, on the tasks that the reply waits for. ``all`` is what happens meanwhile: besides
+these the events after the reply, the timers that look at the ledger then, each resumed coroutine, and each item of a
+generator expression. A reload and a lease that ends have no reply on a socket of the LAN: theirs is ``all`` alone.
 """
 
 import asyncio
+import dis
 import json
 import re
 import socket
@@ -12,11 +18,12 @@ import struct
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +44,7 @@ SOAP = (
     "</NewInternalClient><NewEnabled>1</NewEnabled><NewPortMappingDescription>path</NewPortMappingDescription>"
     "<NewLeaseDuration>3600</NewLeaseDuration></u:AddPortMapping></s:Body></s:Envelope>"
 )
+SENDS = frozenset({"write", "sendto", "sendmsg"})
 URN = "urn:schemas-upnp-org:service:WANIPConnection:1"
 
 
@@ -51,26 +59,91 @@ def _is_announcement(frame: FrameType) -> bool:
     return "/ssdp/" in code.co_filename or "announce" in code.co_qualname.lower()
 
 
-class Trace:
-    """The files of the calls, in order, for each thread."""
+def _outermost(frame: FrameType) -> str:
+    """The file of the package's first function on this stack."""
+    name, below = "", frame
+    while below is not None:
+        if below.f_code.co_filename.startswith(PACKAGE) and below.f_code.co_filename != DAEMON:
+            name = below.f_code.co_filename
+        below = below.f_back  # type: ignore[assignment]
+    return name.removeprefix(PACKAGE)
 
-    def __init__(self) -> None:
-        self.calls: dict[int, list[str]] = {}
 
-    def __call__(self, frame: FrameType, event: str, argument: object) -> None:
-        name = frame.f_code.co_filename
-        if event == "call" and name.startswith(PACKAGE) and not _is_announcement(frame):
-            self.calls.setdefault(threading.get_ident(), []).append(name.removeprefix(PACKAGE))
+def _begins(frame: FrameType) -> bool:
+    """True for a call of a named function; False where a coroutine or a generator goes on, and for an expression."""
+    code, place = frame.f_code, frame.f_lasti
+    starts = dis.opname[code.co_code[place]] != "RESUME" or code.co_code[place + 1] == 0
+    return starts and not code.co_name.startswith("<")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    thread: int
+    file: str
+    function: str
+    begins: bool
+    on_the_way: bool
+    """Of a task or callback that the reply waits for."""
+
+
+class Way:
+    """The files of some calls, in order."""
+
+    def __init__(self, calls: Iterable[Call]) -> None:
+        self.calls = list(calls)
 
     @property
     def files(self) -> list[str]:
         """In the order of their first call."""
-        return list(dict.fromkeys(name for calls in self.calls.values() for name in calls))
+        return list(dict.fromkeys(call.file for call in self.calls))
 
     @property
     def changes(self) -> int:
         """The number of times that the next call of a thread is in another file."""
-        return sum(one != other for calls in self.calls.values() for one, other in pairwise(calls))
+        threads: dict[int, list[str]] = {}
+        for call in self.calls:
+            threads.setdefault(call.thread, []).append(call.file)
+        return sum(one != other for files in threads.values() for one, other in pairwise(files))
+
+
+class Trace:
+    """The calls, in order. ``replied``: how many there were when the last byte of the reply was sent."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.replied = 0
+
+    def __call__(self, frame: FrameType, event: str, argument: object) -> None:
+        name = frame.f_code.co_filename
+        if event == "call" and name.startswith(PACKAGE) and not _is_announcement(frame):
+            way = _outermost(frame).startswith(("servers/", "engine/writer.py"))
+            file, function = name.removeprefix(PACKAGE), frame.f_code.co_qualname
+            self.calls.append(Call(threading.get_ident(), file, function, _begins(frame), way))
+        elif _sends(frame, event, argument) and not _is_announcement(frame):
+            self.replied = len(self.calls)
+
+    @property
+    def all(self) -> Way:
+        return Way(self.calls)
+
+    @property
+    def to_the_reply(self) -> Way:
+        return Way(call for call in self.calls[: self.replied] if call.begins and call.on_the_way)
+
+
+def _sends(frame: FrameType, event: str, argument: object) -> bool:
+    """True where the daemon gives bytes to a socket or to a transport of the event loop."""
+    if event == "call":
+        sends = frame.f_code.co_name in SENDS and frame.f_code.co_filename.endswith("selector_events.py")
+    else:
+        sends = event == "c_call" and getattr(argument, "__name__", "") in SENDS
+    return sends and not any(code in CLIENTS for code in _stack(frame))
+
+
+def _stack(frame: FrameType | None) -> Iterator[CodeType]:
+    while frame is not None:
+        yield frame.f_code
+        frame = frame.f_back
 
 
 @contextmanager
@@ -111,6 +184,9 @@ async def _control(runtime: Path, method: str, path: str, body: str = "") -> Any
     text = (await asyncio.wait_for(reader.read(), DEADLINE_S)).decode()
     writer.close()
     return text
+
+
+CLIENTS = frozenset(client.__code__ for client in (_http, _datagram, _control))
 
 
 async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -208,11 +284,17 @@ async def _body(answer: Awaitable[str]) -> Any:
 def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         traces = asyncio.run(measure(Path(directory)))
+    print(f"{'':18} {'to the reply':>22} {'all':>22}")
     for name, trace in traces.items():
-        print(f"{name:18} {len(trace.files):3} files {trace.changes:4} changes of file")
-    if "--files" in sys.argv:
-        for name, trace in traces.items():
-            print(f"\n{name}\n  " + "\n  ".join(trace.files))
+        ways = (trace.to_the_reply, trace.all) if trace.replied else (None, trace.all)
+        counts = [f"{len(way.files)} files, {way.changes} changes" if way else "" for way in ways]
+        print(f"{name:18} " + " ".join(f"{count:>22}" for count in counts))
+    for name, trace in traces.items():
+        way = trace.to_the_reply if trace.replied else trace.all
+        if "--files" in sys.argv:
+            print(f"\n{name}\n  " + "\n  ".join(way.files))
+        if "--calls" in sys.argv:
+            print(f"\n{name}\n  " + "\n  ".join(f"{call.file} {call.function}" for call in way.calls))
 
 
 if __name__ == "__main__":
