@@ -40,10 +40,10 @@ def test_a_hold_lives_what_was_asked_within_the_clamp(via: Via, requested_s: int
 
 def test_a_held_mapping_is_decided_again_within_the_hour() -> None:
     held = mapping(1, until=NOW.boot + 30 * 86400)
-    assert recheck_at(held, clamps(), NOW) == NOW.boot + RECHECK_S
-    assert recheck_at(held, clamps(max_ttl_s=600), NOW) == NOW.boot + 600
+    assert recheck_at(held.holds, clamps(), NOW) == NOW.boot + RECHECK_S
+    assert recheck_at(held.holds, clamps(max_ttl_s=600), NOW) == NOW.boot + 600
     short = mapping(1, until=NOW.boot + 20)
-    assert recheck_at(short, clamps(), NOW) == NOW.boot + 20
+    assert recheck_at(short.holds, clamps(), NOW) == NOW.boot + 20
 
 
 @pytest.mark.spec("SR-29")

@@ -19,12 +19,8 @@ from upnp_gw.ledger.filters import filters_after
 from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
 from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.ledger.transaction import Transaction
-from upnp_gw.model.mapping import DecisionId, Mapping, Via
+from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
-
-UNNUMBERED = DecisionId("")
-"""A decision without a number yet; ``numbered`` gives the row its number."""
-
 
 @dataclass(frozen=True, slots=True)
 class PlannedVerdict:
@@ -35,14 +31,7 @@ class PlannedVerdict:
     facts: Facts
     verdict: Verdict
     planned: Planned | NotPlanned | None
-    """The planned row; None: the gate refused, or a trial cannot know it."""
-
-    def numbered(self, decision: DecisionId) -> Planned | NotPlanned:
-        """The plan, with the number of its decision."""
-        assert self.planned is not None, "the gate allowed it"
-        if isinstance(self.planned, NotPlanned):
-            return self.planned
-        return replace(self.planned, mapping=replace(self.planned.mapping, decision=decision))
+    """The planned row, with the number that the decision gets; None: the gate refused, or a trial cannot know it."""
 
 
 def answer(
@@ -141,7 +130,8 @@ class _Attempt:
         unsettled = self._around.client_unsettled(self.request.internal.address)
         nobody = None if self.trial else self._nobodys_address(unsettled)  # a trial assumes a present client
         not_now = self.decider.no_external_address(self.request) or nobody
-        allowed = Allowed(UNNUMBERED, verdict, verdict.clamps, verdict.rule or OPERATOR_RULE)
+        number = self.transaction.ledger.numbers.upcoming_decision
+        allowed = Allowed(number, verdict, verdict.clamps, verdict.rule or OPERATOR_RULE)
         planned = not_now or self.planner.plan(self.request, allowed, self.parties.owner, self.own)
         # a real request would end this holder first; a trial ends nothing
         if self.trial and isinstance(planned, NotPlanned) and planned.holder in self._makes_room(facts):

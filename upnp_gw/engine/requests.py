@@ -90,7 +90,7 @@ class RequestOperations:
                 ask(decider, transaction, found, planner, owner, decision)
             count_refusal(decider, transaction, request, facts, verdict)
             return another_port(decider.in_force.policy, facts, request, decision) or refused(verdict, decision)
-        planned = found.numbered(decision)
+        planned = found.planned
         if isinstance(planned, NotPlanned):
             transaction.undo_rows()  # rows that were removed to make room come back
             transaction.records.append(

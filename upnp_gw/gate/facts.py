@@ -212,7 +212,7 @@ def gather(
         requester = IdentifiedHost(OPERATOR, None, "")
     device, mac, lan = requester
     dhcp_name, lease_agrees = leases.known(source, mac, neighbours, now.wall, lambda a: network.lan_of(a) == lan)
-    today = local.date().toordinal()
+    today = local.toordinal()
     datagram = request.via.datagram
     return Facts(
         device=device,
@@ -237,7 +237,8 @@ def gather(
         frozen=history.frozen(device, now),
         dhcp_name=dhcp_name,
         lease_agrees=lease_agrees,
-        quarantined=history.quarantined(device, now) or history.quarantined(internal_client.device, now),
+        quarantined=history.quarantined(device, now)
+        or (internal_client.device != device and history.quarantined(internal_client.device, now)),
         restoring=restoring,
         renewing=renewing,
         standing=standing,

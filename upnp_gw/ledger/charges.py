@@ -84,6 +84,8 @@ class Charges:
         """A device's charges ``without`` these of its rows. O(its grants and the external ports of
         ``internal``)."""
         rows = list(without)
+        if len(rows) == 1:
+            return self._without_one(device, internal, rows[0])
         for row in rows:
             self.remove(row)
         try:
@@ -97,6 +99,26 @@ class Charges:
         finally:
             for row in reversed(rows):
                 self.add(row)
+
+
+    def _without_one(self, device: str, internal: InternalPort, row: Mapping) -> Charged:
+        """``of`` without one row, as for every refresh: nothing is removed and added again."""
+        place, external = internal_port_of(row), row.key.external_port
+        rules = self._ports[device][place][external]
+        last_of_rule = rules[row.rule] == 1
+        last = last_of_rule and len(rules) == 1
+        grants = dict(self._grants[device])
+        ports = {port: frozenset(names) for port, names in self._ports[device].get(internal, {}).items()}
+        if last_of_rule:
+            grants[row.rule] -= 1
+            if not grants[row.rule]:
+                del grants[row.rule]
+        if last_of_rule and place == internal:
+            ports[external] -= {row.rule}
+            if not ports[external]:
+                del ports[external]
+        elements = self._elements[device] - len(allowed_peers(row))
+        return Charged(self._mappings[device] - last, grants, elements, ports)
 
 
 def internal_port_of(mapping: Mapping) -> InternalPort:

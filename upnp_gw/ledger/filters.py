@@ -15,20 +15,35 @@ ANYWHERE6 = IPv6Network("::/0")
 
 AllowedPeers = tuple[RemotePeers | None, ...]
 """The remote hosts that may connect; None: any. Empty: none."""
+ANYONE: AllowedPeers = (None,)
 
 
 def filters_after(request: MapRequest, present: Sequence[RemotePeers]) -> tuple[RemotePeers, ...]:
     """The filters after this request: added to the present ones, or in their place."""
+    if not request.filters and not present:
+        return ()
     before = () if request.clear_filters else present
     return tuple(dict.fromkeys((*before, *request.filters)))
 
 
 def allowed_peers(mapping: Mapping) -> AllowedPeers:
     """The remote hosts that may connect to a mapping, in the kernel's form."""
+    if not mapping.filters and _names_nobody(mapping):
+        return ANYONE
     return combined_peers(
         requested_peers(mapping.key.remote, mapping.key.remote_port) or mapping.requested_filters,
         mapping.filters if mapping.key.remote is None else (),
     )
+
+
+def _names_nobody(mapping: Mapping) -> bool:
+    """True if the requests for the mapping name no remote host or port, as nearly all do."""
+    if mapping.key.remote is not None or mapping.key.remote_port:
+        return False
+    for hold in mapping.holds:  # no generator: this is called ten times for a request
+        if hold.filters:
+            return False
+    return True
 
 
 def requested_peers(remote: IPNetwork | None, port: int) -> tuple[RemotePeers, ...]:
@@ -57,11 +72,13 @@ def combined_peers(filters: Sequence[RemotePeers], granted: Sequence[IPNetwork])
     """The remote hosts in both ``filters`` (PCP FILTERs) and ``granted`` (the grant's ``remote``). Each of them
     empty: any."""
     if not filters:
-        anyone = not granted or any(net.prefixlen == 0 for net in granted)
-        return (None,) if anyone else tuple(RemotePeers(net) for net in granted)
+        if not granted:
+            return ANYONE
+        anyone = any(net.prefixlen == 0 for net in granted)
+        return ANYONE if anyone else tuple(RemotePeers(net) for net in granted)
     peers = tuple(part for peers in filters for part in peers.within(granted))
     if any(part.network.prefixlen == 0 and not part.port for part in peers):
-        return (None,)
+        return ANYONE
     return disjoint(peers)
 
 

@@ -6,11 +6,12 @@ at least every hour, and the kernel's timeout ends soon after that time.
 """
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import replace
 
 from upnp_gw.gate.decision import Clamps
 from upnp_gw.ledger.reachable import with_holds
-from upnp_gw.model.mapping import Hold, Instant, Mapping, Via
+from upnp_gw.model.mapping import Hold, Instant, Mapping, Via, last_end
 
 RECHECK_S = 3600
 """The longest time that a mapping is open without a new decision."""
@@ -24,14 +25,20 @@ SHOWN_MAX_S = 604800
 
 def with_recheck(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
     """The mapping after a decision now: with the times of the next check and of the grant's end."""
-    ends_at = None if clamps.ends_in_s is None else now.boot + clamps.ends_in_s
-    return replace(mapping, recheck_at=recheck_at(mapping, clamps, now), grant_ends_at=ends_at)
+    return replace(
+        mapping, recheck_at=recheck_at(mapping.holds, clamps, now), grant_ends_at=grant_ends_at(clamps, now)
+    )
 
 
-def recheck_at(mapping: Mapping, clamps: Clamps, now: Instant) -> float:
-    """The next check: within RECHECK_S, and no later than the end of the grant or the mapping."""
+def recheck_at(holds: Sequence[Hold], clamps: Clamps, now: Instant) -> float:
+    """The next check: within RECHECK_S, and no later than the end of the grant or of the last hold."""
     ends_in_s = clamps.max_ttl_s if clamps.ends_in_s is None else clamps.ends_in_s
-    return min(mapping.until, now.boot + min(clamps.max_ttl_s, RECHECK_S, ends_in_s))
+    return min(last_end(holds), now.boot + min(clamps.max_ttl_s, RECHECK_S, ends_in_s))
+
+
+def grant_ends_at(clamps: Clamps, now: Instant) -> float | None:
+    """BOOTTIME seconds at which the grant or its hours end; None: never."""
+    return None if clamps.ends_in_s is None else now.boot + clamps.ends_in_s
 
 
 def with_renewal(mapping: Mapping, clamps: Clamps, now: Instant) -> Mapping:
@@ -55,7 +62,8 @@ def next_check(mapping: Mapping) -> float:
 
     A parked or disabled row is in no map: only the end of a hold matters.
     """
-    first_end = min(hold.until for hold in mapping.holds)
+    holds = mapping.holds
+    first_end = holds[0].until if len(holds) == 1 else min(hold.until for hold in holds)
     return min(first_end, mapping.recheck_at) if mapping.active else first_end
 
 

@@ -17,7 +17,7 @@ from upnp_gw.ledger.conflicts import (
     overlapping_port_mapping,
 )
 from upnp_gw.ledger.filters import AllowedPeers, allowed_peers, combined_peers, filters_after, requested_peers
-from upnp_gw.ledger.leases import with_recheck
+from upnp_gw.ledger.leases import grant_ends_at, recheck_at
 from upnp_gw.ledger.ports import choose_port
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.mapping import (
@@ -101,8 +101,10 @@ class Planner:
 
     def _exceeds_elements(self, mapping: Mapping, own: Mapping | None) -> bool:
         """True if the device would have more elements in the kernel than before, and more than allowed."""
+        if self.most_elements is None:
+            return False
         more = len(allowed_peers(mapping)) - (len(allowed_peers(own)) if own is not None else 0)
-        if self.most_elements is None or more <= 0:
+        if more <= 0:
             return False
         return self.table.elements(mapping.device) + more > self.most_elements
 
@@ -162,9 +164,7 @@ class Planner:
         if refusal is not None:
             return refusal
         mapping = self._refreshed(row, hold, request, allowed)
-        return self._conflict_of_refresh(row, mapping, request) or Planned(
-            with_recheck(mapping, allowed.clamps, self.now), refreshed=True
-        )
+        return self._conflict_of_refresh(row, mapping, request) or Planned(mapping, refreshed=True)
 
     def _may_not_refresh(self, row: Mapping, hold: Hold | None, request: MapRequest) -> NotPlanned | None:
         """The reason against this change of the row; None: there is none. ``hold``: the row's for the protocol."""
@@ -183,22 +183,22 @@ class Planner:
 
     def _refreshed(self, row: Mapping, hold: Hold | None, request: MapRequest, allowed: Allowed) -> Mapping:
         """The row after the request. The operator's mapping keeps its description, rule and filters."""
-        mapping = replace(
-            row.with_hold(self._hold(request, allowed, hold)),
+        of_operator = request.via is not Via.OPERATOR and row.hold_of(Via.OPERATOR.protocol) is not None
+        holds = row.holds_with(self._hold(request, allowed, hold))
+        return replace(
+            row,
+            holds=holds,
             internal=request.internal,
             parked=False,
             decision=allowed.id,
             delegated=self.delegated,
             permanent=row.permanent or request.permanent,
-        )
-        if request.via is not Via.OPERATOR and row.hold_of(Via.OPERATOR.protocol) is not None:
-            return mapping
-        return replace(
-            mapping,
-            description=row.description if request.keep_description else request.description,
-            enabled=request.enabled,
-            rule=allowed.rule,
-            filters=granted_prefixes(allowed.clamps, request),
+            description=row.description if of_operator or request.keep_description else request.description,
+            enabled=row.enabled if of_operator else request.enabled,
+            rule=row.rule if of_operator else allowed.rule,
+            filters=row.filters if of_operator else granted_prefixes(allowed.clamps, request),
+            recheck_at=recheck_at(holds, allowed.clamps, self.now),
+            grant_ends_at=grant_ends_at(allowed.clamps, self.now),
         )
 
     def _conflict_of_refresh(self, row: Mapping, mapping: Mapping, request: MapRequest) -> NotPlanned | None:
@@ -218,6 +218,7 @@ class Planner:
         return None
 
     def _new(self, request: MapRequest, allowed: Allowed, owner: str, key: MappingKey) -> Planned:
+        holds = (self._hold(request, allowed, None),)
         mapping = Mapping(
             id=self._new_pinhole_id() if request.internal.address.version == 6 else self.new_id(),
             key=key,
@@ -226,16 +227,17 @@ class Planner:
             description=request.description,
             enabled=request.enabled,
             parked=False,
-            holds=(self._hold(request, allowed, None),),
+            holds=holds,
             granted_at=self.now.wall,
             decision=allowed.id,
             rule=allowed.rule,
-            recheck_at=0,
+            recheck_at=recheck_at(holds, allowed.clamps, self.now),
             filters=granted_prefixes(allowed.clamps, request),
             delegated=self.delegated,
             permanent=request.permanent,
+            grant_ends_at=grant_ends_at(allowed.clamps, self.now),
         )
-        return Planned(with_recheck(mapping, allowed.clamps, self.now), refreshed=False)
+        return Planned(mapping, refreshed=False)
 
     def _new_pinhole_id(self) -> str:
         """An id whose UniqueID is not 0, and is that of no pinhole."""
@@ -341,7 +343,7 @@ def _admits_nobody(mapping: Mapping, request: MapRequest) -> bool:
 
 def granted_prefixes(clamps: Clamps, request: MapRequest) -> tuple[IPNetwork, ...]:
     """The grant's remote prefixes of the request's family, each once; none where the request names its own."""
-    if request.remote is not None:
+    if request.remote is not None or not clamps.remote:
         return ()
     if request.internal.address.version == 6:
         six = [net for net in clamps.remote if isinstance(net, IPv6Network)]

@@ -1,7 +1,8 @@
 """The ledger in memory, and one operation on it: a ``Transaction``."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
 
 from upnp_gw.ledger.epoch import Epoch
 from upnp_gw.ledger.events import Confirmed, IncidentBegan, QuestionAsked, TableChanged
@@ -33,6 +34,11 @@ class LastNumbers:
     def next_decision(self) -> DecisionId:
         self.decision += 1
         return DecisionId(f"d{self.decision}")
+
+    @property
+    def upcoming_decision(self) -> DecisionId:
+        """The number that ``next_decision`` gives next."""
+        return DecisionId(f"d{self.decision + 1}")
 
     def next_cut(self) -> int:
         self.cut += 1
@@ -159,7 +165,7 @@ class Transaction:
             self.ledger.deadlines.set(mapping_id, next_check(after) if after is not None else None)
             if after is None:
                 self.ledger.usage.pop(mapping_id, None)
-        visible = [pair for pair in self.pairs if not self.quiet and _visible(pair[0]) != _visible(pair[1])]
+        visible = [] if self.quiet else [pair for pair in self.pairs if _visible_change(*pair)]
         return self._table_changed(visible) if visible else None
 
     def _table_changed(self, pairs: Sequence[Pair]) -> TableChanged:
@@ -177,6 +183,14 @@ class Transaction:
         return TableChanged(tuple(added), tuple(changed), tuple(removed), self.ledger.update_id)
 
 
-def _visible(mapping: Mapping | None) -> Mapping | None:
-    """The row without the fields that no control point can see."""
-    return None if mapping is None else replace(mapping, decision=DecisionId(""), recheck_at=0, grant_ends_at=None)
+_INVISIBLE = frozenset({"decision", "recheck_at", "grant_ends_at"})
+"""The fields of a row that no control point can see."""
+_visible = attrgetter(*(each.name for each in fields(Mapping) if each.name not in _INVISIBLE))
+
+
+def _visible_change(before: Mapping | None, after: Mapping | None) -> bool:
+    """True if a control point can see the difference."""
+    if before is None or after is None:
+        return before is not after
+    changed: bool = _visible(before) != _visible(after)
+    return changed

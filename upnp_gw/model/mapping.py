@@ -60,21 +60,20 @@ class MappingKind(StrEnum):
 class Via(StrEnum):
     """The protocol, with its version, of a request."""
 
+    protocol: str
+    """The protocol of the lease: both versions of IGD are ``igd``."""
+    datagram: bool
+    """True where nothing proves the source address: any host of the LAN may have sent the request (SR-26)."""
+
     IGD1 = "igd1"
     IGD2 = "igd2"
     NATPMP = "natpmp"
     PCP = "pcp"
     OPERATOR = "operator"
 
-    @property
-    def protocol(self) -> str:
-        """The protocol of the lease: both versions of IGD are ``igd``."""
-        return "igd" if self in (Via.IGD1, Via.IGD2) else self.value
-
-    @property
-    def datagram(self) -> bool:
-        """True where nothing proves the source address: any host of the LAN may have sent the request (SR-26)."""
-        return self in (Via.NATPMP, Via.PCP)
+    def __init__(self, word: str) -> None:
+        self.protocol = word.rstrip("12")
+        self.datagram = word in ("natpmp", "pcp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +131,11 @@ class Hold:
     """The epoch in which the nonce was last seen: in a new epoch it may change once."""
     filters: tuple[RemotePeers, ...] = ()
     """The PCP FILTERs of this lease as requested (RFC 6887 section 13.3); empty: anyone."""
+
+
+def last_end(holds: Sequence[Hold]) -> float:
+    """BOOTTIME seconds at which the last of these holds ends."""
+    return holds[0].until if len(holds) == 1 else max(hold.until for hold in holds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +208,7 @@ class Mapping:
     @property
     def until(self) -> float:
         """BOOTTIME seconds at which the last hold ends."""
-        return max(hold.until for hold in self.holds)
+        return last_end(self.holds)
 
     @property
     def active(self) -> bool:
@@ -213,12 +217,18 @@ class Mapping:
 
     def hold_of(self, protocol: str) -> Hold | None:
         """The hold of this protocol (``Via.protocol``); None: there is none."""
-        return next((hold for hold in self.holds if hold.via.protocol == protocol), None)
+        for hold in self.holds:
+            if hold.via.protocol == protocol:
+                return hold
+        return None
+
+    def holds_with(self, hold: Hold) -> tuple[Hold, ...]:
+        """Its holds with ``hold`` in place of the one of the same protocol."""
+        return (*[h for h in self.holds if h.via.protocol != hold.via.protocol], hold)
 
     def with_hold(self, hold: Hold) -> "Mapping":
         """This mapping with ``hold`` in place of the hold of the same protocol."""
-        others = tuple(h for h in self.holds if h.via.protocol != hold.via.protocol)
-        return replace(self, holds=(*others, hold))
+        return replace(self, holds=self.holds_with(hold))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,11 @@ class Link:
     addresses: tuple[IPv4Interface | IPv6Interface, ...] = ()
     has_macs: bool = field(default=True, kw_only=True)
     """True where its hosts have MAC addresses; False for a tunnel or the loopback."""
+    _extents: tuple[tuple[int, int, int], ...] = field(init=False, compare=False, repr=False)
+    """(IP version, first, last) of each connected prefix, for speed."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_extents", tuple(map(_ends, self.networks)))
 
     @property
     def ipv4(self) -> tuple[IPv4Address, ...]:
@@ -40,7 +45,11 @@ class Link:
 
     def holds(self, address: IPAddress) -> bool:
         """True where the address is in a connected prefix."""
-        return any(address in net for net in self.networks if net.version == address.version)
+        number, version = int(address), address.version
+        for family, first, last in self._extents:
+            if family == version and first <= number <= last:
+                return True
+        return False
 
 
 def shared_prefixes(lans: Sequence[Link]) -> tuple[str, ...]:
@@ -96,11 +105,12 @@ class Network:
     """LAN interface -> (IP version, first, last) of ``prefixes``."""
     prefixes: dict[str, tuple[str, ...]] = field(init=False, compare=False, repr=False)
     """LAN interface -> its IPv4 prefixes, or its IPv6 prefixes where it has no IPv4."""
-
-    @property
-    def advertised(self) -> IPv4Address | None:
-        """The external IPv4 address that clients get; None: the WAN has none."""
-        return (self.advertise or self.external[0]) if self.external else None
+    _lans: dict[str, Link] = field(init=False, compare=False, repr=False)
+    """By name."""
+    advertised: IPv4Address | None = field(init=False, compare=False, repr=False)
+    """The external IPv4 address that clients get; None: the WAN has none."""
+    main_lan: str = field(init=False, compare=False, repr=False)
+    """The first LAN interface, or none. A device for which the policy names no LAN is on it."""
 
     @property
     def elsewhere(self) -> tuple[IPv4Address, ...]:
@@ -112,6 +122,9 @@ class Network:
         held = [own.ip for link in (self.wan, *self.lans) for own in link.addresses]
         own = frozenset((address.version, int(address)) for address in (*held, *self.external))
         nets = (*(net for link in self.lans for net in link.networks), *self.routed)
+        object.__setattr__(self, "_lans", {link.name: link for link in reversed(self.lans)})
+        object.__setattr__(self, "advertised", (self.advertise or self.external[0]) if self.external else None)
+        object.__setattr__(self, "main_lan", self.lans[0].name if self.lans else "")
         object.__setattr__(self, "own", own)
         object.__setattr__(self, "lan_spans", tuple(_span(net) for net in nets))
         object.__setattr__(self, "_places", _places(self.lans, zip(self.routed, self.routed_on, strict=False)))
@@ -133,17 +146,20 @@ class Network:
         return collapsed((*rest, *own))
 
     def lan(self, interface: str) -> Link | None:
-        return next((link for link in self.lans if link.name == interface), None)
+        return self._lans.get(interface)
+
+    def link_of_host(self, address: IPAddress, interface: str) -> Link | None:
+        """The LAN link with this name, if another host can have this address there: it is in a connected prefix and
+        not the gateway's own."""
+        link = self._lans.get(interface)
+        if link is None or self.is_gateway(address):
+            return None
+        return link if link.holds(address) else None
 
     @property
     def lan_names(self) -> tuple[str, ...]:
         """The LAN interfaces, the first one first."""
         return tuple(link.name for link in self.lans)
-
-    @property
-    def main_lan(self) -> str:
-        """The first LAN interface. A device for which the policy names no LAN is on it."""
-        return self.lans[0].name if self.lans else ""
 
     def lan_of(self, address: IPAddress) -> str:
         """The LAN interface of this address, or of the router in front of it: the longest prefix wins, as in the
@@ -184,9 +200,7 @@ class Network:
 
     def is_gateway(self, address: IPAddress) -> bool:
         """True for any address of the gateway itself, also those of the WAN."""
-        return address in self.external or any(
-            address == own.ip for link in (self.wan, *self.lans) for own in link.addresses
-        )
+        return (address.version, int(address)) in self.own
 
 
 def _places(lans: Sequence[Link], routed: Iterable[tuple[IPNetwork, str]]) -> tuple[tuple[int, int, int, str], ...]:
