@@ -5,8 +5,8 @@ of the package while one request is answered: how many files, and how often the 
 
 Two counts. ``to the reply`` is the way of the request: the calls of named functions from the first byte until the
 last byte of the reply is sent, on the tasks that the reply waits for. ``all`` is what happens meanwhile: besides
-these the events after the reply, the timers that look at the ledger then, each resumed coroutine, and each item of a
-generator expression. A reload and a lease that ends have no reply on a socket of the LAN: theirs is ``all`` alone.
+these the events after the reply, the timers that look at the ledger then, each resumed coroutine, and each item of
+a generator expression. A lease that ends has no reply.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ def _outermost(frame: FrameType) -> str:
 
 
 def _begins(frame: FrameType) -> bool:
-    """True for a call of a named function; False where a coroutine or a generator goes on, and for an expression."""
+    """True for a call of a named function; False where a coroutine or generator goes on, and in an expression."""
     code, place = frame.f_code, frame.f_lasti
     starts = dis.opname[code.co_code[place]] != "RESUME" or code.co_code[place + 1] == 0
     return starts and not code.co_name.startswith("<")

@@ -1,12 +1,13 @@
 """Processor time of one request by stage: ``python -m tests.bench.stages [COUNT]``.
 
-The engine runs in this process with the memory backend, the store on disk, the listeners of the daemon and the SOAP
-codec, without sockets. Each stage has only its own time, not that of the stages that it calls. The figure is the
-median over COUNT (default 400) requests of one kind, in microseconds of the event loop's thread; the caches are hot.
-``threads`` is the processor time of all other threads for one request, ``loop`` what no stage has: tasks, futures,
-the event loop. ``hops``: calls that another thread runs. ``wake-ups``: turns of the event loop.
+The engine runs in this process with the store on disk, the listeners of the daemon and the SOAP codec, without
+sockets. Each stage has only its own time, not that of the stages that it calls. The figure is the median over COUNT
+(default 400) requests of one kind, in microseconds of the event loop's thread; the caches are hot. ``threads`` is
+the processor time of all other threads for one request, ``loop`` what no stage has: tasks, futures, the event loop.
+``hops``: calls that another thread runs. ``wake-ups``: turns of the event loop.
 
-In the place of the kernel stands a thread that does nothing: the hop to it is as with nftables, its work is not here.
+In place of the kernel there is a thread that does nothing: the call of it costs as much as with nftables, but the
+work of nftables is not measured here.
 """
 
 import asyncio
@@ -28,26 +29,23 @@ from typing import Any
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, Clock, gateway_fixture
 from upnp_gw import logs
-from upnp_gw.engine import audit, refresh, requests
+from upnp_gw.engine import refresh, requests
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.requests import RequestOperations
-from upnp_gw.engine.reserved_ports import ReservedPorts
 from upnp_gw.engine.writer import Writer
 from upnp_gw.firewall.base import Change
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.load import load_text
-from upnp_gw.ledger import forwards
 from upnp_gw.ledger.events import Events
 from upnp_gw.ledger.plan import Planner
 from upnp_gw.ledger.transaction import Transaction
-from upnp_gw.model.network import GatewayPorts, Link, Neighbour, Network
+from upnp_gw.model.network import Link, Neighbour, Network
 from upnp_gw.model.request import Source
 from upnp_gw.protocols.igd.scpd import service_models
 from upnp_gw.protocols.igd_services import IgdVersion, service_of
 from upnp_gw.servers.http.control import Control, ControlBackend
-from upnp_gw.store.store import Store
 from upnp_gw.system.network_monitor import NetworkMonitor
 
 COUNT = 400
@@ -59,9 +57,7 @@ ADD = (
     "<NewEnabled>1</NewEnabled><NewPortMappingDescription>stages</NewPortMappingDescription>"
     "<NewLeaseDuration>3600</NewLeaseDuration>"
 )
-DELETE = (
-    "<NewRemoteHost></NewRemoteHost><NewExternalPort>{port}</NewExternalPort><NewProtocol>TCP</NewProtocol>"
-)
+DELETE = "<NewRemoteHost></NewRemoteHost><NewExternalPort>{port}</NewExternalPort><NewProtocol>TCP</NewProtocol>"
 ENVELOPE = (
     '<?xml version="1.0"?><s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
     '<u:{action} xmlns:u="{urn}">{arguments}</u:{action}></s:Body></s:Envelope>'
@@ -235,8 +231,9 @@ async def measure(directory: Path, count: int, clock: Clock) -> dict[str, dict[s
         # as if the operator had set the entry: the address is settled, and no host has to answer
         monitor._holders.on_permanent_entry((ip_address(CONSOLE_IP), "lan0"), CONSOLE)
         wrap_all(stages)
+        policy = load_text(POLICY, "stages", date(2027, 1, 15))
         served = await stack.enter_async_context(
-            gateway_fixture(directory, load_text(POLICY, "stages", date(2027, 1, 15)), clock, network=NETWORK, firewall=NoKernel())
+            gateway_fixture(directory, policy, clock, network=NETWORK, firewall=NoKernel())
         )
         served.around.hosts = monitor
         served.published.subscribe(lambda event: logs.on_event(event))
@@ -252,9 +249,12 @@ async def measure(directory: Path, count: int, clock: Clock) -> dict[str, dict[s
             ("delete", "DeletePortMapping", DELETE),
         ):
             first = PORTS if name != "warm" else PORTS + count
-            found[name] = await _each(stages, loop, clock, [
-                functools.partial(control.send, action, arguments.format(port=first + n)) for n in range(count)
-            ])
+            found[name] = await _each(
+                stages,
+                loop,
+                clock,
+                [functools.partial(control.send, action, arguments.format(port=first + n)) for n in range(count)],
+            )
         del found["warm"]
         return found
 

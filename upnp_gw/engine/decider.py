@@ -51,6 +51,31 @@ class Parties(NamedTuple):
     """The internal client is another device than the one that asks."""
 
 
+class Asked(NamedTuple):
+    """A request for a mapping, with what is known of its hosts and of the gateway's ports at its turn.
+
+    It is worked out once for one transaction. Nothing of it can change before the transaction is over."""
+
+    request: MapRequest
+    parties: Parties
+    gateway_ports: GatewayPorts
+    """External ports that cannot be given to anybody."""
+    requester_contested: bool
+    """Several hosts claim the requester's address, on the LAN that it asks on."""
+    contested: bool
+    """Several hosts claim the internal client's address."""
+    unsettled: bool
+    """The internal client's address is not known to belong to one host only."""
+
+    @property
+    def owner(self) -> str:
+        return self.parties.owner
+
+    def about(self, request: MapRequest) -> "Asked":
+        """The same for another form of the request, by the same hosts."""
+        return self._replace(request=request)
+
+
 @dataclass(slots=True)
 class Decider:
     """Decides requests by the policy in force and the facts about the requester."""
@@ -86,14 +111,16 @@ class Decider:
         restoring: bool = False,
         standing: bool = False,
         hosts: RequestHosts | None = None,
+        gateway_ports: GatewayPorts | None = None,
     ) -> Facts:
-        """``stored``: the mapping that the gateway itself decides about again. ``hosts``: if known already."""
+        """``stored``: the mapping that the gateway itself decides about again. ``hosts``, ``gateway_ports``: if
+        known already."""
         around = self.environment
         return gather(
             self.in_force.policy,
             around.network,
             around.neighbours,
-            self.reserved_ports(),
+            gateway_ports or self.reserved_ports(),
             self.history,
             held,
             request,
@@ -133,15 +160,34 @@ class Decider:
             return Parties(hosts, client, False)
         return Parties(hosts, requester, client != requester)
 
-    def planner(self, transaction: Transaction, request: MapRequest, delegated: bool) -> Planner:
+    def asked(self, request: MapRequest) -> Asked:
+        """The request with its hosts, as they are now.
+
+        Two LANs can have the same link-local address, and a guest who claims it must not block a home device: the
+        requester's address counts on the LAN that it asks on, the internal client's on the LAN of its prefix."""
+        hosts, source, client = self.environment.hosts, request.source, request.internal.address
+        lan = self.environment.network.lan_of(client)
+        contested = hosts.contested(client, lan)
+        same = (source.address, source.interface) == (client, lan)
+        return Asked(
+            request,
+            self.parties(request),
+            self.reserved_ports(),
+            contested if same else hosts.contested(source.address, source.interface),
+            contested,
+            hosts.unsettled(client, lan),
+        )
+
+    def planner(self, transaction: Transaction, asked: Asked) -> Planner:
+        request = asked.request
         return Planner(
             table=self.ledger.table,
             now=transaction.now,
             random=self.random,
             new_id=transaction.ledger.numbers.next_mapping,
-            reserved_ports=self.reserved_ports().holds,
+            reserved_ports=asked.gateway_ports.holds,
             kept_for=self.ledger.cuts.kept_for,
-            delegated=delegated,
+            delegated=asked.parties.delegated,
             most_elements=self.in_force.policy.limits.elements_per_device
             if request.via is not Via.OPERATOR
             else None,

@@ -16,7 +16,7 @@ from upnp_gw.config.settings import Config
 from upnp_gw.gate.facts import device_of
 from upnp_gw.model.device import lan_of, mac_of
 from upnp_gw.model.dhcp import Leases
-from upnp_gw.model.mapping import DAY_S, Endpoint, Instant, IPAddress, Mapping
+from upnp_gw.model.mapping import DAY_S, Instant, IPAddress, Mapping
 from upnp_gw.model.network import Neighbour, Neighbours, Network
 from upnp_gw.model.request import Source
 from upnp_gw.system.neighbour_events import AddressContest, Place
@@ -48,6 +48,9 @@ class LanHosts(Protocol):
     async def settle(self, address: IPAddress, interface: str, /) -> bool:
         """Asks all hosts of a LAN link if only one answers for an address, unless that is known."""
 
+    def settled_lately(self, address: IPAddress, interface: str, /) -> bool:
+        """True if the last check found that one host answers for an address, and it is too early to check again."""
+
     def unsettled(self, address: IPAddress, interface: str, /) -> bool:
         """True if an address on a LAN link is not known to belong to one host only. A mapping would lead to
         whichever host answers next."""
@@ -69,6 +72,9 @@ class PeacefulLan:
         return True
 
     async def settle(self, address: IPAddress, interface: str) -> bool:
+        return True
+
+    def settled_lately(self, address: IPAddress, interface: str) -> bool:
         return True
 
     def unsettled(self, address: IPAddress, interface: str) -> bool:
@@ -156,43 +162,38 @@ class Environment:
             return source.address
         return source.interface
 
-    def either_contested(self, source: Source, internal: Endpoint) -> bool:
-        """True if requester or internal client is contested, each on its own LAN. Two LANs can have the same
-        link-local address: a guest who claims it must not block a home device."""
-        if self.hosts.contested(source.address, source.interface):
-            return True
-        return internal.address != source.address and self.client_contested(internal.address)
+    async def identify(self, source: Source) -> str | None:
+        """The device of a requester; None: nobody answers for its address, or it cannot be checked now.
 
-    def learn(self, source: Source) -> None:
-        """Looks up the MAC address of a requester on a LAN link, and new leases, before its request is judged."""
-        if source.interface and self.neighbours.mac_of(source.address, source.interface) is None:
-            self.hosts.lookup(source.address, source.interface)
+        The kernel forgets the neighbours of a link that goes down, and learns none from a datagram: it is asked for
+        the entry, and then has to resolve the address."""
         self.leases.poll()
-
-    async def resolve(self, address: IPAddress, interface: str) -> bool:
-        """Has the kernel resolve an unknown requester on a LAN link: the kernel forgets the neighbours of a link
-        that goes down, and learns none from a datagram. False if nobody answers, or it cannot be checked now."""
-        if not self._unknown(address, interface):
-            return True
-        return await self._resolve(self.hosts.probe, (address, interface), self._requesters, RESOLVE_MOST)
+        address, interface = source.address, source.interface
+        host = device_of(self.network, self.neighbours, address, interface)
+        if host.mac is None and interface:
+            self.hosts.lookup(address, interface)
+            if self._unknown(address, interface) and not await self._resolve(
+                self.hosts.probe, (address, interface), self._requesters, RESOLVE_MOST
+            ):
+                return None
+            host = device_of(self.network, self.neighbours, address, interface)
+        return host.device
 
     async def resolve_target(self, address: IPAddress, source: Source) -> None:
-        """``resolve`` for an internal client: it may be another address of the requester that has sent nothing yet.
-        No port is opened to an address for which several hosts answer."""
-        interface = source.interface or self.network.lan_of(address)
+        """Has the kernel resolve an internal client: it may be another address of the requester that has sent
+        nothing yet. No port is opened to an address for which several hosts answer."""
+        lan = self.network.lan_of(address)
+        interface = source.interface or lan
+        if interface == lan and self.hosts.settled_lately(address, lan):
+            return
         if self._unknown(address, interface):
             await self._resolve(self.hosts.probe, (address, interface), self._targets, RESOLVE_TARGETS)
-        lan = self.network.lan_of(address)
         if not self.hosts.unsettled(address, lan):
             await self.hosts.settle(address, lan)  # returns at once; an old result is checked again
         elif address == source.address:
             await self._resolve(self.hosts.settle, (address, lan), self._requesters, RESOLVE_MOST)
         else:
             await self._resolve(self.hosts.settle, (address, lan), self._targets, RESOLVE_TARGETS)
-
-    def client_unsettled(self, address: IPAddress) -> bool:
-        """True if the internal client's address is not known to belong to one host only."""
-        return self.hosts.unsettled(address, self.network.lan_of(address))
 
     def client_contested(self, address: IPAddress) -> bool:
         """True if several hosts claim an internal client's address."""
@@ -201,8 +202,8 @@ class Environment:
     async def silent(self, address: IPAddress) -> bool:
         """True if nobody answers for an address on a LAN link. False also if it cannot be checked now."""
         lan = self.network.lan_of(address)
-        link, place = self.network.lan(lan) if lan else None, (address, lan)
-        if link is None or not link.holds(address) or self.network.is_gateway(address):
+        place = address, lan
+        if self.network.link_of_host(address, lan) is None:
             return False
         if len(self._former) >= RESOLVE_TARGETS and place not in self._former:
             return False
@@ -216,10 +217,8 @@ class Environment:
 
     def _unknown(self, address: IPAddress, interface: str) -> bool:
         """True if an address should have a MAC address on this link and none is known."""
-        link = self.network.lan(interface) if interface else None
-        if link is None or self.network.is_gateway(address):
-            return False
-        return link.holds(address) and self.neighbours.mac_of(address, interface) is None
+        on_link = self.network.link_of_host(address, interface) is not None
+        return on_link and self.neighbours.mac_of(address, interface) is None
 
     async def _resolve(self, ask: Ask, place: Place, under_way: set[Place], most: int) -> bool:
         if len(under_way) >= most and place not in under_way:

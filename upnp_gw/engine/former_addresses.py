@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
-from upnp_gw.engine.decider import Decider, Parties
+from upnp_gw.engine.decider import Asked, Decider, Parties
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import IPAddress, Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice
@@ -27,6 +27,8 @@ def in_the_way(decider: Decider, request: MapRequest, parties: Parties) -> list[
         rows = table.on_port(request.transport, request.external_port)
     else:
         rows = [row for row in table.of_device(parties.owner) if row.internal.port == request.internal.port]
+    if not rows:
+        return []
     return [
         row
         for row in rows
@@ -41,22 +43,23 @@ def in_the_way(decider: Decider, request: MapRequest, parties: Parties) -> list[
 
 def parked_in_the_way(decider: Decider, request: MapRequest, parties: Parties) -> list[Mapping]:
     """The parked ones of ``in_the_way``: nobody answers at their address. Contested addresses are left out."""
-    rows, contested = in_the_way(decider, request, parties), decider.environment.client_contested
+    rows = in_the_way(decider, request, parties)
+    contested = decider.environment.client_contested
     return [row for row in rows if row.parked and not contested(row.internal.address)]
 
 
-def with_former_port(decider: Decider, request: MapRequest, parties: Parties) -> MapRequest:
+def with_former_port(decider: Decider, asked: Asked) -> Asked:
     """The request with the device's former external port, if it leaves the port to the gateway."""
+    request = asked.request
     if request.external_port or request.choice is PortChoice.EXACT:
-        return request
-    rows = parked_in_the_way(decider, request, parties)
-    return replace(request, external_port=rows[0].key.external_port) if rows else request
+        return asked
+    rows = parked_in_the_way(decider, request, asked.parties)
+    return asked.about(replace(request, external_port=rows[0].key.external_port)) if rows else asked
 
 
-async def park_silent(decider: Decider, submit: Submit, request: MapRequest) -> None:
+async def park_silent(decider: Decider, submit: Submit, request: MapRequest, parties: Parties) -> None:
     """Parks the mappings in the way of a request at addresses where nobody answers. Call it before the request.
     Takes up to 4 s for each address; no time if nothing is in the way."""
-    parties = decider.parties(request)
     rows = in_the_way(decider, request, parties)
     for address in {row.internal.address for row in rows if row.active}:
         if await decider.environment.silent(address):

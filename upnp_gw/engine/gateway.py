@@ -86,16 +86,16 @@ class Gateway:
         return reply
 
     async def _answer(self, request: ChangeRequest) -> Reply:
-        around, device = self._decider.environment, ""
+        decider, around, device = self._decider, self._decider.environment, ""
         if request.via is not Via.OPERATOR:
-            around.learn(request.source)
-            if not await around.resolve(request.source.address, request.source.interface):
+            found = await around.identify(request.source)
+            if found is None:
                 return Refused(Refusal.ABSENT, "nobody answers for the requester's address", None)
-            device = self._decider.device_of(request.source)
-            self._decider.history.count_change(device, around.clock(), request.via.datagram)
+            device = found
+            decider.history.count_change(device, around.clock(), request.via.datagram)
         if isinstance(request, MapRequest):
             await around.resolve_target(request.internal.address, request.source)
-            await former_addresses.park_silent(self._decider, self.submit, request)
+            await former_addresses.park_silent(decider, self.submit, request, decider.parties(request))
         self._sweep()
         return await self.submit(partial(self._perform, request, device)) or failed()
 
@@ -109,15 +109,17 @@ class Gateway:
 
     def _perform(self, request: ChangeRequest, device: str, transaction: Transaction) -> Reply:
         """``device``: the requester's before the request waited. Hosts can have left or changed meanwhile."""
-        decider, asks = self._decider, request.via is not Via.OPERATOR
-        parties = decider.parties(request) if isinstance(request, MapRequest) else None
-        present = parties.hosts.requester.device if parties is not None else decider.device_of(request.source)
-        if mac_of(device) is not None and present != device:
+        decider = self._decider
+        asked = decider.asked(request) if isinstance(request, MapRequest) else None
+        present = asked.parties.hosts.requester.device if asked else decider.device_of(request.source)
+        if present != device and mac_of(device) is not None:
             return Refused(Refusal.ABSENT, "the requester left its link while it waited", None)
-        around = decider.environment
-        if asks and isinstance(request, MapRequest) and around.either_contested(request.source, request.internal):
+        if asked is None:
+            return self._requests.perform(transaction, request)
+        other = asked.request.internal.address != request.source.address
+        if request.via is not Via.OPERATOR and (asked.requester_contested or (other and asked.contested)):
             return Refused(Refusal.ABSENT, "two hosts claim the address", None)
-        return self._requests.perform(transaction, request, parties)
+        return self._requests.perform(transaction, asked)
 
     def _approve(self, request: MapRequest, transaction: Transaction) -> Reply:
-        return self._requests.map(transaction, request, self._decider.parties(request), "approve")
+        return self._requests.map(transaction, self._decider.asked(request), "approve")

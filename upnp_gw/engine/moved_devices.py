@@ -23,11 +23,13 @@ def left_behind(decider: Decider, request: MapRequest, facts: Facts) -> list[Map
     answers there any more. The operator's mappings are left out."""
     if request.internal.address.version == 6 or not request.external_port:
         return []
+    rows = decider.ledger.table.on_port(request.transport, request.external_port)
+    if not rows:
+        return []
 
     def left(mapping: Mapping) -> bool:
         mine = may_be_moved(decider.in_force.policy, facts, mapping.device) and not mapping.delegated
         away = mapping.parked and not decider.environment.client_contested(mapping.internal.address)
         return mine and away and mapping.hold_of(Via.OPERATOR.protocol) is None
 
-    rows = decider.ledger.table.on_port(request.transport, request.external_port)
     return [mapping for mapping in rows if left(mapping)]

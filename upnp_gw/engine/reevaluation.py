@@ -147,7 +147,9 @@ class Reevaluation:
         mapping as it is then."""
         contested = self._decider.environment.client_contested
         for before, mapping in transaction.changed_pairs():
-            if mapping is not None and mapping.active and contested(mapping.internal.address):
+            if mapping is None or not mapping.active or mapping.internal.address in transaction.uncontested:
+                continue
+            if contested(mapping.internal.address):
                 transaction.park(mapping, cut=before is not None and before.active)
         now = transaction.ledger.table.get(reply.mapping.id) if isinstance(reply, Granted) else None
         return replace(reply, mapping=now) if isinstance(reply, Granted) and now is not None else reply

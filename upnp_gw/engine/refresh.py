@@ -7,13 +7,12 @@ is enabled again, or a further remote host is decided as new.
 
 from dataclasses import dataclass, field, replace
 
-from upnp_gw.engine.decider import Decider, Parties
-from upnp_gw.engine.environment import Environment
+from upnp_gw.engine.decider import Asked, Decider
 from upnp_gw.engine.former_addresses import parked_in_the_way, with_former_port
 from upnp_gw.engine.full_quota import make_room
 from upnp_gw.engine.moved_devices import end_left_behind, left_behind
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import Allowed, Facts, Outcome, Verdict
+from upnp_gw.gate.decision import Allowed, Facts, HeldMappings, Outcome, Verdict
 from upnp_gw.gate.schema import OPERATOR_RULE
 from upnp_gw.ledger.filters import filters_after
 from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
@@ -21,6 +20,7 @@ from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedVerdict:
@@ -31,32 +31,26 @@ class PlannedVerdict:
     facts: Facts
     verdict: Verdict
     planned: Planned | NotPlanned | None
-    """The planned row, with the number that the decision gets; None: the gate refused, or a trial cannot know it."""
+    """The row, with the number that its decision will get; None: the gate refused, or a trial cannot know it."""
 
 
 def answer(
-    decider: Decider,
-    transaction: Transaction,
-    request: MapRequest,
-    planner: Planner,
-    parties: Parties,
-    own: Mapping | None,
+    decider: Decider, transaction: Transaction, planner: Planner, asked: Asked, own: Mapping | None
 ) -> PlannedVerdict:
     """Decides a request. ``own``: the owner's row that it refreshes, see ``Planner.own_row``."""
-    request = with_former_port(decider, request, parties)
-    found = _Attempt(decider, transaction, about(request, own), planner, parties, own).answer()
+    asked = with_former_port(decider, asked)
+    found = _Attempt(decider, transaction, planner, asked.about(about(asked.request, own)), own).answer()
     # the mapping may not be refreshed: decide without it, which leaves the choice of another port
-    if found.planned is None and own is not None and _may_be_elsewhere(request):
-        return _Attempt(decider, transaction, request, planner, parties, None).answer()
+    if found.planned is None and own is not None and _may_be_elsewhere(asked.request):
+        return _Attempt(decider, transaction, planner, asked, None).answer()
     return found
 
 
-def trial(
-    decider: Decider, transaction: Transaction, request: MapRequest, planner: Planner, parties: Parties
-) -> PlannedVerdict:
+def trial(decider: Decider, transaction: Transaction, planner: Planner, asked: Asked) -> PlannedVerdict:
     """The verdict that a request would get now, as far as known without asking its device. Changes nothing."""
-    own, request = planner.own_row(request, parties.owner), with_former_port(decider, request, parties)
-    return _Attempt(decider, transaction, about(request, own), planner, parties, own, trial=True).answer()
+    own, asked = planner.own_row(asked.request, asked.owner), with_former_port(decider, asked)
+    asked = asked.about(about(asked.request, own))
+    return _Attempt(decider, transaction, planner, asked, own, trial=True).answer()
 
 
 def about(request: MapRequest, own: Mapping | None) -> MapRequest:
@@ -79,42 +73,40 @@ class _Attempt:
 
     decider: Decider
     transaction: Transaction
-    request: MapRequest
     planner: Planner
-    parties: Parties
+    asked: Asked
     own: Mapping | None
     trial: bool = False
     """True: no other mapping is ended to make room."""
     replaced: list[Mapping] = field(init=False)
     """The requester's mappings on this port whose addresses do not answer. The new one replaces them."""
+    judged: MapRequest = field(init=False)
+    """The request with all FILTERs that the PCP lease will have, including those already in force."""
 
     def __post_init__(self) -> None:
-        self.replaced = parked_in_the_way(self.decider, self.request, self.parties) if self.own is None else []
+        request, own = self.asked.request, self.own
+        self.replaced = [] if own is not None else parked_in_the_way(self.decider, request, self.asked.parties)
+        hold = own.hold_of(Via.PCP.protocol) if own is not None and request.via is Via.PCP else None
+        self.judged = request if hold is None else replace(request, filters=filters_after(request, hold.filters))
 
-    @property
-    def judged(self) -> MapRequest:
-        """The request with all FILTERs that the PCP lease will have, including those already in force."""
-        hold = self.own.hold_of(Via.PCP.protocol) if self.own is not None and self.request.via is Via.PCP else None
-        if hold is None:
-            return self.request
-        return replace(self.request, filters=filters_after(self.request, hold.filters))
-
-    def facts(self, standing: bool) -> Facts:
-        held = self.decider.held(self.request, self.parties, self.own, *self.replaced)
-        hosts = self.parties.hosts
-        return self.decider.facts(self.transaction, self.judged, held, None, standing=standing, hosts=hosts)
+    def facts(self, standing: bool, held: HeldMappings) -> Facts:
+        hosts, ports = self.asked.parties.hosts, self.asked.gateway_ports
+        return self.decider.facts(
+            self.transaction, self.judged, held, None, standing=standing, hosts=hosts, gateway_ports=ports
+        )
 
     def answer(self) -> PlannedVerdict:
-        facts, verdict = self._decided(self.facts(standing=self.own is not None))
+        held = self.decider.held(self.judged, self.asked.parties, self.own, *self.replaced)
+        facts, verdict = self._decided(self.facts(self.own is not None, held))
         planned = self.plan(facts, verdict)
         if self.own is None or not isinstance(planned, Planned) or not opens(self.own, planned.mapping):
             return PlannedVerdict(self.judged, facts, verdict, planned)
         # the row would let more in than before: only a verdict on it as new may allow that
-        new = replace(self.facts(standing=False), held=facts.held)
+        new = self.facts(False, facts.held)
         verdict_new = decide(self.decider.in_force.policy, new, self.judged)
         if verdict_new.outcome is Outcome.ALLOW:
             return PlannedVerdict(self.judged, new, verdict_new, self.plan(new, verdict_new))
-        kept = no_wider(self.own, planned.mapping, self.request.via)
+        kept = no_wider(self.own, planned.mapping, self.judged.via)
         if kept is not None:
             return PlannedVerdict(self.judged, facts, verdict, replace(planned, mapping=kept))
         self.transaction.undo_rows()  # restores the mappings that were ended to make room
@@ -124,45 +116,41 @@ class _Attempt:
         if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
             return None
         if not self.trial:
-            end_left_behind(self.decider, self.transaction, self.request, facts)
+            end_left_behind(self.decider, self.transaction, self.asked.request, facts)
             for mapping in self.replaced:
                 self.transaction.end(mapping, "device-moved")
-        unsettled = self._around.client_unsettled(self.request.internal.address)
-        nobody = None if self.trial else self._nobodys_address(unsettled)  # a trial assumes a present client
-        not_now = self.decider.no_external_address(self.request) or nobody
+        request = self.asked.request
+        nobody = None if self.trial else _nobodys_address(self.asked)  # a trial assumes a present client
+        not_now = self.decider.no_external_address(request) or nobody
         number = self.transaction.ledger.numbers.upcoming_decision
         allowed = Allowed(number, verdict, verdict.clamps, verdict.rule or OPERATOR_RULE)
-        planned = not_now or self.planner.plan(self.request, allowed, self.parties.owner, self.own)
+        planned = not_now or self.planner.plan(request, allowed, self.asked.owner, self.own)
         # a real request would end this holder first; a trial ends nothing
         if self.trial and isinstance(planned, NotPlanned) and planned.holder in self._makes_room(facts):
             return None
-        if isinstance(planned, Planned) and unsettled:
+        if isinstance(planned, Planned) and self.asked.unsettled:
             # an operator's mapping waits for its client
             return replace(planned, mapping=replace(planned.mapping, parked=True))
         return planned
 
     def _makes_room(self, facts: Facts) -> list[Mapping]:
         """The mappings that the request itself would end first."""
-        return [*self.replaced, *left_behind(self.decider, self.request, facts)]
-
-    @property
-    def _around(self) -> Environment:
-        return self.decider.environment
-
-    def _nobodys_address(self, unsettled: bool) -> NotPlanned | None:
-        """The refusal if it is unknown which host has the internal client's address; None if it is known."""
-        address = self.request.internal.address
-        if self.request.via is Via.OPERATOR:
-            return None
-        if self._around.client_contested(address):
-            return NotPlanned(Refusal.ABSENT, "another host claims the internal client's address")
-        if unsettled:
-            return NotPlanned(Refusal.ABSENT, "nobody answers for the internal client's address")
-        return None
+        return [*self.replaced, *left_behind(self.decider, self.asked.request, facts)]
 
     def _decided(self, facts: Facts) -> tuple[Facts, Verdict]:
         verdict = decide(self.decider.in_force.policy, facts, self.judged)
         if self.trial:
             return facts, verdict
         without = self.own, *self.replaced
-        return make_room(self.decider, self.transaction, self.judged, self.parties, facts, verdict, without)
+        return make_room(self.decider, self.transaction, self.judged, self.asked.parties, facts, verdict, without)
+
+
+def _nobodys_address(asked: Asked) -> NotPlanned | None:
+    """The refusal if it is unknown which host has the internal client's address; None if it is known."""
+    if asked.request.via is Via.OPERATOR:
+        return None
+    if asked.contested:
+        return NotPlanned(Refusal.ABSENT, "another host claims the internal client's address")
+    if asked.unsettled:
+        return NotPlanned(Refusal.ABSENT, "nobody answers for the internal client's address")
+    return None

@@ -10,7 +10,7 @@ from random import Random
 
 from upnp_gw.engine.audit import map_record
 from upnp_gw.engine.datagram_requests import another_port, release, static_reply
-from upnp_gw.engine.decider import Decider, Parties, refused
+from upnp_gw.engine.decider import Asked, Decider, refused
 from upnp_gw.engine.delete_any_protocol import unmap_port
 from upnp_gw.engine.operator_question import ask
 from upnp_gw.engine.refresh import PlannedVerdict, answer, trial
@@ -42,12 +42,13 @@ class RequestOperations:
 
     decider: Decider
 
-    def perform(self, transaction: Transaction, request: ChangeRequest, parties: Parties | None) -> Reply:
-        """``parties``: of a request for a mapping."""
+    def perform(self, transaction: Transaction, request: ChangeRequest | Asked) -> Reply:
+        """``Asked``: a request for a mapping."""
         decider = self.decider
         transaction.records.extend(decider.refusal_counter.over(transaction.now, transaction.on_undo))
-        if isinstance(request, MapRequest):
-            return self.map(transaction, request, parties or decider.parties(request))
+        if isinstance(request, Asked):
+            return self.map(transaction, request)
+        assert not isinstance(request, MapRequest)
         if isinstance(request, UnmapRequest):
             return self.unmap(transaction, request)
         if isinstance(request, UnmapPortRequest):
@@ -56,18 +57,19 @@ class RequestOperations:
             return release(decider, transaction, request)
         return self.unmap_range(transaction, request)
 
-    def map(self, transaction: Transaction, request: MapRequest, parties: Parties, action: str = "map") -> Reply:
+    def map(self, transaction: Transaction, asked: Asked, action: str = "map") -> Reply:
         """Opens a port or renews what is open. ``action``: ``approve`` where the operator's approval asks again."""
-        decider = self.decider
-        owner = parties.owner
-        planner = decider.planner(transaction, request, parties.delegated)
+        decider, request, owner = self.decider, asked.request, asked.owner
+        if not asked.contested:
+            transaction.uncontested.add(request.internal.address)
+        planner = decider.planner(transaction, asked)
         own = planner.own_row(request, owner)
         if request.standing_only and own is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
         static = static_reply(decider, transaction, request, own)
         if static is not None:
             return static
-        found = answer(decider, transaction, request, planner, parties, own)
+        found = answer(decider, transaction, planner, asked, own)
         facts, verdict = found.facts, found.verdict
         log_decision(found.request, facts, verdict)
         transaction.on_undo.append(decider.history.undo_for(facts.device))
@@ -157,10 +159,9 @@ class RequestOperations:
         decider = self.decider
         transaction = Transaction(decider.ledger, decider.environment.clock())
         numbers = (f"m{number}" for number in count(decider.ledger.numbers.mapping + 1))
-        parties = decider.parties(request)
-        planner = decider.planner(transaction, request, parties.delegated)
-        planner = replace(planner, new_id=numbers.__next__, random=Random(0))
-        return trial(decider, transaction, request, planner, parties)
+        asked = decider.asked(request)
+        planner = replace(decider.planner(transaction, asked), new_id=numbers.__next__, random=Random(0))
+        return trial(decider, transaction, planner, asked)
 
     def _wanted(self, request: UnmapRequest) -> Mapping | None:
         decider = self.decider

@@ -100,7 +100,6 @@ class Charges:
             for row in reversed(rows):
                 self.add(row)
 
-
     def _without_one(self, device: str, internal: InternalPort, row: Mapping) -> Charged:
         """``of`` without one row, as for every refresh: nothing is removed and added again."""
         place, external = internal_port_of(row), row.key.external_port

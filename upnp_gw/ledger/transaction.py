@@ -11,7 +11,7 @@ from upnp_gw.ledger.leases import Deadlines, next_check
 from upnp_gw.ledger.pending_cuts import PendingCut, PendingCuts, cut_of
 from upnp_gw.ledger.reachable import opens
 from upnp_gw.ledger.table import MappingTable, TableDelta
-from upnp_gw.model.mapping import DecisionId, Instant, Mapping, MappingKey, Usage
+from upnp_gw.model.mapping import DecisionId, Instant, IPAddress, Mapping, MappingKey, Usage
 from upnp_gw.model.network import Network
 from upnp_gw.model.records import DecisionRecord
 
@@ -82,6 +82,8 @@ class Transaction:
     cuts_dropped: list[PendingCut] = field(default_factory=list)
     announcements: list[Confirmed | IncidentBegan | QuestionAsked] = field(default_factory=list)
     """Other events to publish after the commit."""
+    uncontested: set[IPAddress] = field(default_factory=set)
+    """Internal clients that are known not to be contested: nobody asks again."""
     quiet: bool = False
     """A renewal by the gateway itself: nothing that a control point can see has changed."""
     pairs: Sequence[Pair] = ()

@@ -130,6 +130,10 @@ class AddressHolders:
         settled = self._settled.get(place)
         return settled is not None and settled.mac == self._neighbours.mac_of(*place)
 
+    def settled_lately(self, place: Place) -> bool:
+        """``settled``, and no check is due."""
+        return self.settled(place) and self._now() - self._settled[place].at <= RECHECK_S
+
     async def settle(self, place: Place, fresh: bool = False) -> bool:
         """Checks the address if it is not settled (``fresh``: in any case). True: only the host of the neighbour
         entry answers for it. Without an entry: only the host that has mappings to it."""

@@ -143,10 +143,8 @@ class NetworkMonitor:
     def _near(self, address: IPAddress, interface: str) -> Link | None:
         """The link on which this address can have a neighbour entry. None: it is behind another router, or the link
         is down or has no neighbours."""
-        link = self.network.lan(interface)
-        if link is None or not link.up or not link.has_macs or self.network.is_gateway(address):
-            return None
-        return link if link.holds(address) else None
+        link = self.network.link_of_host(address, interface)
+        return link if link is not None and link.up and link.has_macs else None
 
     def _is_down(self, interface: str) -> bool:
         link = self.network.lan(interface)
@@ -177,6 +175,10 @@ class NetworkMonitor:
     async def recheck(self, address: IPAddress, interface: str) -> bool:
         """``settle``, but asks all hosts in any case."""
         return await self.settle(address, interface, fresh=True)
+
+    def settled_lately(self, address: IPAddress, interface: str) -> bool:
+        """True if ``settle`` has nothing to ask now."""
+        return self._near(address, interface) is not None and self._holders.settled_lately((address, interface))
 
     def unsettled(self, address: IPAddress, interface: str) -> bool:
         """True for an address on a LAN link that is not settled."""
