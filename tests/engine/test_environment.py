@@ -98,6 +98,24 @@ async def test_where_the_kernel_does_not_ask(
         assert home.ports == ports
 
 
+async def test_an_address_that_was_checked_lately_is_not_checked_for_each_request(tmp_path: Path) -> None:
+    async with gateway_fixture(tmp_path) as home:
+        checked: list[IPAddress] = []
+
+        async def settle(address: IPAddress, interface: str) -> bool:
+            checked.append(address)
+            return True
+
+        home.lan_hosts.settle = settle
+        await home.granted(8000)
+        assert checked == [ip_address(CONSOLE_IP)]
+        home.lan_hosts.settled_lately = lambda address, lan: (address, lan) == (ip_address(CONSOLE_IP), "lan0")
+        await home.granted(8001)
+        assert checked == [ip_address(CONSOLE_IP)]
+        await home.granted(8002, PC_IP)
+        assert checked == [ip_address(CONSOLE_IP), ip_address(PC_IP)]
+
+
 @pytest.mark.spec("SR-2")
 @pytest.mark.parametrize("client", [PC_IP, CONSOLE_IP])
 async def test_who_claims_an_address_opens_nothing_to_it_until_that_is_settled(tmp_path: Path, client: str) -> None:

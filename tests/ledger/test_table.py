@@ -120,6 +120,7 @@ class Model(RuleBasedStateMachine):
             left = [m for m in rows if m not in without]
             found = self.table.charged(device, INNER, without)
             assert (found.mappings, found.elements) == (len({port_of(m) for m in left}), len(left))
+            assert found.by_grant == Counter(rule for rule, _ in {(m.rule, port_of(m)) for m in left})
             there = [m for m in left if internal_port_of(m) == INNER]
             assert found.on_internal_port == {
                 m.key.external_port: frozenset(

@@ -15,7 +15,6 @@ from upnp_gw.model.network import (
     Neighbour,
     Neighbours,
     Network,
-    private_external,
     shared_prefixes,
 )
 
@@ -75,42 +74,6 @@ def test_which_lan_an_address_may_come_from(address: str, on: set[str]) -> None:
 )
 def test_which_addresses_are_the_gateways(address: str, own: bool) -> None:
     assert NETWORK.is_gateway(a(address)) is own
-
-
-@pytest.mark.parametrize(
-    ("address", "why"),
-    [
-        ("10.0.0.1", "private"),
-        ("172.16.0.1", "private"),
-        ("172.31.255.255", "private"),
-        ("192.168.0.1", "private"),
-        ("100.64.0.1", "carrier"),
-        ("100.127.255.255", "carrier"),
-        ("169.254.1.1", "link-local"),
-        ("127.0.0.1", "loopback"),
-        ("0.0.0.0", "this network"),
-        ("192.0.0.2", "DS-Lite"),
-        ("192.0.2.1", "documentation"),
-        ("198.51.100.1", "documentation"),
-        ("203.0.113.1", "documentation"),
-        ("198.18.0.1", "benchmark"),
-        ("198.19.255.255", "benchmark"),
-        ("224.0.0.1", "multicast"),
-        ("240.0.0.1", "reserved"),
-        ("255.255.255.255", "reserved"),
-    ],
-)
-def test_why_the_internet_cannot_reach_an_address(address: str, why: str) -> None:
-    assert why in (private_external(IPv4Address(address)) or "")
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["1.1.1.1", "9.255.255.255", "11.0.0.1", "100.63.255.255", "100.128.0.0", "172.15.255.255", "172.32.0.0",
-     "192.0.1.1", "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255"],
-)  # fmt: skip
-def test_public_addresses_on_the_edges(address: str) -> None:
-    assert private_external(IPv4Address(address)) is None
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,7 @@ async def test_a_new_host_is_checked_before_its_first_request() -> None:
     assert scene.holders.settled(PLACE)
     await scene.quiet()
     queries_before = len(scene.asked)
+    assert scene.holders.settled_lately(PLACE)
     assert await scene.holders.settle(PLACE)
     assert len(scene.asked) == queries_before, "a request waits for nothing"
 
@@ -409,7 +410,9 @@ async def test_an_address_settled_long_ago_is_checked_without_delaying_the_reque
     scene.entry(ONE)
     await scene.quiet()
     scene.answering[TWO] = 0.0
+    assert scene.holders.settled_lately(PLACE)
     await asyncio.sleep(holders.RECHECK_S * 1.1)
+    assert not scene.holders.settled_lately(PLACE), "a check is due"
     assert await scene.holders.settle(PLACE), "at once"
     await scene.heard(AddressContested(HOST, LAN))
     assert not await scene.holders.settle(PLACE)

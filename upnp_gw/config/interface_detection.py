@@ -11,7 +11,8 @@ from socket import AF_INET
 
 from upnp_gw.config.settings import Config, check, check_links
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.model.network import PRIVATE, Link, private_external
+from upnp_gw.model.network import Link
+from upnp_gw.model.public_addresses import PRIVATE, private_external
 from upnp_gw.system.rtnetlink_socket import Rtnetlink
 
 __all__ = ["DefaultRoute", "Detected", "Interface", "check_apart", "detect", "private_external", "read_interfaces"]

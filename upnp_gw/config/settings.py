@@ -11,7 +11,8 @@ from pathlib import Path
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import IPNetwork
-from upnp_gw.model.network import Link, private_external
+from upnp_gw.model.network import Link
+from upnp_gw.model.public_addresses import private_external
 from upnp_gw.protocols.mode import ServiceMode
 
 

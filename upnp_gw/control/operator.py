@@ -19,7 +19,8 @@ from upnp_gw.gate.facts import ids_of, on_other_lans
 from upnp_gw.ledger.events import Event, Events
 from upnp_gw.model.device import OPERATOR, device_id, lan_of, mac_of
 from upnp_gw.model.mapping import Endpoint, Instant, Via
-from upnp_gw.model.network import missing_interfaces, private_external, shared_prefixes
+from upnp_gw.model.network import missing_interfaces, shared_prefixes
+from upnp_gw.model.public_addresses import private_external
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
 from upnp_gw.store.store import Store

@@ -7,7 +7,7 @@ from upnp_gw.doctor.machine_state import DAEMON, MachineState, PortHolder
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import describe_library
 from upnp_gw.model.mapping import Transport
-from upnp_gw.model.network import private_external
+from upnp_gw.model.public_addresses import private_external
 from upnp_gw.text.escape import shown
 
 SSDP_PORT = 1900

@@ -24,7 +24,8 @@ from upnp_gw.ledger.plan import NotPlanned, Planner
 from upnp_gw.ledger.reachable import with_holds
 from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.mapping import DecisionId, IPAddress, Mapping, Via
-from upnp_gw.model.network import GatewayPorts, private_external
+from upnp_gw.model.network import GatewayPorts
+from upnp_gw.model.public_addresses import private_external
 from upnp_gw.model.request import (
     MapRequest,
     Refusal,

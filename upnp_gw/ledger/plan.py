@@ -104,9 +104,7 @@ class Planner:
         if self.most_elements is None:
             return False
         more = len(allowed_peers(mapping)) - (len(allowed_peers(own)) if own is not None else 0)
-        if more <= 0:
-            return False
-        return self.table.elements(mapping.device) + more > self.most_elements
+        return more > 0 and self.table.elements(mapping.device) + more > self.most_elements
 
     def _planned(
         self, request: MapRequest, allowed: Allowed, owner: str, own: Mapping | None
