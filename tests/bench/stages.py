@@ -100,7 +100,8 @@ class Stages:
             if coroutine:
                 return _Steps(self, stage, function(*arguments, **named))
             with self.inside(stage):
-                return function(*arguments, **named)
+                result: Any = function(*arguments, **named)
+                return result
 
         setattr(owner, name, timed)
         self._undo.append(lambda: setattr(owner, name, function))
@@ -133,7 +134,7 @@ class _Steps:
                 with self._stages.inside(self._stage):
                     waited_for = self._inner.send(value)
             except StopIteration as done:
-                return done.value
+                return done.value  # type: ignore[no-any-return]
             value = yield waited_for
 
 
@@ -175,7 +176,7 @@ class CountingLoop(asyncio.SelectorEventLoop):
     hops = 0
     turns = 0
 
-    def run_in_executor(self, *arguments: Any) -> Any:
+    def run_in_executor(self, *arguments: Any) -> Any:  # type: ignore[override]
         self.hops += 1
         return super().run_in_executor(*arguments)
 

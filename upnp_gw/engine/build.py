@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from upnp_gw.engine.contested_addresses import park_contested
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.device_persistence import DevicePersistence
 from upnp_gw.engine.epoch import Epochs
 from upnp_gw.engine.evidence_collector import EvidenceCollector
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.persistence import Persistence
-from upnp_gw.engine.reevaluation import Reevaluation
 from upnp_gw.engine.scheduler import Probe, Scheduler
 from upnp_gw.engine.writer import Writer
 from upnp_gw.firewall.base import Firewall, FirewallSettings
@@ -38,9 +39,9 @@ def build_engine(
 ) -> Engine:
     """The engine around a decider. ``settings`` gives those of the moment, ``probe`` asks if a host answers."""
     ledger, environment = decider.ledger, decider.environment
-    clock, reevaluation = environment.clock, Reevaluation(decider)
+    clock = environment.clock
     persistence = Persistence(store, ledger, DevicePersistence(decider.history, decider.questions), clock)
-    writer = Writer(ledger, firewall, persistence, events, settings, clock, reevaluation.park_contested)
+    writer = Writer(ledger, firewall, persistence, events, settings, clock, partial(park_contested, decider))
     evidence_collector = EvidenceCollector(decider, store)
     scheduler = Scheduler(decider, writer, firewall, probe, evidence_collector)
     epochs = Epochs(ledger, store, clock, lambda: environment.network.advertised)

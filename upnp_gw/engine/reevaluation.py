@@ -23,7 +23,7 @@ from upnp_gw.ledger.reachable import no_wider, opens
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import mac_of
 from upnp_gw.model.mapping import DecisionId, Hold, Instant, IPAddress, Mapping, Via
-from upnp_gw.model.request import Granted, MapRequest, Reply
+from upnp_gw.model.request import MapRequest
 
 log = logging.getLogger(__name__)
 
@@ -141,18 +141,6 @@ class Reevaluation:
         for mapping in self._decider.ledger.table.to_client(address):
             if mapping.active:
                 transaction.park(mapping, cut=True)
-
-    def park_contested(self, transaction: Transaction, reply: Reply | None) -> Reply | None:
-        """Parks mappings that this transaction would open to a contested address. Returns its reply, with the
-        mapping as it is then."""
-        contested = self._decider.environment.client_contested
-        for before, mapping in transaction.changed_pairs():
-            if mapping is None or not mapping.active or mapping.internal.address in transaction.uncontested:
-                continue
-            if contested(mapping.internal.address):
-                transaction.park(mapping, cut=before is not None and before.active)
-        now = transaction.ledger.table.get(reply.mapping.id) if isinstance(reply, Granted) else None
-        return replace(reply, mapping=now) if isinstance(reply, Granted) and now is not None else reply
 
     def prefix_gone(self, transaction: Transaction) -> None:
         """Ends pinholes to addresses of a LAN prefix that is gone, and mappings to the gateway's own addresses."""
