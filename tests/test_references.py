@@ -161,7 +161,7 @@ def test_a_command_or_an_option_that_is_not_there_is_found() -> None:
     assert unknown("list --wach") == "--wach"
 
 
-TOLD = re.compile(r"(?:: |\(|`|sudo |^)upnp-gw((?: +[^\s`|;>)]+)+)", re.M)
+NAMED_COMMAND = re.compile(r"(?:: |\(|`|sudo |^)upnp-gw((?: +[^\s`|;>)]+)+)", re.M)
 """A command line in a message."""
 PROSE = {"is", "runs,", "stopped", "goes", "continues", "where", "control"}
 """Words that follow the program's name in a sentence."""
@@ -169,7 +169,7 @@ PROSE = {"is", "runs,", "stopped", "goes", "continues", "where", "control"}
 
 def test_every_command_that_a_message_names_and_its_options_exist() -> None:
     texts = [(where, text) for where, text in TEXTS if where.startswith("upnp_gw/")]
-    named = [(where, line) for where, text in texts for line in TOLD.findall(text)]
+    named = [(where, line) for where, text in texts for line in NAMED_COMMAND.findall(text)]
     commands = [(where, line) for where, line in named if line.split()[0] not in PROSE]
     assert len(commands) > 40
     assert [(where, line) for where, line in commands if unknown(line)] == []

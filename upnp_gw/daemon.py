@@ -80,7 +80,7 @@ class Daemon:
         with self._signals.handled():
             async with self._stack:
                 await self._start()
-                self._say_ready()
+                self._notify_ready()
                 self._background.spawn(self._keep_policy())
                 self._background.spawn(_keep_watchdog())
                 await self._signals.stop.wait()
@@ -279,7 +279,7 @@ class Daemon:
             http_port=self.config.http_port,
         )
 
-    def _say_ready(self) -> None:
+    def _notify_ready(self) -> None:
         config = self.config
         line = (
             f"upnp-gw {__version__} serves {', '.join(config.lan)} for {config.wan}"

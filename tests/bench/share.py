@@ -24,18 +24,18 @@ CHANGES = Allowance(5_500, 95)
 """Of 6,000 in any minute: the most that ``requests_per_minute`` of a policy may be."""
 NEW_DATAGRAMS = Allowance(60, 7.5)
 """Of 64, and 8 a second: requests for a new mapping on UDP port 5351."""
-STANDING_DATAGRAMS = Allowance(120, 7.5)
+RENEWAL_DATAGRAMS = Allowance(120, 7.5)
 """Of 128, and 8 a second: renewals and deletions there."""
 ALL_NEW_DATAGRAMS = Allowance(480, 120)
 """Of 512, and 128 a second: new mappings on UDP port 5351, of all hosts together."""
-ALL_STANDING_DATAGRAMS = Allowance(1_000, 480)
+ALL_RENEWAL_DATAGRAMS = Allowance(1_000, 480)
 """Of 1,024, and 512 a second."""
-TOTALS = {NEW_DATAGRAMS: ALL_NEW_DATAGRAMS, STANDING_DATAGRAMS: ALL_STANDING_DATAGRAMS}
+TOTALS = {NEW_DATAGRAMS: ALL_NEW_DATAGRAMS, RENEWAL_DATAGRAMS: ALL_RENEWAL_DATAGRAMS}
 NAMES = {
     "connections": CONNECTIONS,
     "changes": CHANGES,
     "new_datagrams": NEW_DATAGRAMS,
-    "standing_datagrams": STANDING_DATAGRAMS,
+    "standing_datagrams": RENEWAL_DATAGRAMS,
 }
 
 

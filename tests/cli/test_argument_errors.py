@@ -15,7 +15,7 @@ from upnp_gw.cli import main
 from upnp_gw.cli.parameters import LONGEST_S, Number, Seconds
 
 WRONG = ("", "x y", "soon", "-1", "1.5", "99999999999999999999", "٣")
-MENDED = re.compile("accepted: |write |is not one of |is neither a ")
+REMEDY = re.compile("accepted: |write |is not one of |is neither a ")
 """A message with the text to write instead."""
 NAMED = (Number, Seconds, click.Choice)
 
@@ -58,7 +58,7 @@ def test_every_argument_with_every_wrong_value(command: click.Command, param: cl
                 message = error.format_message()
                 assert raw_words(message) == [], message
                 assert message.isprintable()
-                assert MENDED.search(message), message
+                assert REMEDY.search(message), message
     assert refused >= 3
 
 

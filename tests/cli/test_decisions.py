@@ -78,9 +78,9 @@ def test_follow_goes_on_and_tells_nothing_twice(daemon: ServedOperator, upnp_gw:
 
     async def decisions(query: api.DecisionFilter) -> list[api.Decision]:
         for event in (both, new, other):
-            daemon.operator.tell(api.Event(event="decided", at=NOW, decision=event))
-        daemon.operator.tell(api.Event(event="wan", at=NOW))
-        daemon.operator.tell(None)
+            daemon.operator.publish(api.Event(event="decided", at=NOW, decision=event))
+        daemon.operator.publish(api.Event(event="wan", at=NOW))
+        daemon.operator.publish(None)
         return await answer_all(query)
 
     daemon.operator.decisions = decisions  # type: ignore[method-assign]
@@ -99,8 +99,8 @@ def test_what_changed_nothing_is_shown_with_all(
 
     async def decisions(query: api.DecisionFilter) -> list[api.Decision]:
         for event in (new, same):
-            daemon.operator.tell(api.Event(event="decided", at=NOW, decision=event))
-        daemon.operator.tell(None)
+            daemon.operator.publish(api.Event(event="decided", at=NOW, decision=event))
+        daemon.operator.publish(None)
         return await answer_all(query)
 
     daemon.operator.decisions = decisions  # type: ignore[method-assign]

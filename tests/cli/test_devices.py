@@ -57,13 +57,13 @@ class Answering(FakeOperator):
 
     def __init__(self) -> None:
         super().__init__()
-        self.got: list[tuple[Any, ...]] = []
+        self.calls: list[tuple[Any, ...]] = []
         self.problem: api.Problem | None = None
         self.blocked = api.Blocked(**structs.asdict(WRITTEN), questions=1, left=[])
         self.questions = [QUESTION]
 
     def done(self, answer: object, *given: object) -> Any:
-        self.got.append(given)
+        self.calls.append(given)
         return self.problem or answer
 
     async def name(self, device: str, body: api.NameDevice) -> Any:
@@ -133,7 +133,7 @@ def test_what_is_sent_and_what_is_printed(
 ) -> None:
     done = upnp_gw(*words)
     assert done.exit_code == 0, done.output
-    assert answering(daemon).got == [given]
+    assert answering(daemon).calls == [given]
     assert (TOML.strip() in done.output) == (words[0] not in ("revoke",) and words != ("deny", "3"))
     as_json = upnp_gw(*words, "--json")
     assert isinstance(json.loads(as_json.output), dict)
@@ -170,14 +170,14 @@ def test_what_is_not_done_is_said_and_ends_with_one(
 )
 def test_wrong_use(daemon: ServedOperator, upnp_gw: Run, words: tuple[str, ...]) -> None:
     assert upnp_gw(*words).exit_code in (1, 2)
-    assert answering(daemon).got == []
+    assert answering(daemon).calls == []
 
 
 M1 = "closed m1: tcp/51413 -> 192.168.1.23:51413"
 M7 = "m7: tcp/51419 -> 192.168.1.23:51413"
 
 
-def told_after_toml(output: str) -> list[str]:
+def output_after_toml(output: str) -> list[str]:
     """The lines below the rule that a command wrote or took back."""
     lines = output.splitlines()
     return lines[max(at for at, line in enumerate(lines) if line.startswith("# ")) + 1 :]
@@ -191,11 +191,11 @@ def test_each_command_says_what_it_closed(daemon: ServedOperator, upnp_gw: Run) 
         "You had added these (upnp-gw add):",
         f"  {M7}",
     ]
-    assert told_after_toml(upnp_gw("retract", "allow-ps5").output) == [M1]
+    assert output_after_toml(upnp_gw("retract", "allow-ps5").output) == [M1]
     released = upnp_gw("release", "ps5").output
     assert "# removed: the device may ask again" in released
-    assert told_after_toml(released) == [M1]
-    assert told_after_toml(upnp_gw("block", "ps5").output) == ["0 mappings and 1 question ended"]
+    assert output_after_toml(released) == [M1]
+    assert output_after_toml(upnp_gw("block", "ps5").output) == ["0 mappings and 1 question ended"]
     (one,) = json.loads(upnp_gw("retract", "allow-ps5", "--json").output)["closed"]
     assert [one[key] for key in ("id", "transport", "external_port", "internal_client", "internal_port")] == [
         *("m1", "tcp", 51413, "192.168.1.23", 51413)
@@ -205,7 +205,7 @@ def test_each_command_says_what_it_closed(daemon: ServedOperator, upnp_gw: Run) 
 def test_block_lists_what_you_added_yourself_and_how_to_close_it(daemon: ServedOperator, upnp_gw: Run) -> None:
     blocked = structs.replace(answering(daemon).blocked, closed=[mapping(1)], left=[ADDED])
     answering(daemon).blocked = blocked
-    assert told_after_toml(upnp_gw("block", "ps5").output) == [
+    assert output_after_toml(upnp_gw("block", "ps5").output) == [
         M1,
         "1 mapping and 1 question ended",
         "Still open, because you added it (upnp-gw add):",
@@ -219,7 +219,7 @@ def test_block_lists_what_you_added_yourself_and_how_to_close_it(daemon: ServedO
         mapping(100000 + at, external_port=51413, internal_client=six, kind=MappingKind.PINHOLE) for at in range(9)
     ]
     answering(daemon).blocked = structs.replace(blocked, closed=many, left=many)
-    lines = told_after_toml(upnp_gw("block", "ps5").output)
+    lines = output_after_toml(upnp_gw("block", "ps5").output)
     assert max(map(len, lines)) <= 80
     assert lines[-3:] == [
         "To close them:",
@@ -280,10 +280,10 @@ def test_watch_shows_a_question_as_soon_as_it_waits(daemon: ServedOperator, upnp
         nonlocal requests
         requests += 1
         if requests == 1:
-            operator.tell(api.Event(event="question", at=NOW, why="question 3; 1 question waits: upnp-gw queue"))
+            operator.publish(api.Event(event="question", at=NOW, why="question 3; 1 question waits: upnp-gw queue"))
         else:
             operator.questions = [QUESTION]
-            operator.tell(None)
+            operator.publish(None)
         return []
 
     operator.mappings = mappings  # type: ignore[method-assign]

@@ -277,35 +277,35 @@ async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: R
     file, other = home.file, tmp_path / "other.toml"
     other.write_text(POLICY)
 
-    async def said(path: Path) -> tuple[str, str]:
+    async def compared_file(path: Path) -> tuple[str, str]:
         answer = await command(upnp_gw, "policy", "diff", str(path))
         result = json.loads((await command(upnp_gw, "policy", "diff", str(path), "--json")).output)
         assert result["in_force"]["file"] == str(file)
         return " ".join(answer.output.split()), result["file_is"]
 
     compared = "1 same, 0 would change"
-    text, state = await said(file)
+    text, state = await compared_file(file)
     unchanged = f"{file} is the policy in force ({in_force}), unchanged since it was loaded."
     assert (text, state) == (f"{unchanged} {compared}", "in-force")
     (tmp_path / "link.toml").symlink_to(file)
-    assert (await said(tmp_path / "link.toml"))[1] == "in-force", "the same file by another path"
-    text, state = await said(other)
+    assert (await compared_file(tmp_path / "link.toml"))[1] == "in-force", "the same file by another path"
+    text, state = await compared_file(other)
     assert text.startswith(f"{other} has the same rules as the policy in force: {file} ({in_force}).")
     assert state == "same-meaning"
     file.write_text(f"{POLICY}# a note\n")
-    text, state = await said(file)
+    text, state = await compared_file(file)
     assert text.startswith(f"{file} was changed after it was loaded, but its rules are the same ({in_force}).")
     assert state == "same-meaning"
     file.write_text(POLICY.replace('"4h"', '"1h"'))
     other.write_text(POLICY.replace('"4h"', '"1h"'))
-    text, state = await said(file)
+    text, state = await compared_file(file)
     new = json.loads((await command(upnp_gw, "policy", "check", str(file), "--json")).output)["hash"]
     assert text.startswith(
         f"{file} was changed after it was loaded. The change is not in force."
         f" In force: {in_force}; the file now: {new}. To load it: upnp-gw reload {compared}"
     )
     assert state == "changed"
-    text, state = await said(other)
+    text, state = await compared_file(other)
     assert text.startswith(f"{other} ({new}) is not in force. In force: {file} ({in_force}).")
     assert state == "other"
     file.write_text("version = 2")

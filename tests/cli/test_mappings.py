@@ -153,9 +153,9 @@ def test_watch_draws_at_each_change_and_ends_with_the_daemon(daemon: ServedOpera
         nonlocal requests
         requests += 1
         if requests == 1:  # the watcher has subscribed before it asks
-            daemon.operator.tell(api.Event(event="wan", at=NOW))
+            daemon.operator.publish(api.Event(event="wan", at=NOW))
         else:
-            daemon.operator.tell(None)
+            daemon.operator.publish(None)
         return await answer_all()
 
     daemon.operator.mappings = mappings  # type: ignore[method-assign]

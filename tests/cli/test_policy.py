@@ -11,7 +11,7 @@ from tests.cli.conftest import Run
 from upnp_gw.gate.builtin import PROFILES
 
 EXAMPLES = sorted((ROOT / "examples" / "policies").glob("*.toml"))
-SOUND = """
+VALID = """
 version = 1
 default = "deny"
 [[grant]]
@@ -30,7 +30,7 @@ want = "deny"
 
 def test_a_sound_policy(upnp_gw: Run, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text(SOUND)
+    path.write_text(VALID)
     answer = upnp_gw("policy", "check", str(path))
     assert answer.exit_code == 0, answer.output
     assert "ok: 1 grant, 0 forbids, 1 test passed" in answer.output
@@ -50,7 +50,7 @@ def test_there_are_examples() -> None:
 
 def test_a_policy_that_would_not_come_into_force(upnp_gw: Run, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text(SOUND.replace('want = "deny"', 'want = "allow"'))
+    path.write_text(VALID.replace('want = "deny"', 'want = "allow"'))
     answer = upnp_gw("policy", "check", str(path))
     assert (answer.exit_code, answer.stdout) == (1, "")
     assert "nothing else" in answer.stderr
@@ -60,7 +60,7 @@ def test_a_policy_that_would_not_come_into_force(upnp_gw: Run, tmp_path: Path) -
 
 def test_check_tells_every_test_and_what_cannot_be_read(upnp_gw: Run, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text(SOUND + SOUND[SOUND.index("[[test]]") :].replace('want = "deny"', 'want = "ask"'))
+    path.write_text(VALID + VALID[VALID.index("[[test]]") :].replace('want = "deny"', 'want = "ask"'))
     answer = upnp_gw("policy", "check", str(path), "--json")
     report = json.loads(answer.output)
     assert answer.exit_code == 1
@@ -91,7 +91,7 @@ def test_check_names_file_line_and_key_whatever_the_file_holds(
     upnp_gw: Run, tmp_path: Path, data: bytes, key: str, line: int | None
 ) -> None:
     path = tmp_path / "policy.toml"
-    sound = SOUND.encode().replace(b"max_mappings = 2", b'hours = "06:00-23:00"\n%b' % data)
+    sound = VALID.encode().replace(b"max_mappings = 2", b'hours = "06:00-23:00"\n%b' % data)
     path.write_bytes(sound)
     answer = upnp_gw("policy", "check", str(path), "--json")
     assert answer.exit_code in (1, 2)
@@ -103,7 +103,7 @@ def test_check_names_file_line_and_key_whatever_the_file_holds(
 
 def test_strict_counts_warnings(upnp_gw: Run, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text(SOUND.replace("max_mappings = 2", "review_by = 2020-01-01"))
+    path.write_text(VALID.replace("max_mappings = 2", "review_by = 2020-01-01"))
     assert upnp_gw("policy", "check", str(path)).exit_code == 0
     strict = upnp_gw("policy", "check", str(path), "--strict")
     assert strict.exit_code == 1
@@ -128,8 +128,8 @@ def test_init_writes_a_policy_that_is_sound(upnp_gw: Run, tmp_path: Path, profil
 
 def test_check_names_a_failed_test_by_its_line_and_name(upnp_gw: Run, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
-    path.write_text(SOUND.replace('want = "deny"', 'want = "ask"'))
-    line = SOUND.splitlines().index("[[test]]") + 1
+    path.write_text(VALID.replace('want = "deny"', 'want = "ask"'))
+    line = VALID.splitlines().index("[[test]]") + 1
     answer = upnp_gw("policy", "check", str(path))
     assert answer.exit_code == 1
     assert "test[0]" not in answer.stderr

@@ -11,7 +11,7 @@ from upnp_gw.cli.request import _Output
 from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
 from upnp_gw.model.mapping import Endpoint, Transport, Via
 
-WISH = RequestedMapping(Transport.TCP, 8080, 8080, 3600)
+REQUESTED = RequestedMapping(Transport.TCP, 8080, 8080, 3600)
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_gateway_s_words_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _Output(False).print_failure(WISH, RequestRefused(Via.IGD1, "error 606", "no\x1b[2J\r\n")) == 1
-    assert _Output(False).print_failure(WISH, NoAnswer("nobody")) == 3
+    assert _Output(False).print_failure(REQUESTED, RequestRefused(Via.IGD1, "error 606", "no\x1b[2J\r\n")) == 1
+    assert _Output(False).print_failure(REQUESTED, NoAnswer("nobody")) == 3
     output = capsys.readouterr().err
     assert "\x1b" not in output
     assert output.startswith("tcp 8080: refused: over igd: error 606 (no")

@@ -223,7 +223,7 @@ def test_watch_is_in_colour_and_fits(daemon: ServedOperator, terminal: Terminal)
     answer_all = daemon.operator.mappings
 
     async def mappings() -> list[api.Mapping]:
-        daemon.operator.tell(None)
+        daemon.operator.publish(None)
         return await answer_all()
 
     daemon.operator.mappings = mappings  # type: ignore[method-assign]

@@ -11,7 +11,7 @@ from tests.cli.test_evidence import ROW
 from tests.fixtures.fake_operator import DEVICE, NOW, STATUS, decision, mapping
 from tests.fixtures.policies import facts_of, map_request
 from upnp_gw import api
-from upnp_gw.engine.audit import told as facts_told
+from upnp_gw.engine.audit import plain_facts
 from upnp_gw.model.mapping import MappingKind, Via
 
 SIX = "2001:db81:1234:5678:9abc:def1:1234:5678"
@@ -46,7 +46,7 @@ MAPPINGS = [
 ]
 _ADDRESS = ip_address(SIX)
 _REQUEST = map_request(_ADDRESS, 65535)
-FACTS = json.loads(json.dumps(facts_told(facts_of(_ADDRESS, mac="02:00:00:00:00:66"), _REQUEST)))
+FACTS = json.loads(json.dumps(plain_facts(facts_of(_ADDRESS, mac="02:00:00:00:00:66"), _REQUEST)))
 DECISIONS = [
     decision(
         1_000_000 + at,
@@ -78,7 +78,7 @@ EXPLAINED = api.Explained(
     decision=DECISIONS[0],
 )
 SENTENCE = f"a sentence with {SIX} and {ENDPOINT} which is long; run upnp-gw release {DEVICES[0]} to end it"
-FALLEN = api.RevokedMapping(
+REVOKED = api.RevokedMapping(
     mapping="m1000000",
     device=DEVICES[0],
     device_name=None,
@@ -152,7 +152,7 @@ class WorstCase(Answering):
     async def reload(self) -> api.Reloaded:
         return api.Reloaded(
             before="0123456789ab", hash="ba9876543210", source="/etc/upnp-gw/policy.toml", standing=7,
-            fallen=[FALLEN], warnings=[SENTENCE],
+            fallen=[REVOKED], warnings=[SENTENCE],
         )  # fmt: skip
 
     async def policy(self) -> api.PolicyText:

@@ -50,7 +50,7 @@ async def exchange(
     answer: MappingLease | bool = False
     client = CONSOLE_IP6 if request.version == 6 else CONSOLE_IP
     for step, message in enumerate(dialogue.requests(request, lease, lifetime)):
-        reply = await line.said(message, client)
+        reply = await line.answer(message, client)
         answer = dialogue.read(step, reply, request, line.gateway_fixture.clock.now.boot)
         assert answer, "our own gateway's answer is no answer"
     assert isinstance(answer, MappingLease)
@@ -68,10 +68,10 @@ async def test_a_mapping_is_requested_renewed_and_released(
     )
     home.clock.pass_s(1800)
     assert await exchange(line, dialogue, lease=lease) == lease
-    assert len(line.standing(8080)) == 1
+    assert len(line.mappings_to(8080)) == 1
     released = await exchange(line, dialogue, lease=lease, lifetime=0)
     assert released.lifetime_s == 0
-    assert line.standing(8080) == []
+    assert line.mappings_to(8080) == []
 
 
 async def test_a_renewal_suggests_the_granted_port(home: GatewayFixture) -> None:
@@ -114,11 +114,11 @@ async def test_a_gateway_with_only_the_other_protocol_is_no_answer(home: Gateway
 async def test_answers_to_other_clients_are_ignored(home: GatewayFixture) -> None:
     line, client = Line(home), pcp()
     (message,) = pcp(OTHER).requests(RequestedMapping(Transport.UDP, 9, 9, 60), None, 60)
-    assert client.read(0, await line.said(message), REQUEST, 0.0) is False
+    assert client.read(0, await line.answer(message), REQUEST, 0.0) is False
     dialogue = NatPmpDialogue(CLIENT4)
     request = natpmp.build_request(natpmp.MappingRequest(Transport.UDP, 9, 9, 60))
-    assert dialogue.read(1, await line.said(request), REQUEST, 0.0) is False
-    address = await line.said(natpmp.build_request(natpmp.AddressRequest()))
+    assert dialogue.read(1, await line.answer(request), REQUEST, 0.0) is False
+    address = await line.answer(natpmp.build_request(natpmp.AddressRequest()))
     assert dialogue.read(0, address, REQUEST, 0.0) is True
     assert dialogue.read(1, address, REQUEST, 0.0) is False, "late, and no answer to the second step"
 
@@ -127,7 +127,7 @@ async def test_answers_to_other_clients_are_ignored(home: GatewayFixture) -> Non
 def test_any_bytes_are_ignored_or_a_typed_refusal(data: bytes) -> None:
     lease = MappingLease(Via.PCP, Transport.TCP, Endpoint(EXTERNAL, 8080), Endpoint(CLIENT4, 8080), 60)
     for dialogue in (pcp(), NatPmpDialogue(CLIENT4)):
-        dialogue.says_changed(data, lease, REQUEST, 0.0)
+        dialogue.announces_change(data, lease, REQUEST, 0.0)
         for step in (0, 1):
             try:
                 answer = dialogue.read(step, data, REQUEST, 0.0)
@@ -144,8 +144,8 @@ async def test_a_new_epoch_and_a_new_address_cause_a_renewal(home: GatewayFixtur
     def announced(epoch_s: int) -> bytes:
         return codec.build_response(Response(ResultCode.SUCCESS, 0, epoch_s))
 
-    assert not client.says_changed(announced(line.epoch_s + 10), lease, REQUEST, now + 10)
-    assert client.says_changed(announced(0), lease, REQUEST, now + 1000)
+    assert not client.announces_change(announced(line.epoch_s + 10), lease, REQUEST, now + 10)
+    assert client.announces_change(announced(0), lease, REQUEST, now + 1000)
     old = NatPmpDialogue(CLIENT4)
     lease = await exchange(line, old)
     epoch = line.epoch_s
@@ -153,10 +153,10 @@ async def test_a_new_epoch_and_a_new_address_cause_a_renewal(home: GatewayFixtur
     def address(epoch_s: int, shown: str) -> bytes:
         return natpmp.build_response(AddressResponse(NatPmpResult.SUCCESS, epoch_s, IPv4Address(shown)))
 
-    assert not old.says_changed(address(epoch + 10, str(EXTERNAL)), lease, REQUEST, now + 10)
-    assert old.says_changed(address(epoch + 11, "11.22.33.99"), lease, REQUEST, now + 11)
-    assert old.says_changed(address(0, str(EXTERNAL)), lease, REQUEST, now + 1000)
-    assert not old.says_changed(natpmp.build_response(VersionResponse(5)), lease, REQUEST, now)
+    assert not old.announces_change(address(epoch + 10, str(EXTERNAL)), lease, REQUEST, now + 10)
+    assert old.announces_change(address(epoch + 11, "11.22.33.99"), lease, REQUEST, now + 11)
+    assert old.announces_change(address(0, str(EXTERNAL)), lease, REQUEST, now + 1000)
+    assert not old.announces_change(natpmp.build_response(VersionResponse(5)), lease, REQUEST, now)
 
 
 def test_natpmp_requests_the_external_address_first() -> None:

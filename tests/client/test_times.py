@@ -60,16 +60,16 @@ CASES: dict[str, tuple[list[tuple[float, int]], bool]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_epoch_of_pcp(case: str) -> None:
-    pairs, lost = CASES[case]
+    pairs, state_lost = CASES[case]
     watch = EpochWatch()
-    assert [watch.lost(epoch, now) for now, epoch in pairs][-1] is lost
+    assert [watch.state_lost(epoch, now) for now, epoch in pairs][-1] is state_lost
 
 
 def test_the_epoch_of_natpmp_is_lost_only_if_it_is_behind() -> None:
-    for epoch_s, lost in ((5000, False), (880, False), (860, True)):
+    for epoch_s, state_lost in ((5000, False), (880, False), (860, True)):
         watch = EpochWatch()
-        assert not watch.lost(0, 0, jump_is_loss=False)
-        assert watch.lost(epoch_s, 1000, jump_is_loss=False) is lost
+        assert not watch.state_lost(0, 0, jump_is_loss=False)
+        assert watch.state_lost(epoch_s, 1000, jump_is_loss=False) is state_lost
 
 
 ROUTE4 = """Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT

@@ -77,7 +77,7 @@ TABLES: dict[str, type[shape.TomlTable]] = {
 }
 POLICY_KEYS = [(table, key if key != "*" else "consoles") for table, keys in ACCEPTED.items() for key in keys]
 CONFIG_KEYS = [(table, key) for table, keys in KEYS.items() for key in keys]
-MENDED = re.compile(
+REMEDY = re.compile(
     r"(got .+|unknown key|empty.*|.+ needs .+); accepted: .+"
     r"|missing; write .+ = .+|empty.*; leave it out .+ such as .+"
     r"|(accepted only beside|nothing identifies it; accepted) .+"
@@ -106,7 +106,7 @@ def load_policy(path: Path) -> object:
     return load_file(path, TODAY)
 
 
-def told(path: Path, text: str, load: Callable[[Path], object]) -> ConfigError | None:
+def error_of(path: Path, text: str, load: Callable[[Path], object]) -> ConfigError | None:
     path.write_text(text, "utf-8")
     try:
         load(path)
@@ -124,7 +124,7 @@ def judge(error: ConfigError, path: Path, table: str, key: str, text: str) -> No
     assert message.startswith(f"FILE:{error.line}: "), message
     assert text.splitlines()[error.line - 1].strip(), message
     assert key in error.key or f"{key} =" in message or table in error.key, message
-    assert MENDED.match(error.problem), message
+    assert REMEDY.match(error.problem), message
 
 
 def machine_owned_with(table: str, key: str, value: str) -> str:
@@ -162,7 +162,7 @@ def test_every_key_with_every_wrong_value_is_told_in_plain_words(
     refused: dict[tuple[str, str], int] = dict.fromkeys(keys, 0)
     for (table, key), value in itertools.product(keys, WRONG):
         text = text_with(table, key, value)
-        error = told(tmp_path / "file.toml", text, load)
+        error = error_of(tmp_path / "file.toml", text, load)
         if error is not None:
             refused[table, key] += 1
             judge(error, tmp_path / "file.toml", table, key, text)
@@ -179,12 +179,12 @@ def test_the_example_of_a_message_is_accepted_where_the_mistake_was(
     path, shown = tmp_path / "file.toml", 0
     for table, key in keys:
         for value in ("1.5", "07:32:00"):
-            error = told(path, text_with(table, key, value), load)
+            error = error_of(path, text_with(table, key, value), load)
             assert error is not None, (table, key, value)
             line = EXAMPLE.search(error.problem)
             assert line is not None, str(error)
             assert line[1] == key or table in ("group", "zone"), str(error)
-            good = told(path, text_with(table, key, line[2]), load)
+            good = error_of(path, text_with(table, key, line[2]), load)
             about_the_value = good is not None and good.key.split("[")[0].endswith(key) and "got" in good.problem
             assert not about_the_value, f"{table}.{key} = {line[2]}: {good}"
             tomllib.loads(f"{line[1]} = {line[2]}")
@@ -217,12 +217,12 @@ def test_any_value_is_taken_or_refused_in_plain_words(
     policy, table, name = key
     text = (policy_with if policy else config_with)(table, name, value)
     path = tmp_path_factory.getbasetemp() / "file.toml"
-    error = told(path, text, load_policy if policy else read_file)
+    error = error_of(path, text, load_policy if policy else read_file)
     if error is not None:
         judge(error, path, table, name, text)
 
 
-SOUND = """version = 1
+VALID = """version = 1
 default = "deny"
 [device.ps5]
 mac = ["ac:89:95:00:00:01"]
@@ -238,8 +238,8 @@ PIECES = (*"=[]{}\"'\\#,x1-", "\n", "\0", "\\u00", "version = 1\n", "[device]\n"
 
 def test_a_text_that_is_no_toml_is_told_with_its_line_in_plain_words() -> None:
     """Cut at every place, and with a piece put in at every place."""
-    damaged = [SOUND[:place] for place in range(len(SOUND))]
-    damaged += [SOUND[:place] + piece + SOUND[place:] for place in range(len(SOUND)) for piece in PIECES]
+    damaged = [VALID[:place] for place in range(len(VALID))]
+    damaged += [VALID[:place] + piece + VALID[place:] for place in range(len(VALID)) for piece in PIECES]
     messages = set()
     for error in filter(None, map(unread, damaged)):
         assert raw_words(str(error)) == [], str(error)

@@ -14,7 +14,7 @@ from upnp_gw.model.errors import ConfigError
 
 EXAMPLES = sorted((ROOT / "examples" / "config").glob("*.toml"))
 
-WHOLE = """
+COMPLETE = """
 [lan]
 interfaces = ["br-lan", "br-guest"]
 routed = ["10.0.40.0/24", "2001:db8:40::/64"]
@@ -65,7 +65,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_every_key_reaches_its_field(tmp_path: Path) -> None:
-    config, why, _ = load(written(tmp_path, WHOLE), {}, nothing)
+    config, why, _ = load(written(tmp_path, COMPLETE), {}, nothing)
     assert config == Config(
         wan="ppp0",
         lan=("br-lan", "br-guest"),

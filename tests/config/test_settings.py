@@ -16,7 +16,7 @@ def link(name: str, *addresses: str) -> Link:
     return Link(name=name, index=1, up=True, addresses=tuple(ip_interface(a) for a in addresses))
 
 
-SOUND = [link("eth0", "198.51.100.7/24"), link("br-lan", "192.168.1.1/24"), link("br-guest", "192.168.20.1/24")]
+VALID = [link("eth0", "198.51.100.7/24"), link("br-lan", "192.168.1.1/24"), link("br-guest", "192.168.20.1/24")]
 
 
 @pytest.mark.spec("SR-4")
@@ -41,7 +41,7 @@ def test_overlap_in_the_configuration_is_refused(config: Config, key: str, messa
 
 def test_a_sound_configuration_passes() -> None:
     check(HOME, "gw.toml")
-    check_links(HOME, "gw.toml", SOUND, {"eth0"})
+    check_links(HOME, "gw.toml", VALID, {"eth0"})
 
 
 @pytest.mark.spec("SR-4")
@@ -80,7 +80,7 @@ def test_overlap_on_the_machine_is_refused(links: list[Link], defaults: set[str]
 def test_a_routed_prefix_on_the_wan_is_refused() -> None:
     config = replace(HOME, routed=(ip_network("10.0.40.0/24"), ip_network("198.51.0.0/16")))
     with pytest.raises(ConfigError) as error:
-        check_links(config, "gw.toml", SOUND, {"eth0"})
+        check_links(config, "gw.toml", VALID, {"eth0"})
     assert error.value.key == "lan.routed[1]"
 
 

@@ -229,11 +229,11 @@ async def test_a_yes_opens_nothing_that_is_asked_while_it_comes_into_force(
         await here.home.refused(8080, internal=8000)
         keep = here.policy_updates.kept.keep
 
-        async def asked_meanwhile(*policies: LoadedPolicy) -> None:
+        async def request_meanwhile(*policies: LoadedPolicy) -> None:
             await here.home.refused(9999, internal=8000)
             await keep(*policies)
 
-        monkeypatch.setattr(here.policy_updates.kept, "keep", asked_meanwhile)
+        monkeypatch.setattr(here.policy_updates.kept, "keep", request_meanwhile)
         answer = written(await here.device_commands.approve("1", api.Approve()))
         assert "ext_ports = [8080]" in answer.toml
         assert here.home.ports == {(TCP, 8080)}

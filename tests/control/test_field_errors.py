@@ -31,7 +31,7 @@ WRONG: tuple[object, ...] = (
 )
 BODIES = sorted({route.body for route in api.ROUTES.values() if route.body}, key=lambda kind: kind.__name__)
 QUERIES = sorted({route.query for route in api.ROUTES.values() if route.query}, key=lambda kind: kind.__name__)
-SOUND: dict[type, dict[str, object]] = {
+VALID: dict[type, dict[str, object]] = {
     api.AddMapping: {"transport": "tcp", "external_port": 8080, "internal_client": "192.168.1.23"},
     api.NameDevice: {"name": "ps5"},
     api.Trial: {"transport": "tcp", "internal_port": 8080, "device": "ps5"},
@@ -42,7 +42,7 @@ def fields(kind: type) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(kind)]
 
 
-def told(read: typing.Callable[[], object]) -> Iterator[api.FieldError]:
+def error_of(read: typing.Callable[[], object]) -> Iterator[api.FieldError]:
     try:
         read()
     except api.FieldError as error:
@@ -65,16 +65,16 @@ def test_every_field_is_known() -> None:
 @pytest.mark.parametrize("kind", BODIES)
 def test_every_field_of_a_body_with_every_wrong_value(kind: type) -> None:
     refused = 0
-    sound = SOUND.get(kind, {})
+    sound = VALID.get(kind, {})
     for field in fields(kind):
         for value in WRONG:
             data = json.dumps({**sound, field: value}).encode()
-            for error in told(lambda: read_body(data, kind)):  # noqa: B023 - it is read at once
+            for error in error_of(lambda: read_body(data, kind)):  # noqa: B023 - it is read at once
                 judge(error, field)
                 refused += 1
     wholes: tuple[object, ...] = (None, 3, "x", [], {"a": 1})
     for whole in wholes:
-        for error in told(lambda: read_body(json.dumps(whole).encode(), kind)):  # noqa: B023
+        for error in error_of(lambda: read_body(json.dumps(whole).encode(), kind)):  # noqa: B023
             judge(error, None)
             refused += 1
     assert refused >= 5 * len(fields(kind))
@@ -85,7 +85,7 @@ def test_every_field_of_a_query_with_every_wrong_value(kind: type) -> None:
     refused = 0
     for field in (*fields(kind), "of_another_page"):
         for value in ("", "-1", "1.5", "x y", "soon", "true", "[]"):
-            for error in told(lambda: read_query({field: value}, kind)):  # noqa: B023 - it is read at once
+            for error in error_of(lambda: read_query({field: value}, kind)):  # noqa: B023 - it is read at once
                 judge(error, field)
                 refused += 1
     assert refused >= 7
@@ -95,7 +95,7 @@ def test_the_elements_of_a_list_are_told_by_their_place() -> None:
     data = (
         b'{"listeners": [{"transport": "tcp", "port": 80}, {"transport": "tcp", "port": 0}], "host": "192.168.1.2"}'
     )
-    (error,) = told(lambda: read_body(data, api.AskSuggestion))
+    (error,) = error_of(lambda: read_body(data, api.AskSuggestion))
     assert (error.field, str(error)) == ("listeners[1].port", "got 0; accepted: a port 1 to 65535, such as 8080")
 
 

@@ -226,7 +226,7 @@ async def test_events_follow_hello(client: aiohttp.ClientSession, operator: Fake
         await ask(client, "POST", "/v1/mappings", json=ADD)
         added = json.loads(await stream.content.readline())
         assert (added["event"], added["mapping"]["external_port"]) == ("added", 8080)
-        operator.tell(None)
+        operator.publish(None)
         assert await stream.content.read() == b""
 
 

@@ -23,7 +23,7 @@ def link(name: str, *addresses: str, up: bool = True, index: int = 3) -> Link:
 
 WAN, LAN = link("eth0", "9.9.9.7/24"), link("br-lan", "192.168.1.1/24", "fe80::1/64")
 UDP, TCP = Transport.UDP, Transport.TCP
-SOUND = MachineState(
+VALID = MachineState(
     config=HOME,
     served=((UDP, 1900), (UDP, 5351), (TCP, 5000)),
     links=(WAN, LAN),
@@ -41,18 +41,18 @@ OFFLOAD = FlowOffload(
 )
 
 CASES = [
-    (replace(SOUND, links=(WAN,)), "interface", "fail", "LAN br-lan does not exist"),
-    (replace(SOUND, links=(LAN,)), "interface", "fail", "WAN eth0 does not exist"),
-    (replace(SOUND, links=(LAN, link("eth0", index=0))), "interface", "fail", "WAN eth0 does not exist"),
-    (replace(SOUND, links=(WAN, link("br-lan", up=False))), "interface", "warn", "LAN br-lan is down"),
-    (replace(SOUND, links=(WAN, link("br-lan", "fe80::1/64"))), "interface", "fail", "no IPv4 address"),
-    (replace(SOUND, overlap="br-lan has 9.9.9.1/24"), "lan and wan", "fail", "br-lan has 9.9.9.1/24"),
-    (replace(SOUND, links=(link("eth0"), LAN)), "external address", "fail", "has no IPv4 address"),
-    (replace(SOUND, links=(link("eth0", "192.168.0.2/24"), LAN)), "external address", "warn", "private (RFC 1918)"),
-    (replace(SOUND, links=(link("eth0", "100.64.9.1/10"), LAN)), "external address", "warn", "RFC 6598"),
+    (replace(VALID, links=(WAN,)), "interface", "fail", "LAN br-lan does not exist"),
+    (replace(VALID, links=(LAN,)), "interface", "fail", "WAN eth0 does not exist"),
+    (replace(VALID, links=(LAN, link("eth0", index=0))), "interface", "fail", "WAN eth0 does not exist"),
+    (replace(VALID, links=(WAN, link("br-lan", up=False))), "interface", "warn", "LAN br-lan is down"),
+    (replace(VALID, links=(WAN, link("br-lan", "fe80::1/64"))), "interface", "fail", "no IPv4 address"),
+    (replace(VALID, overlap="br-lan has 9.9.9.1/24"), "lan and wan", "fail", "br-lan has 9.9.9.1/24"),
+    (replace(VALID, links=(link("eth0"), LAN)), "external address", "fail", "has no IPv4 address"),
+    (replace(VALID, links=(link("eth0", "192.168.0.2/24"), LAN)), "external address", "warn", "private (RFC 1918)"),
+    (replace(VALID, links=(link("eth0", "100.64.9.1/10"), LAN)), "external address", "warn", "RFC 6598"),
     (
         replace(
-            SOUND,
+            VALID,
             config=replace(HOME, external_addresses=(IPv4Address("10.0.0.9"),)),
             links=(link("eth0", "10.0.0.9/24"), LAN),
         ),
@@ -61,64 +61,64 @@ CASES = [
         "10.0.0.9 is private",
     ),
     (
-        replace(SOUND, config=replace(HOME, external_addresses=(IPv4Address("9.9.9.9"),))),
+        replace(VALID, config=replace(HOME, external_addresses=(IPv4Address("9.9.9.9"),))),
         "external address",
         "warn",
         "9.9.9.9 of [wan] addresses is not on eth0",
     ),
     (
-        replace(SOUND, config=replace(HOME, advertise=IPv4Address("10.0.0.9"))),
+        replace(VALID, config=replace(HOME, advertise=IPv4Address("10.0.0.9"))),
         "external address",
         "warn",
         "10.0.0.9 is private",
     ),
-    (replace(SOUND, forwarding4=False), "forwarding", "fail", "no mapping can work"),
-    (replace(SOUND, forwarding6=False), "forwarding", "warn", "no pinhole can work"),
-    (replace(SOUND, forwarding4=None), "forwarding", "warn", "cannot read"),
-    (replace(SOUND, library_problem="libnftables.so.1 is missing"), "nftables", "fail", "is missing"),
-    (replace(SOUND, config=replace(HOME, backend="memory")), "nftables", "warn", "opens nothing"),
-    (replace(SOUND, drops=(DROP,)), "other tables", "fail", "chain inet filter forward (policy drop)"),
-    (replace(SOUND, drops=(replace(DROP, certain=False),)), "other tables", "warn", "unless an iptables rule"),
-    (replace(SOUND, offloads=(OFFLOAD,)), "flow offload", "warn", "flowtable ft, devices eth0, br-lan"),
-    (replace(SOUND, drops_problem="Operation not permitted"), "other tables", "warn", "not permitted"),
-    (replace(SOUND, multicast={"br-lan": Multicast(enabled=False)}), "multicast", "fail", "receives no multicast"),
+    (replace(VALID, forwarding4=False), "forwarding", "fail", "no mapping can work"),
+    (replace(VALID, forwarding6=False), "forwarding", "warn", "no pinhole can work"),
+    (replace(VALID, forwarding4=None), "forwarding", "warn", "cannot read"),
+    (replace(VALID, library_problem="libnftables.so.1 is missing"), "nftables", "fail", "is missing"),
+    (replace(VALID, config=replace(HOME, backend="memory")), "nftables", "warn", "opens nothing"),
+    (replace(VALID, drops=(DROP,)), "other tables", "fail", "chain inet filter forward (policy drop)"),
+    (replace(VALID, drops=(replace(DROP, certain=False),)), "other tables", "warn", "unless an iptables rule"),
+    (replace(VALID, offloads=(OFFLOAD,)), "flow offload", "warn", "flowtable ft, devices eth0, br-lan"),
+    (replace(VALID, drops_problem="Operation not permitted"), "other tables", "warn", "not permitted"),
+    (replace(VALID, multicast={"br-lan": Multicast(enabled=False)}), "multicast", "fail", "receives no multicast"),
     (
-        replace(SOUND, multicast={"br-lan": Multicast(enabled=True, snooping=True)}),
+        replace(VALID, multicast={"br-lan": Multicast(enabled=True, snooping=True)}),
         "multicast",
         "warn",
         "snoops multicast",
     ),
     (
-        replace(SOUND, bridge_filters={"br-lan": "sysctl -w x=0"}),
+        replace(VALID, bridge_filters={"br-lan": "sysctl -w x=0"}),
         "bridge",
         "warn",
         "bridge br-lan pass the IP fire",
     ),
     (
-        replace(SOUND, gateways=(OtherGateway("br-lan", ip_address("192.168.1.254"), "http://x/", "FRITZ!Box"),)),
+        replace(VALID, gateways=(OtherGateway("br-lan", ip_address("192.168.1.254"), "http://x/", "FRITZ!Box"),)),
         "other gateways",
         "warn",
         "192.168.1.254 on br-lan is another UPnP gateway (FRITZ!Box)",
     ),
     (
-        replace(SOUND, holders=(PortHolder(Transport.TCP, 5000, "0.0.0.0", "synology"),)),
+        replace(VALID, holders=(PortHolder(Transport.TCP, 5000, "0.0.0.0", "synology"),)),
         "ports",
         "fail",
         "synology has tcp/5000",
     ),
     (
-        replace(SOUND, holders=(PortHolder(Transport.UDP, 1900, "0.0.0.0", "minidlnad"),)),
+        replace(VALID, holders=(PortHolder(Transport.UDP, 1900, "0.0.0.0", "minidlnad"),)),
         "ports",
         "warn",
         "minidlnad also listens on udp/1900",
     ),
     (
-        replace(SOUND, holders=(PortHolder(Transport.UDP, 5351, "192.168.1.1", None),)),
+        replace(VALID, holders=(PortHolder(Transport.UDP, 5351, "192.168.1.1", None),)),
         "ports",
         "warn",
         "another process has udp/5351",
     ),
-    (replace(SOUND, state_problem="cannot be written: Read-only file system"), "state", "fail", "Read-only"),
+    (replace(VALID, state_problem="cannot be written: Read-only file system"), "state", "fail", "Read-only"),
 ]
 
 
@@ -134,22 +134,22 @@ def test_each_fault_is_found_with_a_remedy_and_nothing_else(
 
 
 def test_a_sound_machine_has_nothing_wrong() -> None:
-    checks = judge(SOUND)
+    checks = judge(VALID)
     assert {check.outcome for check in checks} == {"ok"}
     assert len(checks) >= len(CHECKS) - 1, "a LAN that is no bridge is not mentioned"
     assert all(check.remedy is None for check in checks)
 
 
 def test_the_line_to_add_is_told_whole() -> None:
-    (check,) = [c for c in judge(replace(SOUND, drops=(DROP,))) if c.name == "other tables"]
+    (check,) = [c for c in judge(replace(VALID, drops=(DROP,))) if c.name == "other tables"]
     assert check.remedy is not None
     assert check.remedy.endswith(f": {LINE}")
-    (check,) = [c for c in judge(replace(SOUND, drops=(FIREWALLD,))) if c.name == "other tables"]
+    (check,) = [c for c in judge(replace(VALID, drops=(FIREWALLD,))) if c.name == "other tables"]
     assert check.remedy == "firewall-cmd --a && firewall-cmd --b", "firewalld writes it down itself"
 
 
-ROUTER = replace(SOUND, config=replace(HOME, firewall=FirewallMode.ROUTER), forwarding4=False, forwarding6=False)
-OWN = tuple(PortHolder(*port, "0.0.0.0", "python3", 77) for port in SOUND.served)
+ROUTER = replace(VALID, config=replace(HOME, firewall=FirewallMode.ROUTER), forwarding4=False, forwarding6=False)
+OWN = tuple(PortHolder(*port, "0.0.0.0", "python3", 77) for port in VALID.served)
 
 
 def test_router_mode_switches_forwarding_on_itself() -> None:
@@ -177,19 +177,19 @@ def test_another_forward_filter_keeps_router_mode_from_starting() -> None:
     assert "allow_other_forward = true" in str(check.remedy)
     both = replace(beside, config=replace(beside.config, allow_other_forward=True))
     assert {check.outcome for check in judge(both)} == {"ok"}
-    alongside = replace(SOUND, forward_filters=("chain inet filter forward",))
+    alongside = replace(VALID, forward_filters=("chain inet filter forward",))
     assert {check.outcome for check in judge(alongside)} == {"ok"}
 
 
 def test_the_memory_backend_needs_no_forwarding() -> None:
-    memory = replace(SOUND, config=replace(HOME, backend="memory"), forwarding4=False, forwarding6=False)
+    memory = replace(VALID, config=replace(HOME, backend="memory"), forwarding4=False, forwarding6=False)
     assert {check.name for check in judge(memory) if check.outcome != "ok"} == {"nftables"}
 
 
 def test_the_emulator_needs_no_wan_interface_and_no_flag_of_the_loopback() -> None:
     config = Config(wan="emulated", lan=("lo",), external_addresses=(IPv4Address("11.22.33.44"),), backend="memory")
     lo = replace(
-        SOUND, config=config, links=(link("lo", "127.0.0.1/8"),), multicast={"lo": Multicast(enabled=False)}
+        VALID, config=config, links=(link("lo", "127.0.0.1/8"),), multicast={"lo": Multicast(enabled=False)}
     )
     assert {check.name for check in judge(lo) if check.outcome != "ok"} == {"nftables"}
 
@@ -199,8 +199,8 @@ def port_findings(scene: MachineState) -> list[tuple[str, str]]:
 
 
 def test_ports_are_free_before_the_daemon_runs_and_served_by_it_afterwards() -> None:
-    assert port_findings(SOUND) == [("ok", "udp/1900, udp/5351 and tcp/5000 are free")]
-    running = replace(SOUND, daemon_pid=77, holders=OWN)
+    assert port_findings(VALID) == [("ok", "udp/1900, udp/5351 and tcp/5000 are free")]
+    running = replace(VALID, daemon_pid=77, holders=OWN)
     assert port_findings(running) == [("ok", "udp/1900, udp/5351 and tcp/5000 are served by upnp-gw (pid 77)")]
     assert port_findings(replace(running, holders=OWN[:1])) == [
         ("ok", "udp/1900 is served by upnp-gw (pid 77)"),
@@ -209,12 +209,12 @@ def test_ports_are_free_before_the_daemon_runs_and_served_by_it_afterwards() -> 
 
 
 def test_only_served_ports_are_listed() -> None:
-    assert port_findings(replace(SOUND, served=((UDP, 1900),))) == [("ok", "udp/1900 is free")]
+    assert port_findings(replace(VALID, served=((UDP, 1900),))) == [("ok", "udp/1900 is free")]
 
 
 def test_another_program_on_our_ports_is_named_with_its_pid() -> None:
     other = PortHolder(UDP, 1900, "0.0.0.0", "minidlnad", 12)
-    assert port_findings(replace(SOUND, daemon_pid=77, holders=(*OWN, other))) == [
+    assert port_findings(replace(VALID, daemon_pid=77, holders=(*OWN, other))) == [
         (
             "warn",
             "minidlnad (pid 12) also listens on udp/1900 on 0.0.0.0: a unicast search reaches only one",
@@ -225,7 +225,7 @@ def test_another_program_on_our_ports_is_named_with_its_pid() -> None:
 
 def test_another_daemon_is_named_as_such() -> None:
     daemon = tuple(replace(holder, process="upnp-gw") for holder in OWN)
-    assert port_findings(replace(SOUND, holders=daemon)) == [
+    assert port_findings(replace(VALID, holders=daemon)) == [
         ("warn", "udp/1900, udp/5351 and tcp/5000 are served by another upnp-gw (pid 77)")
     ]
 
@@ -233,7 +233,7 @@ def test_another_daemon_is_named_as_such() -> None:
 @pytest.mark.spec("SR-21")
 def test_what_another_gateway_says_cannot_act_on_a_terminal() -> None:
     evil = "\x1b]0;x\x07\r\nok  \u202e" + "y" * 999
-    scene = replace(SOUND, gateways=(OtherGateway("br-lan", ip_address("192.168.1.9"), evil, evil),))
+    scene = replace(VALID, gateways=(OtherGateway("br-lan", ip_address("192.168.1.9"), evil, evil),))
     for check in judge(scene):
         assert check.finding.isprintable()
         assert len(check.finding) < 200

@@ -13,7 +13,7 @@ from msgspec import structs
 from tests.fixtures.examples import examples
 from tests.fixtures.policies import NETWORK, PC, PC_MAC, PORTS, facts_of, map_request
 from tests.gate.test_decide_model import made, policies, questions
-from upnp_gw.engine.audit import NotReplayable, asked, map_record
+from upnp_gw.engine.audit import NotReplayable, facts_and_request, map_record
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, HeldMappings
 from upnp_gw.model.mapping import DecisionId, Endpoint, Instant, RemotePeers, Transport
@@ -52,9 +52,9 @@ def test_a_replay_under_the_same_policy_gives_the_same_verdict(
 ) -> None:
     policy, facts = made(tables), replace(question[0], **more)
     record = stored(policy, facts, question[1])
-    assert decide(policy, *asked(record, NETWORK)) == decide(policy, facts, question[1])
+    assert decide(policy, *facts_and_request(record, NETWORK)) == decide(policy, facts, question[1])
     # Without a network the floor's question of where a host is is answered in its favour, and nothing else is.
-    assert decide(policy, *asked(record)) == decide(policy, facts, question[1])
+    assert decide(policy, *facts_and_request(record)) == decide(policy, facts, question[1])
 
 
 def test_a_decision_of_the_emulator_is_replayed_as_its_own() -> None:
@@ -64,7 +64,7 @@ def test_a_decision_of_the_emulator_is_replayed_as_its_own() -> None:
     request = replace(map_request(loopback), source=Source(loopback, "lo"))
     facts = replace(facts_of(loopback), network=network, lan="lo", target_lan="lo")
     allowed_by_floor = decide(policy, facts, request)
-    assert decide(policy, *asked(stored(policy, facts, request))) == allowed_by_floor
+    assert decide(policy, *facts_and_request(stored(policy, facts, request))) == allowed_by_floor
     assert "not a private address" not in allowed_by_floor.reasons[-1]
 
 
@@ -83,7 +83,7 @@ def test_a_forbid_for_the_zone_of_a_lan_is_replayed_without_the_network() -> Non
     request = map_request(local, source=Source(local, "guest"), internal=Endpoint(PC, 40000))
     verdict = decide(policy, facts, request)
     assert verdict.rule == "guests"
-    assert decide(policy, *asked(stored(policy, facts, request))) == verdict
+    assert decide(policy, *facts_and_request(stored(policy, facts, request))) == verdict
 
 
 def test_every_fact_comes_back() -> None:
@@ -102,7 +102,7 @@ def test_every_fact_comes_back() -> None:
     filters = (RemotePeers(ip_network("203.0.113.7"), 5),)
     remote = ip_network("203.0.113.7/32")
     request = map_request(remote=remote, remote_port=443, filters=filters, description="\udc80")
-    back, request_back = asked(stored(made({"version": 1}), facts, request), NETWORK)
+    back, request_back = facts_and_request(stored(made({"version": 1}), facts, request), NETWORK)
     assert request_back == request
     for field in fields(Facts):
         if field.name not in ("gateway_ports", "int_ports_today"):
@@ -114,7 +114,7 @@ def test_every_fact_comes_back() -> None:
 def test_a_port_that_the_gateway_used_is_used_in_the_replay() -> None:
     request = map_request(port=8443)
     record = stored(made({"version": 1}), facts_of(gateway_ports=PORTS), request)
-    facts, _ = asked(record)
+    facts, _ = facts_and_request(record)
     assert facts.gateway_ports.holds(Transport.TCP, 8443)
     assert not facts.gateway_ports.holds(Transport.TCP, 8444)
 
@@ -126,4 +126,4 @@ def test_a_port_that_the_gateway_used_is_used_in_the_replay() -> None:
 def test_what_is_no_map_request_or_too_old_says_so(changes: dict[str, Any]) -> None:
     record = structs.replace(stored(made({"version": 1}), facts_of(mac=PC_MAC), map_request()), **changes)
     with pytest.raises(NotReplayable):
-        asked(record)
+        facts_and_request(record)

@@ -89,10 +89,10 @@ async def test_a_trial_finds_a_port_free_that_the_request_would_free(tmp_path: P
         gateway_fixture.present ^= {old, new}
         gateway_fixture.around.neighbours.learn(Neighbour(new, CONSOLE, "lan0"))
 
-        def gone(transaction: Transaction) -> None:
+        def forget_client(transaction: Transaction) -> None:
             gateway_fixture.reevaluation.device_gone(transaction, old)
 
-        await gateway_fixture.gateway.submit(gone)
+        await gateway_fixture.gateway.submit(forget_client)
         tried = await home.policy_commands.trial(api.Trial(address=str(new), transport=TCP, internal_port=8080))
         assert isinstance(tried, api.Explained)
         assert tried.verdict == "allow"

@@ -30,14 +30,14 @@ from upnp_gw.model.network import Neighbour
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refused, Removed, Source
 
 FEW = 10
-OURS = str(Path(upnp_gw.__file__).parent)
+OWN_SOURCES = str(Path(upnp_gw.__file__).parent)
 TRIES = 5
 """Of so many requests of a kind the cheapest counts: a dict that grows is paid for by the one that fills it."""
 SPARE_BYTES = 6 * 1024
 """A list of a thousand rows takes 8 KiB; a look at a port that is taken takes up to 4.5 KiB in Python 3.13."""
 LONGER_IDS = 16
 """Characters: m10 and m5000, their ports."""
-LOOKS = 6.0
+LOOKUPS = 6.0
 """If the next ports are taken, some are looked at, never more than ``ports.NEAR`` in a row. Their weight in a
 request differs between Pythons; a walk over a thousand rows would weigh a hundred times as much."""
 POLICY = """
@@ -62,13 +62,13 @@ class BookedFirewall(MemoryFirewall):
 
     def __init__(self) -> None:
         super().__init__()
-        self._books = RulesetState(NETWORK, size=10_000)
+        self._state = RulesetState(NETWORK, size=10_000)
         self.changes = 0
         self.commands = 0
         """Bytes."""
 
     async def apply(self, changes: Sequence[Change]) -> None:
-        delta = delta_of(self._books, changes, 0.0)
+        delta = delta_of(self._state, changes, 0.0)
         self.changes += len(changes)
         self.commands += sum(map(len, batch_of(delta.edits.whole())))
         delta.commit()
@@ -92,7 +92,7 @@ class Work:
 @contextmanager
 def counted_bytecodes(work: Work) -> Iterator[None]:
     def trace(frame: FrameType, event: str, _: object) -> Any:
-        if not frame.f_code.co_filename.startswith(OURS):
+        if not frame.f_code.co_filename.startswith(OWN_SOURCES):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         work.bytecodes += event == "opcode"
@@ -174,7 +174,7 @@ async def is_refused(home: GatewayFixture, number: int) -> None:
     assert isinstance(await home.map(number, target=PC_IP), Refused)
 
 
-async def wants_what_another_has(home: GatewayFixture, number: int) -> None:
+async def requests_a_taken_port(home: GatewayFixture, number: int) -> None:
     assert isinstance(await home.map(10_000), Refused)
 
 
@@ -202,7 +202,7 @@ KINDS: list[Ask] = [
     refreshes,
     deletes,
     is_refused,
-    wants_what_another_has,
+    requests_a_taken_port,
     takes_any,
     asks_by_natpmp,
     reads,
@@ -243,7 +243,7 @@ async def test_a_request_costs_the_same_beside_ten_mappings_and_beside_thousands
     crowded = await costs(tmp_path_factory.mktemp("many"), many, hosts)
     for kind, few in alone.items():
         more = crowded[kind]
-        lookups = LOOKS if kind == takes_any.__name__ else 1.0
+        lookups = LOOKUPS if kind == takes_any.__name__ else 1.0
         assert more.bytecodes <= few.bytecodes * lookups * 1.02, kind
         assert (more.statements, more.changes) == (few.statements, few.changes), kind
         assert more.steps <= few.steps * 1.02, kind

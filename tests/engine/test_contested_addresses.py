@@ -54,7 +54,7 @@ def entry(mac: str) -> Neighbour:
     return Neighbour(ADDRESS, mac, "lan0")
 
 
-async def told(home: GatewayFixture, *events: NeighbourEvent) -> None:
+async def send_events(home: GatewayFixture, *events: NeighbourEvent) -> None:
     """The network says so, and what follows is done."""
     for event in events:
         home.scheduler.neighbour_changed(event)
@@ -84,7 +84,7 @@ async def test_every_mapping_to_the_address_is_shut_at_once_and_its_flows_are_cu
         await home.granted(8003, PC_IP)
         home.events.clear()
         with contested(home):
-            await told(home, AddressContested(ADDRESS, "lan0"))
+            await send_events(home, AddressContested(ADDRESS, "lan0"))
             assert ports(home) == {8003}
             assert sorted(cut.external_port for cut in home.firewall.cuts) == [8000, 8001, 8002]
             shown = [Serializer(home.decider).mapping(row) for row in home.decider.ledger.table]
@@ -93,7 +93,7 @@ async def test_every_mapping_to_the_address_is_shut_at_once_and_its_flows_are_cu
             changed = [pair for event in home.events if isinstance(event, TableChanged) for pair in event.changed]
             assert len(changed) == 3, "control points that listen hear of it"
             assert (await home.refused(8000)).refusal is Refusal.ABSENT, "the owner itself cannot have it opened"
-        await told(home, AddressSettled(entry(CONSOLE)))
+        await send_events(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8000, 8001, 8002, 8003}
 
 
@@ -103,16 +103,16 @@ async def test_when_the_claimant_has_it_the_owners_mappings_end_and_the_operator
         await home.granted(8000)
         await home.granted(8002, "127.0.0.1", **OPERATOR)
         with contested(home):
-            await told(home, AddressContested(ADDRESS, "lan0"))
+            await send_events(home, AddressContested(ADDRESS, "lan0"))
         home.around.neighbours.learn(entry(PC))
-        await told(home, AddressMoved(ADDRESS, CONSOLE, PC, "lan0"), AddressSettled(entry(PC)))
+        await send_events(home, AddressMoved(ADDRESS, CONSOLE, PC, "lan0"), AddressSettled(entry(PC)))
         assert ports(home) == set()
         (left,) = home.decider.ledger.table
         assert (left.key.external_port, left.device, left.parked) == (8002, CONSOLE, True)
         home.clock.pass_s(40 * 86400)
         await home.sweep()
         home.around.neighbours.learn(entry(CONSOLE))
-        await told(home, AddressSettled(entry(CONSOLE)))
+        await send_events(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8002}, "the device that it was made for is back"
 
 
@@ -128,7 +128,7 @@ async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Pat
             await home.sweep()
             assert ports(home) == set()
             assert [cut.external_port for cut in home.firewall.cuts] == [8000]
-        await told(home, AddressSettled(entry(CONSOLE)))
+        await send_events(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8000, 8002}
 
 
@@ -162,7 +162,7 @@ async def test_an_address_that_is_not_known_to_be_one_hosts_alone_is_opened_to_n
         assert made.mapping.parked, "the operator's waits for a host that answers"
         assert ports(home) == {8001}
         home.lan_hosts.unsettled = lambda address, interface: False
-        await told(home, AddressSettled(entry(CONSOLE)))
+        await send_events(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8001, 8002}
 
 
@@ -186,10 +186,10 @@ async def test_a_device_that_answers_no_probe_is_parked_and_its_flows_left_alone
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8000)
         await home.granted(8001, PC_IP)
-        await told(home, NeighbourGone(ADDRESS, CONSOLE, "lan0"))
+        await send_events(home, NeighbourGone(ADDRESS, CONSOLE, "lan0"))
         assert ports(home) == {8001}
         assert home.firewall.cuts == []
-        await told(home, AddressSettled(entry(CONSOLE)))
+        await send_events(home, AddressSettled(entry(CONSOLE)))
         assert ports(home) == {8000, 8001}
 
 
@@ -231,5 +231,5 @@ async def test_the_owner_of_an_address_is_the_device_whose_mappings_lead_to_it(t
         await home.granted(8000)
         assert home.scheduler.holder_of(ADDRESS, "lan0") == CONSOLE
         assert home.scheduler.holder_of(ADDRESS, "lan9") is None
-        await told(home, NeighbourGone(ADDRESS, CONSOLE, "lan0"))
+        await send_events(home, NeighbourGone(ADDRESS, CONSOLE, "lan0"))
         assert home.scheduler.holder_of(ADDRESS, "lan0") == CONSOLE, "parked ones count too"

@@ -158,7 +158,7 @@ async def without_protocol(home: GatewayFixture, client: str = CONSOLE_IP, port:
     return await home.gateway.handle(UnmapPortRequest(Via.IGD2, source(client), port, **more))
 
 
-def standing(home: GatewayFixture) -> list[Mapping]:
+def mappings_of(home: GatewayFixture) -> list[Mapping]:
     return list(home.decider.ledger.table)
 
 

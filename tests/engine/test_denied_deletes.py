@@ -20,7 +20,7 @@ async def of_pc(home: GatewayFixture) -> list[DecisionRecord]:
     return await home.store.decisions(RecordFilter(devices=(PC,), limit=1000))
 
 
-async def told_at_the_end(home: GatewayFixture) -> list[int]:
+async def recorded_counts(home: GatewayFixture) -> list[int]:
     """The counts of what is written down once the minute is over."""
     home.clock.pass_s(WINDOW_S)
     await home.gateway.submit(home.reevaluation.record_counted_refusals)
@@ -36,7 +36,7 @@ async def test_over_igd(tmp_path: Path) -> None:
         written = await of_pc(home)
         assert len(written) == LIMIT
         assert {reply.decision for reply in replies if isinstance(reply, Refused)} == {r.id for r in written}
-        assert await told_at_the_end(home) == [*[1] * (LIMIT - 1), TIMES - LIMIT + 1]
+        assert await recorded_counts(home) == [*[1] * (LIMIT - 1), TIMES - LIMIT + 1]
         await home.unmap(8000)
         assert home.ports == set(), "whoever holds it is not concerned"
 

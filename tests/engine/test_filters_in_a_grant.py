@@ -17,7 +17,7 @@ from upnp_gw.protocols.pcp.messages import ANY_IPV6, PcpFilter, ResultCode
 
 GRANT = '[[grant]]\nname = "{}"\nwho = "*"\nint_ports = ["1024-65535"]\next = "same-or-any"\nremote = {}\n'
 NET, NET6 = "203.0.113.0/24", "2001:db8:5::/48"
-OURS = policy("version = 1\n" + GRANT.format("ours", [NET, NET6]))
+POLICY = policy("version = 1\n" + GRANT.format("ours", [NET, NET6]))
 OUTSIDE, INSIDE = PcpFilter(128, 0, ip_address("198.51.100.7")), PcpFilter(128, 5000, ip_address("203.0.113.5"))
 WIDE = PcpFilter(96 + 8, 443, ip_address("203.0.0.0"))
 CLEAR = PcpFilter(0, 0, ANY_IPV6)
@@ -48,7 +48,7 @@ def listed(line: Line) -> list[str | None]:
 async def test_a_filter_outside_the_grant_is_not_authorized_and_changes_nothing(
     tmp_path: Path, requested: tuple[PcpFilter, ...], client: str
 ) -> None:
-    async with gateway_fixture(tmp_path, OURS) as home:
+    async with gateway_fixture(tmp_path, POLICY) as home:
         line = Line(home)
         refused = await line.map(8000, 8000, 3600, *requested, client=client)
         assert refused.result is ResultCode.NOT_AUTHORIZED
@@ -59,7 +59,7 @@ async def test_a_filter_outside_the_grant_is_not_authorized_and_changes_nothing(
 
 @pytest.mark.spec("PCP-111", "PCP-124")
 async def test_a_refresh_with_one_changes_nothing(tmp_path: Path) -> None:
-    async with gateway_fixture(tmp_path, OURS) as home:
+    async with gateway_fixture(tmp_path, POLICY) as home:
         line = Line(home)
         assert (await line.map(8000, 8000, 3600, INSIDE)).options == (INSIDE,)
         assert (await line.map(8000, 8000, 3600, OUTSIDE)).result is ResultCode.NOT_AUTHORIZED
@@ -71,7 +71,7 @@ async def test_a_refresh_with_one_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.spec("PCP-111")
 async def test_of_a_wider_filter_the_answer_and_the_list_have_what_the_grant_lets_in(tmp_path: Path) -> None:
     """Deviation: the option in the answer is not the one that was asked for, but the one that is in force."""
-    async with gateway_fixture(tmp_path, OURS) as home:
+    async with gateway_fixture(tmp_path, POLICY) as home:
         line = Line(home)
         answer = await line.map(8000, 8000, 3600, WIDE, INSIDE)
         assert answer.options == (PcpFilter(120, 443, ip_address("203.0.113.0")), INSIDE)

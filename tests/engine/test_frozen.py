@@ -20,7 +20,7 @@ from upnp_gw.model.request import MapRequest, PortChoice, Refusal, ReleaseReques
 
 TCP = Transport.TCP
 HOST, OTHER = ip_address("203.0.113.5"), ip_address("198.51.100.7")
-ONE = (RemotePeers(ip_network("203.0.113.5/32")),)
+ONE_HOST = (RemotePeers(ip_network("203.0.113.5/32")),)
 NONCE = b"n" * 12
 PCP: dict[str, Any] = {"via": Via.PCP, "choice": PortChoice.SUGGESTED, "nonce": NONCE, "keep_description": True}
 NATPMP: dict[str, Any] = {"via": Via.NATPMP, "choice": PortChoice.SUGGESTED}
@@ -96,7 +96,7 @@ async def test_a_refresh_is_charged_to_a_grant_that_allows_its_external_port(tmp
 @pytest.mark.spec("SR-5", "SR-26")
 async def test_a_datagram_that_opens_more_counts_against_the_rate(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy("[limits]\nrequests_per_minute = 5\n" + ALL)) as home:
-        await home.granted(5000, filters=ONE, **PCP)
+        await home.granted(5000, filters=ONE_HOST, **PCP)
         for _ in range(5):
             await home.granted(5000, **PCP)
         assert (await home.refused(5000, clear_filters=True, **PCP)).refusal is Refusal.RATE
@@ -245,7 +245,7 @@ def release(port: int, via: Via = Via.PCP) -> ReleaseRequest:
 async def test_the_end_of_a_lease_opens_nothing(tmp_path: Path, ends: str) -> None:
     async with gateway_fixture(tmp_path, policy(ALL)) as home:
         clock = home.clock
-        await home.granted(5000, filters=ONE, lifetime=600, **PCP)
+        await home.granted(5000, filters=ONE_HOST, lifetime=600, **PCP)
         await home.granted(5000, lifetime=7200, **NATPMP)
         if ends == "release":
             assert isinstance(await home.gateway.handle(release(5000)), Removed)
@@ -253,13 +253,13 @@ async def test_the_end_of_a_lease_opens_nothing(tmp_path: Path, ends: str) -> No
         if ends == "expiry":
             await home.sweep()
         if ends == "expiry":
-            await only_one_until_natpmp_asks_again(home)
+            await only_one_host_until_natpmp_asks_again(home)
     if ends != "expiry":
         async with gateway_fixture(tmp_path, policy(ALL), clock) as home:
-            await only_one_until_natpmp_asks_again(home)
+            await only_one_host_until_natpmp_asks_again(home)
 
 
-async def only_one_until_natpmp_asks_again(home: GatewayFixture) -> None:
+async def only_one_host_until_natpmp_asks_again(home: GatewayFixture) -> None:
     assert [hold.via for hold in row(home, 5000).holds] == [Via.NATPMP]
     assert home.firewall.reach(TCP, 5000, HOST) is not None
     assert home.firewall.reach(TCP, 5000, OTHER) is None

@@ -61,7 +61,7 @@ RESTARTS = st.builds(Restart, st.sampled_from((0.0, 100.0, 4000.0)))
 EVENTS = map_requests() | map_requests() | ends() | DELETES | RESTARTS | st.builds(Sleep, st.booleans()) | RELOADS
 
 
-class World:
+class RestartableGateway:
     """A gateway that can be started again."""
 
     def __init__(self, directory: Path) -> None:
@@ -119,9 +119,9 @@ def park(home: GatewayFixture, address: object, transaction: object) -> None:
 
 
 @asynccontextmanager
-async def fixture() -> AsyncIterator[World]:
+async def fixture() -> AsyncIterator[RestartableGateway]:
     with TemporaryDirectory() as directory:
-        made = World(Path(directory))
+        made = RestartableGateway(Path(directory))
         await made.start()
         try:
             yield made

@@ -28,11 +28,11 @@ ALL = '[[grant]]\nname = "all"\nwho = "*"\nint_ports = ["1024-65535"]\n'
 async def home(tmp_path: Path) -> AsyncIterator[GatewayFixture]:
     """The built-in home policy: 8 mappings for a device."""
     async with gateway_fixture(tmp_path) as fixture:
-        meet(fixture)
+        add_addresses(fixture)
         yield fixture
 
 
-def meet(home: GatewayFixture, *addresses: str) -> None:
+def add_addresses(home: GatewayFixture, *addresses: str) -> None:
     """The console answers at these addresses too."""
     for address in addresses or IP6:
         home.around.neighbours.learn(Neighbour(ip_address(address), CONSOLE, "lan0"))
@@ -171,7 +171,7 @@ async def test_one_port_on_a_thousand_addresses_ends_at_the_cap_of_a_device(home
     with_limits(home, ROOMY + "per_device = 4\nelements_per_device = 20\n" + ALL)
     first = int(IPv6Address("2001:db8:77::1:0"))
     clients = [str(IPv6Address(first + n)) for n in range(1000)]
-    meet(home, *clients)
+    add_addresses(home, *clients)
     replies = [await home.map(5000, client, via=Via.PCP, nonce=b"n" * 12) for client in clients]
     assert sum(isinstance(reply, Granted) for reply in replies) == 20
     assert {reply.refusal for reply in replies if isinstance(reply, Refused)} == {Refusal.QUOTA}

@@ -116,7 +116,7 @@ class Everybody:
 
     async def datagram(self) -> None:
         client = self.dice.choice(CLIENTS)
-        await Line(self.home).say(mutated(self.dice.choice(SEEDS), client, self.dice), client)
+        await Line(self.home).answer_or_none(mutated(self.dice.choice(SEEDS), client, self.dice), client)
 
     async def operator(self) -> None:
         target = self.dice.choice((CONSOLE_IP, PC_IP, "8.8.8.8", "192.168.77.1"))

@@ -176,7 +176,7 @@ RELOADS = st.builds(Reload, st.booleans())
 STEPS = st.lists(map_requests() | map_requests() | ends(), min_size=1, max_size=5)
 
 
-def in_a_house(policy_now: Policy, test: Callable[[GatewayFixture], Awaitable[None]]) -> None:
+def in_a_gateway(policy_now: Policy, test: Callable[[GatewayFixture], Awaitable[None]]) -> None:
     """Runs the test in a gateway of its own: hypothesis calls it for each example."""
 
     async def run(directory: Path) -> None:
@@ -240,7 +240,7 @@ def test_what_becomes_reachable_was_decided_as_new(steps: list[Step], last: MapR
                 assert not records[0].facts["standing"], (step, opened)
             assert not never(opened), step
 
-    in_a_house(policy(), test)
+    in_a_gateway(policy(), test)
 
 
 @given(STEPS, st.lists(map_requests() | ends() | RELOADS, min_size=1, max_size=4))
@@ -252,7 +252,7 @@ def test_nothing_becomes_reachable_while_a_device_is_frozen(before: list[Step], 
             opened, _ = await take(home, step)
             assert not opened, step
 
-    in_a_house(policy(), test)
+    in_a_gateway(policy(), test)
 
 
 @given(STEPS, map_requests())
@@ -271,7 +271,7 @@ def test_a_frozen_device_can_ask_again_for_what_it_has(before: list[Step], last:
             assert again.mapping.id == reply.mapping.id
             assert reachable(home) == held
 
-    in_a_house(policy(), test)
+    in_a_gateway(policy(), test)
 
 
 @given(st.lists(map_requests() | map_requests() | ends(), min_size=3, max_size=8))
@@ -285,4 +285,4 @@ def test_no_more_internal_ports_a_day_than_the_grants_give(steps: list[Step]) ->
         assert len(seen[False]) <= PORTS_A_DAY
         assert len(seen[True]) <= PORTS_A_DAY
 
-    in_a_house(policy(PORTS_A_DAY), test)
+    in_a_gateway(policy(PORTS_A_DAY), test)

@@ -23,7 +23,7 @@ async def blocked(here: Served, device: str = "console") -> api.Blocked:
     return answer
 
 
-def told(mappings: list[api.Mapping]) -> list[tuple[str, str, int, str, int]]:
+def summaries(mappings: list[api.Mapping]) -> list[tuple[str, str, int, str, int]]:
     return [(m.id, m.transport.value, m.external_port, m.internal_client, m.internal_port) for m in mappings]
 
 
@@ -41,11 +41,11 @@ async def test_block_says_what_it_closed_and_leaves_what_the_operator_added(tmp_
         elsewhere = await here.home.granted(8081, PC_IP, internal=8080)
         await here.home.refused(7000)
         answer = await blocked(here)
-        assert sorted(told(answer.closed)) == [
+        assert sorted(summaries(answer.closed)) == [
             (held.mapping.id, "tcp", 9001, CONSOLE_IP, 9000),
             (others.mapping.id, "tcp", 8080, CONSOLE_IP, 8080),
         ]
-        assert (told(answer.left), answer.questions) == ([(own.mapping.id, "tcp", 2222, CONSOLE_IP, 2222)], 1)
+        assert (summaries(answer.left), answer.questions) == ([(own.mapping.id, "tcp", 2222, CONSOLE_IP, 2222)], 1)
         assert here.home.ports == {(TCP, 2222), (TCP, 8081)}
         assert {cut.external_port for cut in here.home.firewall.cuts} == {8080, 9001}
         (row,) = [row for row in here.home.decider.ledger.table if row.id == own.mapping.id]
@@ -67,8 +67,8 @@ async def test_block_ends_mappings_of_others_to_a_device_that_is_told_by_its_add
         others = await here.home.granted(8080, PC_IP, target=ROUTED_IP)
         own = await here.home.granted(2222, ROUTED_IP, via=Via.OPERATOR)
         answer = await blocked(here, ROUTED_IP)
-        assert told(answer.closed) == [(others.mapping.id, "tcp", 8080, ROUTED_IP, 8080)]
-        assert told(answer.left) == [(own.mapping.id, "tcp", 2222, ROUTED_IP, 2222)]
+        assert summaries(answer.closed) == [(others.mapping.id, "tcp", 8080, ROUTED_IP, 8080)]
+        assert summaries(answer.left) == [(own.mapping.id, "tcp", 2222, ROUTED_IP, 2222)]
         assert here.home.ports == {(TCP, 2222)}
 
 
@@ -77,7 +77,7 @@ async def test_revoke_ends_what_the_operator_added_too_and_says_so(tmp_path: Pat
         own = await here.home.granted(2222, via=Via.OPERATOR)
         answer = await here.device_commands.revoke(CONSOLE)
         assert isinstance(answer, api.Revoked)
-        assert told(answer.mappings) == [(own.mapping.id, "tcp", 2222, CONSOLE_IP, 2222)]
+        assert summaries(answer.mappings) == [(own.mapping.id, "tcp", 2222, CONSOLE_IP, 2222)]
         assert answer.mappings[0].vias == [Via.OPERATOR]
         assert here.home.ports == set()
 
@@ -89,7 +89,7 @@ async def test_retract_and_release_say_what_they_closed(tmp_path: Path) -> None:
         held = await here.home.granted(8080)
         here.home.decider.ledger.usage[held.mapping.id] = Usage(connections=3, bytes=70)
         answer = written(await here.device_commands.retract("allow-console"))
-        assert told(answer.closed) == [(held.mapping.id, "tcp", 8080, CONSOLE_IP, 8080)]
+        assert summaries(answer.closed) == [(held.mapping.id, "tcp", 8080, CONSOLE_IP, 8080)]
         assert (answer.closed[0].connections, answer.closed[0].bytes) == (3, 70), "as it was"
         assert here.home.ports == set()
         assert (await blocked(here)).closed == []
@@ -100,5 +100,5 @@ async def test_retract_and_release_say_what_they_closed(tmp_path: Path) -> None:
         here.home.clock.pass_s(101)
         released = await here.device_commands.release("console")
         assert isinstance(released, api.Released)
-        assert told(released.closed) == [(later.mapping.id, "tcp", 8081, PC_IP, 8081)]
+        assert summaries(released.closed) == [(later.mapping.id, "tcp", 8081, PC_IP, 8081)]
         assert here.home.ports == set()

@@ -143,12 +143,12 @@ async def test_the_writer_outlives_a_fault_of_its_own_books(
         await home.granted(8001)
 
 
-ASKED = 'version = 1\ndefault = "ask"\n[limits]\nrequests_per_minute = 30\n'
-ASKED += '[[grant]]\nname = "some"\nwho = "*"\nint_ports = ["8000-8999"]\nmax_ports_per_day = 2\n'
+ASK_POLICY = 'version = 1\ndefault = "ask"\n[limits]\nrequests_per_minute = 30\n'
+ASK_POLICY += '[[grant]]\nname = "some"\nwho = "*"\nint_ports = ["8000-8999"]\nmax_ports_per_day = 2\n'
 
 
 async def test_a_batch_that_is_tried_again_one_by_one_counts_once(tmp_path: Path) -> None:
-    async with gateway_fixture(tmp_path, policy(ASKED)) as home:
+    async with gateway_fixture(tmp_path, policy(ASK_POLICY)) as home:
         home.firewall.fail_next = ["no memory"]
         replies = await asyncio.gather(home.map(8000), home.map(9000), home.map(8001, PC_IP), home.map(80, PC_IP))
         assert not home.firewall.fail_next
@@ -162,13 +162,13 @@ async def test_a_batch_that_is_tried_again_one_by_one_counts_once(tmp_path: Path
         (question,) = home.decider.questions.all(home.clock().wall)
         assert (question.times, question.subject.port) == (1, 9000)
         await home.gateway.remember()
-    async with gateway_fixture(tmp_path, policy(ASKED)) as home:
+    async with gateway_fixture(tmp_path, policy(ASK_POLICY)) as home:
         (question,) = home.decider.questions.all(home.clock().wall)
         assert question.times == 1
 
 
 async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) -> None:
-    async with gateway_fixture(tmp_path, policy(ASKED)) as home:
+    async with gateway_fixture(tmp_path, policy(ASK_POLICY)) as home:
         await home.refused(9000)
         for port in (8000, 8001):
             home.firewall.fail_next = ["no memory"]
@@ -181,7 +181,7 @@ async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) ->
 
 
 async def test_a_question_that_was_settled_by_what_failed_still_waits(tmp_path: Path) -> None:
-    async with gateway_fixture(tmp_path, policy(ASKED)) as home:
+    async with gateway_fixture(tmp_path, policy(ASK_POLICY)) as home:
         await home.refused(9000)
         home.policy = policy(WIDE)
         home.firewall.fail_next = ["no memory"]
@@ -192,7 +192,7 @@ async def test_a_question_that_was_settled_by_what_failed_still_waits(tmp_path: 
 
 
 async def test_a_flood_that_begins_in_an_undone_batch_is_on_disk_with_all_its_refusals(tmp_path: Path) -> None:
-    async with gateway_fixture(tmp_path, policy(ASKED.replace("30", "3"))) as home:
+    async with gateway_fixture(tmp_path, policy(ASK_POLICY.replace("30", "3"))) as home:
         for port in (8000, 9000):
             await home.map(port)
         home.firewall.fail_next = ["no memory"]

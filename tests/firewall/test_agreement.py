@@ -62,14 +62,14 @@ def pair(namespaces: None) -> Iterator[tuple[Driver[NftablesFirewall], Driver[Me
 
 def held(batches: list[list[Change]]) -> list[list[Change]]:
     """Closes have the forward that is open, as the ledger's do."""
-    standing: dict[str, Forward] = {}
+    open_forwards: dict[str, Forward] = {}
     for batch in batches:
         for at, change in enumerate(batch):
             match change:
                 case Open(new):
-                    standing[new.id] = new
+                    open_forwards[new.id] = new
                 case Close(old):
-                    batch[at] = Close(standing.pop(old.id, old))
+                    batch[at] = Close(open_forwards.pop(old.id, old))
     return batches
 
 
@@ -97,4 +97,4 @@ def test_both_hold_the_same(
                 taken.append("")
         assert bool(taken[0]) == bool(taken[1]), (taken, batch)
         assert real.ids() == model.ids()
-    assert real.told == []
+    assert real.foreign_changes == []

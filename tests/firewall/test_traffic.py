@@ -429,13 +429,13 @@ def test_a_foreign_flush_is_told_once_and_healed(gateway: Gateway, fresh_lab: La
     one = to(lab, "console", "m1", 3074)
     gateway.apply(Open(one))
     lab.gateway.nft("flush ruleset")
-    assert until(lambda: bool(gateway.told))
+    assert until(lambda: bool(gateway.foreign_changes))
     assert gateway.firewall.mode is not None
     gateway.open(settings(gateway.firewall.mode, network_of(lab)))
     gateway.apply(Refill((one,)))
     with EchoServer(lab.hosts["console"], TCP, 3074):
         assert reach(peer, TCP, lab.external[0], 3074)
-    assert gateway.told == ["table removed"]
+    assert gateway.foreign_changes == ["table removed"]
 
 
 def test_a_refill_under_traffic_loses_nothing(gateway: Gateway, fresh_lab: Lab) -> None:
@@ -451,7 +451,7 @@ def test_a_refill_under_traffic_loses_nothing(gateway: Gateway, fresh_lab: Lab) 
     stop, requests = threading.Event(), [0]
     lost: list[str] = []
 
-    def knock() -> None:
+    def probe_flows() -> None:
         with dial(peer, TCP, lab.external[0], 10_000, timeout=patience_s) as lasting:
             while not stop.is_set():
                 requests[0] += 1
@@ -459,7 +459,7 @@ def test_a_refill_under_traffic_loses_nothing(gateway: Gateway, fresh_lab: Lab) 
                 lost.extend(proof.how for proof in proofs if not proof)
 
     with EchoServer(lab.hosts["console"], TCP, 3074), EchoServer(lab.hosts["console"], UDP, 3074):
-        thread = threading.Thread(target=knock)
+        thread = threading.Thread(target=probe_flows)
         thread.start()
         for _ in range(20):
             gateway.apply(Refill(many))
@@ -467,4 +467,4 @@ def test_a_refill_under_traffic_loses_nothing(gateway: Gateway, fresh_lab: Lab) 
         thread.join()
     assert requests[0] > 20
     assert lost == []
-    assert gateway.told == [], "our own changes are not foreign"
+    assert gateway.foreign_changes == [], "our own changes are not foreign"

@@ -461,7 +461,7 @@ def test_clamps_are_the_tighter_of_grant_and_limits() -> None:
     assert (tight.max_ttl_s, tight.max_hold_s) == (3600, 86400)
 
 
-TOLD = [
+SHOWN_LEASES = [
     (Via.PCP, 7 * 86400, 4 * 3600),
     (Via.NATPMP, 60, 60),
     (Via.PCP, None, 4 * 3600),
@@ -471,7 +471,7 @@ TOLD = [
 ]
 
 
-@pytest.mark.parametrize(("via", "requested", "shown"), TOLD)
+@pytest.mark.parametrize(("via", "requested", "shown"), SHOWN_LEASES)
 def test_the_lease_is_cut_to_the_limit_of_the_protocol(via: Via, requested: int | None, shown: int) -> None:
     request = map_request(via=via, lifetime_s=requested)
     verdict = decide(policy(PC_GRANT + 'max_ttl = "4h"'), facts_of(), request)

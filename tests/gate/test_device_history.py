@@ -25,7 +25,7 @@ def no(refusal: Refusal = Refusal.NOT_AUTHORIZED, reason: str = "no grant covers
     return Verdict(outcome, None, refusal, (reason,), None, "")
 
 
-YES = Verdict(Outcome.ALLOW, "g", None, ("granted",), None, "")
+ALLOWED = Verdict(Outcome.ALLOW, "g", None, ("granted",), None, "")
 
 
 def refuse(
@@ -34,7 +34,7 @@ def refuse(
     return history.count_refusal(PC_MAC, map_request(PC, port, via=via), verdict or no(), at(seconds), DAY)
 
 
-def book_of(**limits: object) -> DeviceHistory:
+def history_of(**limits: object) -> DeviceHistory:
     return DeviceHistory(SimpleNamespace(limits=Limits(**limits)))  # type: ignore[arg-type]
 
 
@@ -43,7 +43,7 @@ def book_of(**limits: object) -> DeviceHistory:
 
 @pytest.mark.spec("SR-5")
 def test_changes_of_the_last_minute() -> None:
-    history = book_of(requests_per_minute=5)
+    history = history_of(requests_per_minute=5)
     for second in (0, 10, 20):
         history.count_change(PC_MAC, at(second))
     assert [history.changes_last_minute(PC_MAC, at(s)) for s in (20, 59.9, 60, 70, 80)] == [3, 3, 2, 1, 0]
@@ -53,7 +53,7 @@ def test_changes_of_the_last_minute() -> None:
 @pytest.mark.spec("SR-5")
 @given(st.lists(st.floats(0, 200), max_size=60).map(sorted), st.integers(1, 20))
 def test_the_count_is_exact_up_to_the_limit(times: list[float], limit: int) -> None:
-    history = book_of(requests_per_minute=limit)
+    history = history_of(requests_per_minute=limit)
     for n, time in enumerate(times):
         real = sum(1 for earlier in times[:n] if earlier > time - 60)
         assert history.changes_last_minute(PC_MAC, at(time)) == min(real, limit)
@@ -64,7 +64,7 @@ def test_the_count_is_exact_up_to_the_limit(times: list[float], limit: int) -> N
 
 
 def test_ports_of_the_day_are_distinct_and_end_with_it() -> None:
-    history = book_of()
+    history = history_of()
     for port in (5000, 5001, 5000):
         history.count_grant(PC_MAC, port, at(0), DAY)
     assert history.int_ports_today(PC_MAC, DAY) == {5000, 5001}
@@ -75,7 +75,7 @@ def test_ports_of_the_day_are_distinct_and_end_with_it() -> None:
 
 
 def test_a_quota_refusal_counts_as_asked_over_tcp_alone() -> None:
-    history = book_of()
+    history = history_of()
     refuse(history, 5000, 0, no(Refusal.QUOTA))
     refuse(history, 5001, 0, no(Refusal.QUOTA), Via.NATPMP)
     refuse(history, 5002, 0, no(Refusal.NOT_AUTHORIZED))
@@ -86,7 +86,7 @@ def test_a_quota_refusal_counts_as_asked_over_tcp_alone() -> None:
 
 
 def test_distinct_ports_within_ten_minutes_are_one_incident() -> None:
-    history = book_of(incident_after=3)
+    history = history_of(incident_after=3)
     assert refuse(history, 1, 0) is None
     assert refuse(history, 2, 1) is None
     incident = refuse(history, 3, 2)
@@ -96,27 +96,27 @@ def test_distinct_ports_within_ten_minutes_are_one_incident() -> None:
 
 
 def test_slow_refusals_are_none() -> None:
-    history = book_of(incident_after=3)
+    history = history_of(incident_after=3)
     assert [refuse(history, port, port * 301) for port in range(50)] == [None] * 50
 
 
 @pytest.mark.parametrize("refusal", [r for r in Refusal if r is not Refusal.NOT_AUTHORIZED])
 def test_only_a_denial_by_policy_is_evidence(refusal: Refusal) -> None:
-    history = book_of(incident_after=3)
+    history = history_of(incident_after=3)
     assert [refuse(history, port, 0, no(refusal)) for port in range(20)] == [None] * 20
 
 
 def test_retries_of_one_port_are_not_distinct_and_a_fault_of_ours_is_not_theirs() -> None:
-    history = book_of(incident_after=3)
+    history = history_of(incident_after=3)
     assert [refuse(history, 22000, second) for second in range(100)] == [None] * 100
     assert [refuse(history, port, 0, no(reason=FAULT)) for port in range(20)] == [None] * 20
-    assert history.count_refusal(PC_MAC, map_request(), YES, at(0), DAY) is None
+    assert history.count_refusal(PC_MAC, map_request(), ALLOWED, at(0), DAY) is None
 
 
 @pytest.mark.spec("SR-26")
 @pytest.mark.parametrize("via", [Via.NATPMP, Via.PCP, Via.OPERATOR])
 def test_a_thousand_forged_datagrams_leave_the_victim_as_it_was(via: Via) -> None:
-    history = book_of()
+    history = history_of()
     before = (history.int_ports_today(PC_MAC, DAY), history.frozen(PC_MAC, at(0)), history.incidents(at(0)))
     for n in range(1000):
         refusal = (Refusal.NOT_AUTHORIZED, Refusal.QUOTA, Refusal.ASK)[n % 3]
@@ -130,7 +130,7 @@ def test_a_thousand_forged_datagrams_leave_the_victim_as_it_was(via: Via) -> Non
 
 @pytest.mark.parametrize(("action", "frozen"), [("freeze", True), ("quarantine", True), ("log", False)])
 def test_the_action_and_the_end_of_an_incident(action: str, frozen: bool) -> None:
-    history = book_of(incident_after=1, on_incident=OnIncident(action))
+    history = history_of(incident_after=1, on_incident=OnIncident(action))
     incident = refuse(history, 1, 0)
     assert incident is not None
     assert incident.action == action
@@ -144,7 +144,7 @@ def test_the_action_and_the_end_of_an_incident(action: str, frozen: bool) -> Non
 
 
 def test_release_ends_it_and_forgets_the_evidence() -> None:
-    history = book_of(incident_after=2)
+    history = history_of(incident_after=2)
     refuse(history, 1, 0)
     refuse(history, 2, 0)
     assert history.frozen(PC_MAC, at(1))
@@ -163,7 +163,7 @@ def test_release_ends_it_and_forgets_the_evidence() -> None:
 
 
 def test_devices() -> None:
-    history = book_of()
+    history = history_of()
     history.count_change(PC_MAC, at(5))
     refuse(history, 5000, 10)
     refuse(history, 5001, 11, no(Refusal.ASK))
@@ -179,7 +179,7 @@ def test_devices() -> None:
 
 @pytest.mark.spec("SR-5")
 def test_memory_is_bounded_whatever_the_lan_sends() -> None:
-    history = book_of(requests_per_minute=10, incident_after=2)
+    history = history_of(requests_per_minute=10, incident_after=2)
     for n in range(MOST_DEVICES + 500):
         device = f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}"
         for port in (1, 2):
@@ -196,7 +196,7 @@ def test_memory_is_bounded_whatever_the_lan_sends() -> None:
 
 
 def test_a_frozen_device_is_not_forgotten_because_others_come() -> None:
-    history = book_of(incident_after=1)
+    history = history_of(incident_after=1)
     refuse(history, 1, 0)
     for n in range(MOST_DEVICES + 1):
         history.count_change(f"device{n}", at(1))

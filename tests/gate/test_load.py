@@ -297,7 +297,7 @@ def test_the_digest_is_over_the_meaning(tmp_path: Path) -> None:
 
 LOCKED = (EXAMPLES / "locked.toml").read_text("utf-8")
 STRANGER = facts_of(mac=TV_MAC)
-ASKED = [map_request(), map_request(port=443, external=443), map_request(via=Via.PCP, port=9308)]
+REQUESTS = [map_request(), map_request(port=443, external=443), map_request(via=Via.PCP, port=9308)]
 
 
 def assert_no_allow(text: str) -> None:
@@ -305,7 +305,7 @@ def assert_no_allow(text: str) -> None:
         policy = load_text(text, "mutated", TODAY).policy
     except ConfigError:
         return
-    for request in ASKED:
+    for request in REQUESTS:
         assert decide(policy, STRANGER, request).outcome is not Outcome.ALLOW
 
 

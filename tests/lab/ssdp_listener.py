@@ -20,7 +20,7 @@ GROUP = "239.255.255.250"
 
 
 @dataclass
-class Heard:
+class ReceivedMessage:
     """One message as it arrived."""
 
     at: float
@@ -35,17 +35,17 @@ class Heard:
 class SsdpListener:
     socket: socket.socket
     index: int
-    heard: list[Heard] = field(default_factory=list)
+    received: list[ReceivedMessage] = field(default_factory=list)
 
     def ask(self, data: bytes, to: str = GROUP, port: int = 1900) -> None:
         scoped = to.startswith(("fe80", "ff"))
         target = (to, port, 0, self.index if scoped else 0) if ":" in to else (to, port)
         self.socket.sendto(data, target)
 
-    async def hear(self, count: int, within_s: float = 6.0) -> list[Heard]:
+    async def receive(self, count: int, within_s: float = 6.0) -> list[ReceivedMessage]:
         """Waits until so many messages were heard in all."""
         await async_until(lambda: self._take_in() >= count, within_s)
-        return self.heard
+        return self.received
 
     def silent(self) -> bool:
         return self._take_in() == 0
@@ -55,14 +55,14 @@ class SsdpListener:
             try:
                 data, extra, _, source = self.socket.recvmsg(65_535, 100)
             except BlockingIOError:
-                return len(self.heard)
+                return len(self.received)
             start, headers = taken_apart(data)
             hops = struct.unpack("i", extra[0][2])[0]
-            self.heard.append(Heard(time.monotonic(), start, headers, source[:2], hops))
+            self.received.append(ReceivedMessage(time.monotonic(), start, headers, source[:2], hops))
 
 
 @contextmanager
-def ear(
+def listener_on(
     host: Host, *, v6: bool = False, bind: str = "", port: int = 0, group: str = "", interface: str = "eth0"
 ) -> Iterator[SsdpListener]:
     """A socket on one interface of a host; ``group`` is joined there, multicast leaves there."""

@@ -51,7 +51,7 @@ def questions(home: Home) -> list[dict[str, Any]]:
     return found
 
 
-def yes(home: Home, number: int) -> dict[str, Any]:
+def approve(home: Home, number: int) -> dict[str, Any]:
     answer: dict[str, Any] = home.daemon.json("approve", str(number))
     return answer
 
@@ -72,7 +72,7 @@ def test_a_yes_is_for_the_remote_host_family_port_and_lease_of_its_question(home
     with EchoServer(home.console, TCP, 5000):
         asks(point, 5000, NewRemoteHost=friend.address, NewLeaseDuration=600)
         (question,) = questions(home)
-        answer = yes(home, question["number"])
+        answer = approve(home, question["number"])
         assert answer["toml"].split("until")[0] == question["toml"].split("until")[0], "as it was shown"
         assert arrives(home, friend, 5000)
         assert home.shut(5000, peer="peer1")
@@ -108,7 +108,7 @@ def test_a_yes_for_a_pinhole_is_for_its_remote_host_and_port_and_no_port_mapping
         with refused(DENIED):
             pinhole(six, 5001, RemoteHost=friend.address6, RemotePort=4443)
         (question,) = questions(home)
-        assert yes(home, question["number"])["opened"] is not None
+        assert approve(home, question["number"])["opened"] is not None
         assert reach(friend, TCP, address, 5001, timeout=REACHED_S, source_port=4443)
         assert not at(friend, address, 5001)
         assert not at(stranger, address, 5001)
@@ -130,7 +130,7 @@ def test_a_yes_answers_the_question_that_was_shown(home: Home) -> None:
         asks(point, 5010, NewRemoteHost=friend.address, NewLeaseDuration=600)
         (shown,) = questions(home)
         asks(point, 9999, NewInternalPort=5010, NewLeaseDuration=MONTH_S)
-        yes(home, shown["number"])
+        approve(home, shown["number"])
         assert arrives(home, friend, 5010)
         assert home.row(5010)["lease_left_s"] <= 600
         assert home.shut(5010, peer="peer1")
@@ -157,7 +157,7 @@ def test_a_question_that_changed_is_asked_again_and_says_so(home: Home) -> None:
         assert f"it was question {shown['number']}" in home.daemon.cli("queue").stdout
         assert home.shut(5011)
         assert home.shut(9998)
-        yes(home, now["number"])
+        approve(home, now["number"])
         assert arrives(home, home.peer, 9998)
         point.add(5011)
         assert arrives(home, home.peer, 5011)
@@ -187,7 +187,7 @@ def test_one_yes_serves_a_client_that_tries_ten_ports_over_two_protocols(home: H
         assert tries() == []
         (question,) = questions(home)
         assert question["times"] == 2 * (len(ports) + 1)
-        yes(home, question["number"])
+        approve(home, question["number"])
         assert tries() == ["igd", "natpmp"]
         assert arrives(home, home.peer, 22000)
         assert questions(home) == []

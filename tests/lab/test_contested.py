@@ -97,7 +97,7 @@ def speak(home: Home, host: Host, *own: IPAddress) -> None:
 
 
 @contextmanager
-def taken(home: Home, thief: Host, owner: Host) -> Iterator[None]:
+def addresses_taken(home: Home, thief: Host, owner: Host) -> Iterator[None]:
     """Another host gives itself the addresses of a host, and speaks from them."""
     four, six, gateway = owner.address, owner.address6, home.gateway
     commands = (
@@ -156,7 +156,7 @@ def maps_a_pinhole(home: Home, host: Host, owner: Host) -> None:
     point.call("AddPinhole", "WANIPv6FirewallControl", InternalClient=owner.address6, **values)
 
 
-def asked(host: Host, own: IPAddress, server: IPAddress, message: bytes) -> bytes:
+def answer_to(host: Host, own: IPAddress, server: IPAddress, message: bytes) -> bytes:
     """The answer to a datagram to port 5351, asked again as clients do. Raises TimeoutError."""
     family = socket.AF_INET if own.version == 4 else socket.AF_INET6
     with host.inside(), socket.socket(family, socket.SOCK_DGRAM) as line:
@@ -173,7 +173,7 @@ def asked(host: Host, own: IPAddress, server: IPAddress, message: bytes) -> byte
 
 
 def by_natpmp(home: Home, host: Host, own: IPv4Address) -> None:
-    answer = asked(
+    answer = answer_to(
         host, own, home.gateway.address, natpmp.build_request(natpmp.MappingRequest(UDP, NATPMP, NATPMP, 600))
     )
     assert answer[3] == 0, answer
@@ -181,7 +181,7 @@ def by_natpmp(home: Home, host: Host, own: IPv4Address) -> None:
 
 def by_pcp(home: Home, host: Host, own: IPAddress, server: IPAddress, port: int) -> None:
     data = MapData(b"labnonce0123", TCP.number, port, port, ANY_IPV4 if own.version == 4 else ANY_IPV6)
-    answer = codec.parse_response(asked(host, own, server, codec.build_request(Request(600, own, data))))
+    answer = codec.parse_response(answer_to(host, own, server, codec.build_request(Request(600, own, data))))
     assert answer.result == 0, answer
 
 
@@ -276,7 +276,7 @@ def test_who_returns_to_an_address_that_another_host_took_is_not_reached_by_its_
         away = stack.enter_context(ExitStack())
         away.enter_context(home.lab.unplugged(owner.name))
         leaves = stack.enter_context(ExitStack())
-        leaves.enter_context(taken(home, pc, owner))
+        leaves.enter_context(addresses_taken(home, pc, owner))
         assert until(leads_to(home, owner, pc))
         maps_everything(home, pc, owner)
         assert reached(home, owner) == dict.fromkeys(PORTS, "pc")
@@ -315,7 +315,7 @@ def test_what_leads_to_an_address_is_shut_while_it_is_contested_and_back_when_it
     maps_everything(home, owner, owner)
     assert reached(home, owner) == dict.fromkeys(PORTS, owner.name)
     with home.watch() as watch, calling(home, owner) as calls:
-        with taken(home, pc, owner), both_speak(home, owner, owner, pc):
+        with addresses_taken(home, pc, owner), both_speak(home, owner, owner, pc):
             for port in PORTS:
                 watch.wait("changed", NOTICED_S, external_port=port, state="contested")
             shut_at = time.monotonic()
@@ -365,7 +365,7 @@ def test_a_forged_claim_to_a_host_that_is_there_opens_nothing(home: Home, owner:
 
 def test_a_host_that_answers_for_the_address_of_one_that_answers_too_opens_nothing(home: Home, owner: Host) -> None:
     home.point("pc", IgdVersion.IGD2)
-    with taken(home, home.pc, owner):
+    with addresses_taken(home, home.pc, owner):
         opens_nothing(home, owner)
     with both_speak(home, owner, owner):  # an entry that failed meanwhile is made anew only for a host that speaks
         assert until(leads_to(home, owner, owner))

@@ -31,7 +31,7 @@ class Listening:
         self.first = subscriber.next()
         self.update = int(self.first.get(UPDATE, 0))
 
-    def told(self, raised: int, **values: str) -> None:
+    def expect_message(self, raised: int, **values: str) -> None:
         """One message with exactly this; v2 also with the update id, raised by so many changes."""
         expected = dict(values)
         if self.igd_version is IgdVersion.IGD2:
@@ -68,12 +68,12 @@ def test_add_overwrite_and_delete_are_one_event_each(home: Home, igd_version: Ig
     with Subscriber(point) as subscriber:
         listener = Listening(subscriber, igd_version)
         point.add(8080)
-        listener.told(1, **{COUNT: "1"})
+        listener.expect_message(1, **{COUNT: "1"})
         point.add(8080, NewInternalPort=8081)
         if igd_version is IgdVersion.IGD2:
-            listener.told(1)
+            listener.expect_message(1)
         point.delete(8080)
-        listener.told(1, **{COUNT: "0"})
+        listener.expect_message(1, **{COUNT: "0"})
 
 
 @FACES
@@ -83,8 +83,8 @@ def test_the_end_of_a_lease_is_one_event(home: Home, igd_version: IgdVersion) ->
     with Subscriber(point) as subscriber:
         listener = Listening(subscriber, igd_version)
         point.add(8080, NewLeaseDuration=1)
-        listener.told(1, **{COUNT: "1"})
-        listener.told(1, **{COUNT: "0"})
+        listener.expect_message(1, **{COUNT: "1"})
+        listener.expect_message(1, **{COUNT: "0"})
 
 
 @pytest.mark.spec("IGD-164")
@@ -96,7 +96,7 @@ def test_a_range_delete_is_one_event(home: Home) -> None:
         listener = Listening(subscriber, IgdVersion.IGD2)
         assert listener.first[COUNT] == "4"
         point.call("DeletePortMappingRange", NewStartPort=8000, NewEndPort=8999, NewProtocol="TCP", NewManage=0)
-        listener.told(1, **{COUNT: "1"})
+        listener.expect_message(1, **{COUNT: "1"})
 
 
 @pytest.mark.spec("IGD-193", "SR-25")

@@ -112,10 +112,10 @@ def test_datagrams_in_the_name_of_hosts_that_are_not_there_open_nothing(namespac
                 asking.bind((str(address), 0))
                 asking.sendto(struct.pack("!BBHHHI", 0, 1, 0, 7000 + n, 7000 + n, 3600), (str(lan[1]), 5351))
 
-        def told() -> int:
+        def counted() -> int:
             return sum(count for name, count in home.ask("GET", "/v1/status")["counters"].items() if "5351" in name)
 
-        assert until(lambda: told() == len(forged)), "each is dropped or answered, and counted"
+        assert until(lambda: counted() == len(forged)), "each is dropped or answered, and counted"
         assert home.rows() == []
         assert home.installed() == {}
         home.point().add(9000)
@@ -146,7 +146,7 @@ def sockets_of(host: Host) -> set[tuple[str, int]]:
     return {(line.split()[0], int(line.split()[4].rpartition(":")[2])) for line in listing.splitlines()}
 
 
-class Knock(NamedTuple):
+class Probe(NamedTuple):
     """Bytes to one port."""
 
     transport: str
@@ -155,11 +155,11 @@ class Knock(NamedTuple):
     sent: bytes
 
 
-def answered(host: Host, knocks: list[Knock]) -> list[Knock]:
+def answered(host: Host, probes_of: list[Probe]) -> list[Probe]:
     """Those of them for which a host got a connection, or a byte back."""
     with ExitStack() as stack:
-        links: list[tuple[Knock, socket.socket]] = []
-        for probe in knocks:
+        links: list[tuple[Probe, socket.socket]] = []
+        for probe in probes_of:
             family = socket.AF_INET if probe.address.version == 4 else socket.AF_INET6
             kind = socket.SOCK_STREAM if probe.transport == "tcp" else socket.SOCK_DGRAM
             with host.inside():
@@ -174,7 +174,7 @@ def answered(host: Host, knocks: list[Knock]) -> list[Knock]:
         return [probe for probe, link in links if came_back(probe, link)]
 
 
-def came_back(probe: Knock, link: socket.socket) -> bool:
+def came_back(probe: Probe, link: socket.socket) -> bool:
     try:
         if probe.transport == "udp":
             return bool(link.recv(2048))
@@ -193,18 +193,22 @@ def test_no_socket_answers_on_the_wan_side(namespaces: None, tmp_path: Path, mod
         served = sockets_of(home.gateway)
         assert {("tcp", 5000), ("udp", 1900)} <= served
 
-        def knocks(address: IPAddress) -> list[Knock]:
+        def probes_of(address: IPAddress) -> list[Probe]:
             sent = {5000: [GET], 1900: [SEARCH]}
             return [
-                Knock(transport, address, port, data)
+                Probe(transport, address, port, data)
                 for transport, port in sorted(served)
                 for data in sent.get(port, [NATPMP_ADDRESS, PCP_ANNOUNCE])
             ]
 
-        assert Knock("tcp", home.gateway.address, 5000, GET) in answered(home.console, knocks(home.gateway.address))
+        assert Probe("tcp", home.gateway.address, 5000, GET) in answered(
+            home.console, probes_of(home.gateway.address)
+        )
         home.lab.internet.ip(f"route replace {home.lab.topology.lans[0].network} via {home.external}")
         inside: tuple[IPAddress, ...] = (home.gateway.address, home.gateway.address6, home.gateway.ula)
-        outside = [probe for address in (home.external, home.lab.external6, *inside) for probe in knocks(address)]
+        outside = [
+            probe for address in (home.external, home.lab.external6, *inside) for probe in probes_of(address)
+        ]
         for host in (home.peer, home.lab.internet):
             assert answered(host, outside) == []
         with home.lab.internet.inside():

@@ -194,7 +194,7 @@ def test_changes_of_others_beside_us_disturb_nothing(home: Home) -> None:
 # -- devices that come and go
 
 
-def heard_of(home: Home, name: str) -> None:
+def wake(home: Home, name: str) -> None:
     """A host says something to the gateway, as one does that wakes: a word to a shut port, which is answered."""
     host, gateway = home.lab.hosts[name], home.gateway.address
     assert until(lambda: reach(host, UDP, gateway, 9, timeout=0.1).how == "reset")
@@ -214,7 +214,7 @@ def test_a_console_that_sleeps_is_parked_and_back_within_a_second(home: Home) ->
                     assert home.installed() == {}
                     with refused(718):
                         home.point("pc").add(3074, UDP)
-                heard_of(home, "console")
+                wake(home, "console")
                 begun = time.monotonic()
                 watch.wait("changed", external_port=3074, state="active")
                 assert until(lambda: arrives(home, 3074))
@@ -250,10 +250,10 @@ def test_another_device_at_the_address_inherits_nothing(home: Home) -> None:
             )
             pc.ip(taken.format("add"), way.format("add") + f" src {console.address}")
             pc.ip(f"neigh flush dev {pc.interface}")  # so that it asks for the gateway, and is seen asking
-            heard_of(home, "pc")
+            wake(home, "pc")
             watch.wait("removed", external_port=8080, why="device-moved", device=CONSOLE.mac)
             assert home.shut(8080)
             pc.ip(way.format("del"), taken.format("del"))
-        heard_of(home, "console")
+        wake(home, "console")
         assert ended(call), "its flow was cut, not only interrupted"
     assert home.rows() == []

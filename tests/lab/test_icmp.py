@@ -30,7 +30,7 @@ def sockets(host: Host) -> Iterator[tuple[socket.socket, socket.socket]]:
         yield icmp, udp
 
 
-def told(home: Home, size: int, wait_s: float = ANSWER_S) -> tuple[str, int, int, str, int] | None:
+def icmp_error(home: Home, size: int, wait_s: float = ANSWER_S) -> tuple[str, int, int, str, int] | None:
     """A datagram to the mapped port; the ICMP error that comes back: its sender, type and code, and the destination
     and port in the packet that it quotes. None: silence."""
     with sockets(home.peer) as (icmp, udp):
@@ -59,12 +59,14 @@ def test_icmp_errors_pass_with_external_addresses_and_open_nothing(namespaces: N
     with served_home(tmp_path, *ROUTER) as home:
         external = str(home.external)
         home.point().add(PORT, NewProtocol="UDP")
-        assert told(home, 20) == (external, UNREACHABLE, PORT_UNREACHABLE, external, PORT), "nobody listens there"
+        assert icmp_error(home, 20) == (external, UNREACHABLE, PORT_UNREACHABLE, external, PORT), (
+            "nobody listens there"
+        )
         home.gateway.ip("link set lan0 mtu 1300")
-        assert told(home, 1400) == (external, UNREACHABLE, FRAGMENTATION_NEEDED, external, PORT)
+        assert icmp_error(home, 1400) == (external, UNREACHABLE, FRAGMENTATION_NEEDED, external, PORT)
         home.gateway.ip("link set lan0 mtu 1500")
         home.clear()
-        assert told(home, 20, SILENCE_S) is None, "the mapping is gone"
+        assert icmp_error(home, 20, SILENCE_S) is None, "the mapping is gone"
 
         target = home.console.address
         home.lab.internet.ip(f"route add {home.lab.topology.lans[0].network} via {home.external}")

@@ -53,7 +53,7 @@ class Watched:
         self.watch = watch
         self.networks: list[tuple[Network, Network]] = []
         self.neighbours: list[NeighbourEvent] = []
-        self._told = asyncio.Event()
+        self._notified = asyncio.Event()
         watch.on_network = self._network
         watch.on_neighbour = self._neighbour
 
@@ -61,24 +61,24 @@ class Watched:
         assert new.generation == old.generation + 1
         assert self.watch.network is new
         self.networks.append((old, new))
-        self._told.set()
+        self._notified.set()
 
     def _neighbour(self, event: NeighbourEvent) -> None:
         self.neighbours.append(event)
-        self._told.set()
+        self._notified.set()
 
     async def until(self, true: Callable[[], object], timeout: float = 10.0) -> None:
         async with asyncio.timeout(timeout):
             while not true():
-                self._told.clear()
-                await self._told.wait()
+                self._notified.clear()
+                await self._notified.wait()
 
     @property
     def seen(self) -> list[NeighbourEvent]:
         """Those that appeared."""
         return [event for event in self.neighbours if isinstance(event, NeighbourSeen)]
 
-    async def heard(self, event: NeighbourEvent) -> None:
+    async def seen_event(self, event: NeighbourEvent) -> None:
         await self.until(lambda: event in self.neighbours)
 
     @property
@@ -261,8 +261,8 @@ async def test_a_host_is_seen_over_both_families_as_one_device(fresh_lab: Lab) -
         assert seen.watch.neighbours.mac_of(console.address) is None
         reach(console, Transport.UDP, HOME.network[1], 9)
         reach(console, Transport.UDP, HOME.ula[1], 9)
-        await seen.heard(NeighbourSeen(Neighbour(console.address, CONSOLE.mac, LAN)))
-        await seen.heard(NeighbourSeen(Neighbour(console.ula, CONSOLE.mac, LAN)))
+        await seen.seen_event(NeighbourSeen(Neighbour(console.address, CONSOLE.mac, LAN)))
+        await seen.seen_event(NeighbourSeen(Neighbour(console.ula, CONSOLE.mac, LAN)))
         assert {console.address, console.ula} <= seen.watch.neighbours.addresses_of(CONSOLE.mac)
         # the hosts of the WAN are not watched
         reach(fresh_lab.hosts["peer1"], Transport.UDP, fresh_lab.external[0], 9)
@@ -303,12 +303,12 @@ async def test_a_host_asleep_is_gone_after_a_probe_and_seen_when_it_wakes(fresh_
             first, second = await asyncio.gather(seen.watch.probe(address, LAN), seen.watch.probe(address, LAN))
             assert (first, second) == (False, False)
             assert time.monotonic() - start < PROBE_S + 0.5
-            await seen.heard(NeighbourGone(address, CONSOLE.mac, LAN))
+            await seen.seen_event(NeighbourGone(address, CONSOLE.mac, LAN))
             assert seen.watch.neighbours.mac_of(address) is None
             seen.neighbours.clear()
         gateway = HOME.ula[1] if address.version == 6 else HOME.network[1]
         reach(fresh_lab.hosts["console"], Transport.UDP, gateway, 9)
-        await seen.heard(NeighbourSeen(Neighbour(address, CONSOLE.mac, LAN)))
+        await seen.seen_event(NeighbourSeen(Neighbour(address, CONSOLE.mac, LAN)))
 
 
 async def test_an_address_that_nobody_has_is_absent(lab: Lab) -> None:
@@ -341,7 +341,7 @@ async def test_another_host_takes_the_address_of_one_that_left(fresh_lab: Lab, h
             twin.ip("addr flush dev eth0", f"addr add {address}/24 dev eth0")
             start = time.monotonic()
             reach(twin, Transport.UDP, HOME.network[1], 9)
-            await seen.heard(AddressMoved(address, CONSOLE.mac, TWIN.mac, LAN))
+            await seen.seen_event(AddressMoved(address, CONSOLE.mac, TWIN.mac, LAN))
             assert time.monotonic() - start < 2.5
             assert seen.watch.neighbours.mac_of(address) == TWIN.mac
             assert not any(isinstance(event, NeighbourGone) for event in seen.neighbours)
@@ -354,7 +354,7 @@ async def test_a_host_with_a_new_card_has_moved(fresh_lab: Lab) -> None:
         assert await seen.watch.probe(console.address, LAN)
         console.ip("link set eth0 down", f"link set eth0 address {TWIN.mac}", "link set eth0 up")
         reach(console, Transport.UDP, HOME.network[1], 9)
-        await seen.heard(AddressMoved(console.address, CONSOLE.mac, TWIN.mac, LAN))
+        await seen.seen_event(AddressMoved(console.address, CONSOLE.mac, TWIN.mac, LAN))
 
 
 @pytest.mark.parametrize("hears_all", [True, False])
@@ -385,7 +385,7 @@ async def test_an_address_of_another_lan_is_not_learned(two_lans: Lab) -> None:
         assert await seen.watch.probe(GUEST.network[10], "lan1")
         assert seen.watch.neighbours.mac_of(console) is None
         assert await seen.watch.probe(console, "lan0")
-        await seen.heard(NeighbourSeen(Neighbour(console, CONSOLE.mac, "lan0")))
+        await seen.seen_event(NeighbourSeen(Neighbour(console, CONSOLE.mac, "lan0")))
         assert seen.watch.neighbours.mac_of(console) == CONSOLE.mac
         two_lans.gateway.ip(f"neigh del {console} dev lan1")
 
@@ -451,7 +451,7 @@ async def test_one_lan_goes_and_comes_back_and_the_other_stays(two_lans: Lab) ->
         two_lans.gateway.ip("link set lan1 up")
         await seen.until(lambda: seen.network.lans[1].up)
         assert await seen.watch.probe(guest, "lan1")
-        await seen.heard(NeighbourSeen(Neighbour(guest, GUEST.hosts[0].mac, "lan1")))
+        await seen.seen_event(NeighbourSeen(Neighbour(guest, GUEST.hosts[0].mac, "lan1")))
 
 
 async def test_the_entries_of_a_prefix_that_goes_are_dropped(two_lans: Lab) -> None:
@@ -484,7 +484,7 @@ async def test_a_thousand_neighbour_events_in_under_a_millisecond_each(fresh_lab
         assert len(tuple(seen.watch.neighbours.all())) >= 1000
         gateway.ip(*crowd("del"))
         gateway.ip(f"neigh replace 10.40.9.9 lladdr {TWIN.mac} dev {LAN} nud permanent")
-        await seen.heard(NeighbourSeen(Neighbour(IPv4Address("10.40.9.9"), TWIN.mac, LAN)))
+        await seen.seen_event(NeighbourSeen(Neighbour(IPv4Address("10.40.9.9"), TWIN.mac, LAN)))
         assert seen.watch.neighbours.addresses_of("02:40:00:00:00:01") == frozenset()
         assert seen.watch.resyncs == 0
 
@@ -525,7 +525,7 @@ async def test_an_event_that_is_not_the_kernels_is_ignored(fresh_lab: Lab) -> No
         with other:
             other.sendto(message, seen.watch._events.getsockname())
         assert await seen.watch.probe(HOME.network[10], LAN)  # its event comes after the forged one
-        await seen.heard(NeighbourSeen(Neighbour(HOME.network[10], CONSOLE.mac, LAN)))
+        await seen.seen_event(NeighbourSeen(Neighbour(HOME.network[10], CONSOLE.mac, LAN)))
         assert seen.watch.neighbours.mac_of(forged) is None
 
 

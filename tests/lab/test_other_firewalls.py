@@ -137,7 +137,7 @@ EOF""",
         for program, icmp in (("iptables", "icmp"), ("ip6tables", "ipv6-icmp"))
     ),
 }
-GONE = """
+CLEAN_UP = """
 nft delete table inet home 2>/dev/null || true
 for program in iptables ip6tables; do $program -P INPUT ACCEPT; $program -F INPUT; done
 """
@@ -178,13 +178,13 @@ def served(home: Home, seconds: float) -> dict[str, bool]:
 def test_an_input_chain_of_others_that_drops_is_told_and_cured_by_the_lines_of_the_doctor(
     home: Home, program: str
 ) -> None:
-    def told() -> list[str]:
+    def warnings_of() -> list[str]:
         return [line for line in home.daemon.json("status")["warnings"] if "packets from hosts on lan0 to" in line]
 
     assert all(served(home, REACHED_S).values())
     home.gateway.run(["sh", "-e"], text=INPUT_CHAINS[program])
     try:
-        assert until(lambda: bool(told()), AT_ONCE_S)
+        assert until(lambda: bool(warnings_of()), AT_ONCE_S)
         assert not any(served(home, 0.3).values())
         found = [c for c in home.ask("GET", "/v1/doctor") if "packets from hosts on lan0 to" in c["finding"]]
         assert found
@@ -193,9 +193,9 @@ def test_an_input_chain_of_others_that_drops_is_told_and_cured_by_the_lines_of_t
             assert "udp/1900, udp/5351, tcp/5000" in check["finding"]
             home.gateway.run(["sh", "-e"], text=check["remedy"].partition(": ")[2])
         assert all(served(home, REACHED_S).values())
-        assert until(lambda: not told(), AT_ONCE_S)
+        assert until(lambda: not warnings_of(), AT_ONCE_S)
     finally:
-        home.gateway.run(["sh", "-e"], text=GONE)
+        home.gateway.run(["sh", "-e"], text=CLEAN_UP)
 
 
 def test_the_doctor_names_a_bridge_whose_hosts_do_not_reach_mappings_by_the_external_address(

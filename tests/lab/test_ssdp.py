@@ -14,7 +14,7 @@ import pytest
 
 from tests.fixtures.ssdp_devices import EVERY, V1, V2, search
 from tests.fixtures.waiting import async_until
-from tests.lab.ssdp_listener import GROUP, Heard, ear, link_of, network_of
+from tests.lab.ssdp_listener import GROUP, ReceivedMessage, link_of, listener_on, network_of
 from upnp_gw.lab import GUEST, HOME, Lab, Topology
 from upnp_gw.model.network import Network
 from upnp_gw.protocols.igd.description import RootDevice
@@ -67,7 +67,7 @@ def follow(lab: Lab, ssdp: SsdpServer) -> Network:
     return network
 
 
-def sets(received: list[Heard]) -> list[str]:
+def sets(received: list[ReceivedMessage]) -> list[str]:
     """The announcements as complete sets of both roots, in order; fails where one is not complete."""
     kinds = []
     for at in range(0, len(received), EVERY):
@@ -83,13 +83,14 @@ async def test_announcements_on_two_lans(lab: Lab) -> None:
     owns = {"console": "192.168.77.1", "guest": "192.168.88.1"}
     with ExitStack() as stack:
         ears = {
-            name: stack.enter_context(ear(lab.hosts[name], group=GROUP, bind=GROUP, port=1900)) for name in owns
+            name: stack.enter_context(listener_on(lab.hosts[name], group=GROUP, bind=GROUP, port=1900))
+            for name in owns
         }
         async with serving(lab):
             for one in ears.values():
-                await one.hear(4 * EVERY)
+                await one.receive(4 * EVERY)
         for name, own in owns.items():
-            received = await ears[name].hear(5 * EVERY)
+            received = await ears[name].receive(5 * EVERY)
             assert sets(received) == ["byebye", "alive", "alive", "alive", "byebye"]
             for message in received:
                 assert (message.source, message.hops) == ((own, 1900), 2)
@@ -97,7 +98,7 @@ async def test_announcements_on_two_lans(lab: Lab) -> None:
                 assert message.headers["BOOTID.UPNP.ORG"] == "7"
                 location = message.headers.get("LOCATION", "")
                 assert location.startswith(f"http://{own}:5000/igd") or message.headers["NTS"] == "ssdp:byebye"
-        polled = ears["console"].heard
+        polled = ears["console"].received
         assert all(0.15 < polled[at + EVERY].at - polled[at].at < 1 for at in (EVERY, 2 * EVERY))
 
 
@@ -106,9 +107,9 @@ async def test_announcements_on_two_lans(lab: Lab) -> None:
 async def test_announcements_over_ipv6(lab: Lab, group: str, kind: str) -> None:
     lan0 = link_of(lab.gateway, "lan0")
     own = next(a for a in lan0.ipv6 if a.is_link_local == (kind == "link-local") and a.is_private)
-    with ear(lab.hosts["console"], v6=True, group=group, bind=group, port=1900) as one:
+    with listener_on(lab.hosts["console"], v6=True, group=group, bind=group, port=1900) as one:
         async with serving(lab):
-            received = await one.hear(4 * EVERY)
+            received = await one.receive(4 * EVERY)
         assert sets(received[: 4 * EVERY]) == ["byebye", "alive", "alive", "alive"]
         for message in received[EVERY : 4 * EVERY]:
             assert message.source == (str(own), 1900)
@@ -121,11 +122,11 @@ async def test_announcements_over_ipv6(lab: Lab, group: str, kind: str) -> None:
 @pytest.mark.parametrize(("host", "own"), [("console", "192.168.77.1"), ("guest", "192.168.88.1")])
 async def test_multicast_searches_are_answered_from_their_own_lan(lab: Lab, host: str, own: str) -> None:
     async with serving(lab):
-        with ear(lab.hosts[host]) as one, ear(lab.hosts[host]) as other:
+        with listener_on(lab.hosts[host]) as one, listener_on(lab.hosts[host]) as other:
             start = time.monotonic()
             one.ask(search("ssdp:all", mx="1"))
             other.ask(search("upnp:rootdevice", mx="1"))
-            received = await one.hear(EVERY)
+            received = await one.receive(EVERY)
             assert time.monotonic() - start < 1.1
             assert sorted(message.headers["USN"] for message in received) == EVERY_USN
             assert received[-1].at - received[0].at > 0.01
@@ -133,7 +134,7 @@ async def test_multicast_searches_are_answered_from_their_own_lan(lab: Lab, host
                 assert message.start == "HTTP/1.1 200 OK"
                 assert message.source == (own, 1900)
                 assert message.headers["LOCATION"].startswith(f"http://{own}:5000/igd")
-            (answer,) = await other.hear(1)
+            (answer,) = await other.receive(1)
             assert answer.headers["LOCATION"] == f"http://{own}:5000/igd1.xml"
 
 
@@ -144,9 +145,9 @@ async def test_multicast_searches_are_answered_from_their_own_lan(lab: Lab, host
 )
 async def test_location_follows_the_version(lab: Lab, roots: tuple[RootDevice, ...], st: str, path: str) -> None:
     async with serving(lab, *roots):
-        with ear(lab.hosts["console"]) as one:
+        with listener_on(lab.hosts["console"]) as one:
             one.ask(search(st, mx="1"))
-            (answer,) = await one.hear(1)
+            (answer,) = await one.receive(1)
             assert answer.headers["ST"] == st
             assert answer.headers["LOCATION"] == f"http://192.168.77.1:5000/{path}.xml"
 
@@ -156,10 +157,10 @@ async def test_location_follows_the_version(lab: Lab, roots: tuple[RootDevice, .
 async def test_unicast_search_from_any_port(lab: Lab, port: int) -> None:
     """libtorrent searches from port 1900, sbbi from 1901."""
     async with serving(lab):
-        with ear(lab.hosts["console"], bind=str(lab.hosts["console"].address), port=port) as one:
+        with listener_on(lab.hosts["console"], bind=str(lab.hosts["console"].address), port=port) as one:
             start = time.monotonic()
             one.ask(search("upnp:rootdevice", mx=None), to="192.168.77.1")
-            (answer,) = await one.hear(1)
+            (answer,) = await one.receive(1)
             assert time.monotonic() - start < 1
             assert answer.source == ("192.168.77.1", 1900)
 
@@ -171,9 +172,9 @@ async def test_ipv6_searches(lab: Lab, way: str) -> None:
     own = next(a for a in lan0.ipv6 if a.is_link_local is (way == "ff02::c") and a.is_private)
     to = str(own) if way == "unicast" else way
     async with serving(lab):
-        with ear(lab.hosts["console"], v6=True) as one:
+        with listener_on(lab.hosts["console"], v6=True) as one:
             one.ask(search(IGD2, mx="1", host=f"[{way}]:1900"), to=to)
-            (answer,) = await one.hear(1)
+            (answer,) = await one.receive(1)
             assert answer.source == (str(own), 1900)
             assert answer.headers["LOCATION"] == f"http://[{own}]:5000/igd2.xml"
 
@@ -191,13 +192,13 @@ async def test_the_wan_side_hears_and_gets_nothing(lab: Lab) -> None:
     lab.gateway.sysctl("net/ipv4/conf/wan0/rp_filter", "0")
     with ExitStack() as stack:
         wan_ears = [
-            stack.enter_context(ear(internet, interface="gateway", group=GROUP, bind=GROUP, port=1900)),
-            stack.enter_context(ear(internet, interface="gateway", v6=True, group="ff02::c", port=1900)),
-            stack.enter_context(ear(internet, interface="gateway")),
-            stack.enter_context(ear(internet, interface="gateway", bind="192.168.77.99")),
-            stack.enter_context(ear(internet, interface="gateway", v6=True)),
-            stack.enter_context(ear(peer)),
-            stack.enter_context(ear(peer, v6=True)),
+            stack.enter_context(listener_on(internet, interface="gateway", group=GROUP, bind=GROUP, port=1900)),
+            stack.enter_context(listener_on(internet, interface="gateway", v6=True, group="ff02::c", port=1900)),
+            stack.enter_context(listener_on(internet, interface="gateway")),
+            stack.enter_context(listener_on(internet, interface="gateway", bind="192.168.77.99")),
+            stack.enter_context(listener_on(internet, interface="gateway", v6=True)),
+            stack.enter_context(listener_on(peer)),
+            stack.enter_context(listener_on(peer, v6=True)),
         ]
         async with serving(lab) as ssdp:
             data = search("ssdp:all", mx="0")
@@ -209,26 +210,31 @@ async def test_the_wan_side_hears_and_gets_nothing(lab: Lab) -> None:
                 wan_ears[4].ask(data, to=to)
             wan_ears[5].ask(data, to="11.22.33.44")
             wan_ears[6].ask(data, to=str(lab.external6))
-            with ear(lab.hosts["console"]) as inside:
+            with listener_on(lab.hosts["console"]) as inside:
                 inside.ask(search("ssdp:all", mx="1"))
-                await inside.hear(EVERY)
+                await inside.receive(EVERY)
             assert sum(ssdp.drops.values()) == 0, "not even heard"
             assert ssdp.interfaces == {"lan0", "lan1"}
         for one in wan_ears:
             one.silent()
-            assert {message.start for message in one.heard} <= {"M-SEARCH * HTTP/1.1"}, "only what it sent itself"
+            assert {message.start for message in one.received} <= {"M-SEARCH * HTTP/1.1"}, (
+                "only what it sent itself"
+            )
 
 
 @pytest.mark.spec("IGD-060", "SR-1")
 async def test_a_source_outside_the_lan_gets_nothing(lab: Lab) -> None:
     lab.gateway.ip(f"route add {STRANGER}/32 dev lan0")
     async with serving(lab) as ssdp:
-        with ear(lab.hosts["console"], bind=STRANGER) as stranger, ear(lab.hosts["console"]) as well_behaved:
+        with (
+            listener_on(lab.hosts["console"], bind=STRANGER) as stranger,
+            listener_on(lab.hosts["console"]) as well_behaved,
+        ):
             for to in (GROUP, "192.168.77.1"):
                 stranger.ask(search("ssdp:all", mx="0"), to=to)
             await async_until(lambda: ssdp.drops["off-link"] == 2)
             well_behaved.ask(search(IGD1, mx="1"))
-            await well_behaved.hear(1)
+            await well_behaved.receive(1)
             assert stranger.silent()
 
 
@@ -251,13 +257,13 @@ async def test_what_is_no_search_of_ours_gets_nothing_and_stops_nothing(lab: Lab
         search("uuid:00000000-0000-0000-0000-000000000000", mx="0"),
     ]
     async with serving(lab) as ssdp:
-        with ear(lab.hosts["console"]) as one, ear(lab.hosts["console"]) as well_behaved:
+        with listener_on(lab.hosts["console"]) as one, listener_on(lab.hosts["console"]) as well_behaved:
             for data in junk:
                 one.ask(data)
             await async_until(lambda: sum(ssdp.drops.values()) + ssdp.unread == len(junk))
             assert ssdp.unread == 5, "the socket's filter drops what is no search at all"
             well_behaved.ask(search(V2.udns[Level.CONNECTION], mx="1"))
-            await well_behaved.hear(1)
+            await well_behaved.receive(1)
             assert one.silent()
 
 
@@ -265,17 +271,17 @@ async def test_a_search_without_quotes_is_answered_within_a_second(lab: Lab) -> 
     """bupnp (Node): MAN without quotes, no blank line at the end, MX 10, and it listens for one second."""
     request = search("ssdp:all", mx="10").replace(b'"', b"").removesuffix(b"\r\n")
     async with serving(lab):
-        with ear(lab.hosts["console"]) as client:
+        with listener_on(lab.hosts["console"]) as client:
             started = time.monotonic()
             client.ask(request)
-            await client.hear(EVERY)
+            await client.receive(EVERY)
             assert time.monotonic() - started < 1.5  # 0.8 s, and a loaded machine
 
 
 @pytest.mark.spec("IGD-065", "SR-11")
 async def test_a_flood_gets_little_and_the_neighbour_is_served(lab: Lab) -> None:
     async with serving(lab) as ssdp:
-        with ear(lab.hosts["pc"]) as flooder, ear(lab.hosts["console"]) as well_behaved:
+        with listener_on(lab.hosts["pc"]) as flooder, listener_on(lab.hosts["console"]) as well_behaved:
             data = search("ssdp:all", mx="0")
             start = time.monotonic()
             for number in range(5000):
@@ -284,36 +290,36 @@ async def test_a_flood_gets_little_and_the_neighbour_is_served(lab: Lab) -> None
                     await asyncio.sleep(0)
                 if number % 1500 == 100:  # as goupnp does, three times
                     well_behaved.ask(search(IGD1, mx="1"))
-            await well_behaved.hear(1)
+            await well_behaved.receive(1)
             took = time.monotonic() - start
             flooder.silent()
-            drawn = sum(len(f"{n}: {v}\r\n") for m in flooder.heard for n, v in m.headers.items())
+            drawn = sum(len(f"{n}: {v}\r\n") for m in flooder.received for n, v in m.headers.items())
             assert 0 < drawn < 60_000 + 4096 * took < 5000 * len(data)
             assert set(ssdp.drops) <= {"flood", "rate"}
 
 
 async def test_an_address_change_is_announced(lab: Lab) -> None:
     with (
-        ear(lab.hosts["console"], group=GROUP, bind=GROUP, port=1900) as home,
-        ear(lab.hosts["guest"], group=GROUP, bind=GROUP, port=1900) as guest,
+        listener_on(lab.hosts["console"], group=GROUP, bind=GROUP, port=1900) as home,
+        listener_on(lab.hosts["guest"], group=GROUP, bind=GROUP, port=1900) as guest,
     ):
         async with serving(lab) as ssdp:
-            await home.hear(4 * EVERY)
-            await guest.hear(4 * EVERY)
+            await home.receive(4 * EVERY)
+            await guest.receive(4 * EVERY)
             lab.gateway.ip("addr del 192.168.88.1/24 dev lan1", "addr add 192.168.88.7/24 dev lan1")
             try:
                 follow(lab, ssdp)
-                assert sets((await home.hear(8 * EVERY))[4 * EVERY :]) == ["update", "alive", "alive", "alive"]
-                assert sets((await guest.hear(8 * EVERY))[4 * EVERY :]) == ["byebye", "alive", "alive", "alive"]
+                assert sets((await home.receive(8 * EVERY))[4 * EVERY :]) == ["update", "alive", "alive", "alive"]
+                assert sets((await guest.receive(8 * EVERY))[4 * EVERY :]) == ["byebye", "alive", "alive", "alive"]
             finally:
                 lab.gateway.ip("addr flush dev lan1 scope global", "addr add 192.168.88.1/24 dev lan1")
                 for address in (GUEST.network6[1], GUEST.ula[1]):
                     lab.gateway.ip(f"addr add {address}/64 dev lan1 nodad")
-        update, alive = home.heard[4 * EVERY].headers, home.heard[5 * EVERY].headers
+        update, alive = home.received[4 * EVERY].headers, home.received[5 * EVERY].headers
         assert (update["BOOTID.UPNP.ORG"], update["NEXTBOOTID.UPNP.ORG"]) == ("7", "8")
         assert alive["BOOTID.UPNP.ORG"] == "8"
-        assert guest.heard[5 * EVERY].headers["LOCATION"] == "http://192.168.88.7:5000/igd1.xml"
-        assert guest.heard[5 * EVERY].source == ("192.168.88.7", 1900)
+        assert guest.received[5 * EVERY].headers["LOCATION"] == "http://192.168.88.7:5000/igd1.xml"
+        assert guest.received[5 * EVERY].source == ("192.168.88.7", 1900)
 
 
 async def test_a_link_that_comes_back_is_served_again(lab: Lab) -> None:
@@ -327,23 +333,23 @@ async def test_a_link_that_comes_back_is_served_again(lab: Lab) -> None:
             for address in (GUEST.network6[1], GUEST.ula[1]):
                 lab.gateway.ip(f"addr replace {address}/64 dev lan1 nodad")
         follow(lab, ssdp)
-        with ear(lab.hosts["guest"]) as one:
+        with listener_on(lab.hosts["guest"]) as one:
             one.ask(search(IGD1, mx="1"))
-            (answer,) = await one.hear(1)
+            (answer,) = await one.receive(1)
             assert answer.headers["BOOTID.UPNP.ORG"] == "8"
 
 
 async def test_another_program_on_port_1900_takes_nothing_away(lab: Lab) -> None:
     """A media server or minissdpd on the same machine: both hear multicast, unicast stays ours."""
     with (
-        ear(lab.gateway, interface="lan0", group=GROUP, port=1900) as before,
-        ear(lab.hosts["console"]) as one,
+        listener_on(lab.gateway, interface="lan0", group=GROUP, port=1900) as before,
+        listener_on(lab.hosts["console"]) as one,
     ):
         async with serving(lab):
-            with ear(lab.gateway, interface="lan0", group=GROUP, port=1900):
+            with listener_on(lab.gateway, interface="lan0", group=GROUP, port=1900):
                 one.ask(search(IGD1, mx="1"))
                 one.ask(search(IGD2, mx=None), to="192.168.77.1")
-                assert {m.headers["ST"] for m in await one.hear(2)} == {IGD1, IGD2}
+                assert {m.headers["ST"] for m in await one.receive(2)} == {IGD1, IGD2}
             assert before.socket.recv(2000)
 
 

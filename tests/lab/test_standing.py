@@ -9,7 +9,7 @@ import pytest
 
 from tests.lab.end_to_end import ROUTER, SHUT_S, TCP, Home, served_home
 from tests.lab.igd_control_point import Fault, refused
-from tests.lab.test_end_to_end_network import heard_of
+from tests.lab.test_end_to_end_network import wake
 from tests.lab.test_pinholes import SERVICE, at, pinhole
 from tests.lab.test_port5351 import GATEWAY6, Talk, talk
 from upnp_gw.lab.probe import EchoServer
@@ -223,7 +223,7 @@ def test_a_mapping_that_leads_to_another_host_and_back_ends_when_the_address_mov
     with served_home(tmp_path, *ROUTER, policy=FOR_PC) as home, home.watch() as watch:
         console, pc, gateway = home.console, home.pc, home.gateway.address
         point = home.point()
-        heard_of(home, "pc")
+        wake(home, "pc")
         for port, clients in {
             7000: (pc, console),
             7001: (console,),
@@ -241,7 +241,7 @@ def test_a_mapping_that_leads_to_another_host_and_back_ends_when_the_address_mov
                 taken, way = f"addr {{}} {console.address}/32 dev eth0", f"route {{}} {gateway}/32 dev eth0"
                 pc.ip(taken.format("add"), way.format("add") + f" src {console.address}")
                 pc.ip("neigh flush dev eth0")  # so that it asks for the gateway, and is seen asking
-                heard_of(home, "pc")
+                wake(home, "pc")
                 for port in (7000, 7001):
                     watch.wait("removed", external_port=port, why="device-moved", device=console.mac)
                     assert home.shut(port)

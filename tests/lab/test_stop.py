@@ -10,7 +10,7 @@ import pytest
 
 from tests.fixtures.waiting import until
 from tests.lab.end_to_end import TCP, UDP, ended
-from tests.lab.ssdp_listener import GROUP, ear
+from tests.lab.ssdp_listener import GROUP, listener_on
 from tests.soak.household import Household, household
 from tests.soak.load import Load
 from upnp_gw.cli.client import DaemonClient
@@ -28,7 +28,10 @@ def home(namespaces: None, tmp_path: Path) -> Iterator[Household]:
 def test_a_stop_answers_what_is_in_flight(home: Household) -> None:
     """The disk is slow; the requests wait for it when the signal comes."""
     points = [home.point(host) for host in ("console", "pc", "tv", "nas")]
-    with ThreadPoolExecutor(8) as threads, ear(home.console, group=GROUP, bind=GROUP, port=1900) as listener:
+    with (
+        ThreadPoolExecutor(8) as threads,
+        listener_on(home.console, group=GROUP, bind=GROUP, port=1900) as listener,
+    ):
         with home.daemon.faulty("slow", "0.5"):
             answers = [threads.submit(points[n % 4].add, 8080 + n) for n in range(8)]
             assert until(lambda: len(home.installed()) > 0), "in the kernel, and not yet answered"
@@ -36,7 +39,7 @@ def test_a_stop_answers_what_is_in_flight(home: Household) -> None:
             assert home.daemon.stop() == 0
             for answer in answers:
                 answer.result(5)
-        assert until(lambda: not listener.silent() and listener.heard[-1].headers["NTS"] == "ssdp:byebye")
+        assert until(lambda: not listener.silent() and listener.received[-1].headers["NTS"] == "ssdp:byebye")
     home.daemon.start()
     assert sorted(row["external_port"] for row in home.rows()) == list(range(8080, 8088))
     assert home.disagreement() == ""

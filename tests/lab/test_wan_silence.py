@@ -21,24 +21,24 @@ from tests.fixtures.waiting import until
 from tests.lab.end_to_end import Home, served_home
 from tests.lab.floods import ip_datagram
 from tests.lab.packets import captured
-from tests.lab.test_end_to_end_hostile import GET, NATPMP_ADDRESS, PCP_ANNOUNCE, SEARCH, Knock, answered
+from tests.lab.test_end_to_end_hostile import GET, NATPMP_ADDRESS, PCP_ANNOUNCE, SEARCH, Probe, answered
 from upnp_gw.lab import Lab
 from upnp_gw.model.mapping import IPAddress
 
 pytestmark = pytest.mark.lab
 
-ASKED = [("tcp", 5000, GET), ("udp", 1900, SEARCH), ("udp", 5351, NATPMP_ADDRESS), ("udp", 5351, PCP_ANNOUNCE)]
+PROBES = [("tcp", 5000, GET), ("udp", 1900, SEARCH), ("udp", 5351, NATPMP_ADDRESS), ("udp", 5351, PCP_ANNOUNCE)]
 
 
 FORGED_PORT = 40000
 """The port to which the named LAN host would get its answers."""
 
 
-def asked(address: IPAddress) -> list[Knock]:
-    return [Knock(transport, address, port, data) for transport, port, data in ASKED]
+def probes_of(address: IPAddress) -> list[Probe]:
+    return [Probe(transport, address, port, data) for transport, port, data in PROBES]
 
 
-def as_it_is(home: Home) -> None:
+def with_table(home: Home) -> None:
     """The daemon runs, the table is installed."""
 
 
@@ -70,8 +70,8 @@ def daemon_killed(home: Home) -> None:
 
 
 SITUATIONS: dict[str, list[Callable[[Home], None]]] = {
-    "router": [as_it_is, table_flushed, table_back, wan_made_again, daemon_killed],
-    "alongside": [as_it_is, table_flushed, table_back, other_wan_address],
+    "router": [with_table, table_flushed, table_back, wan_made_again, daemon_killed],
+    "alongside": [with_table, table_flushed, table_back, other_wan_address],
 }
 
 
@@ -109,7 +109,7 @@ def forged(home: Home) -> list[bytes]:
     """IPv4 datagrams in the console's name."""
     console, (wan4,) = home.console.address, home.wan_addresses()
     targets = [IPv4Address(wan4), home.gateway.address]
-    asks = [(port, data) for transport, port, data in ASKED if transport == "udp"]
+    asks = [(port, data) for transport, port, data in PROBES if transport == "udp"]
     return [ip_datagram(console, target, FORGED_PORT, port, data) for target in targets for port, data in asks]
 
 
@@ -127,12 +127,12 @@ def send_to_gateway(home: Home, packets: list[bytes]) -> None:
 @pytest.mark.spec("SR-1", "PMP-071", "PCP-180")
 def test_the_wan_gets_no_byte_whatever_state_the_gateway_is_in(namespaces: None, tmp_path: Path, mode: str) -> None:
     with prepared(tmp_path, mode) as home:
-        everywhere = asked(home.gateway.address)
+        everywhere = probes_of(home.gateway.address)
         assert answered(home.console, everywhere) == everywhere
         for situation in SITUATIONS[mode]:
             with captured(home.console) as seen:
                 situation(home)
-                outside = [ask for address in ways_inside(home) for ask in asked(address)]
+                outside = [ask for address in ways_inside(home) for ask in probes_of(address)]
                 with ThreadPoolExecutor(2) as threads:
                     both = [threads.submit(answered, host, outside) for host in (home.peer, home.lab.internet)]
                 send_to_gateway(home, forged(home))

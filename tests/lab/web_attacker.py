@@ -26,7 +26,7 @@ class Site:
     def __init__(self, host: Host, port: int, pages: dict[str, bytes], hop: str = "") -> None:
         self.reports: list[str] = []
         self.alive: list[str] = []
-        self._told = threading.Condition()
+        self._reported = threading.Condition()
         self._links: set[socket.socket] = set()
         site = self
 
@@ -39,21 +39,21 @@ class Site:
 
             def do_GET(self) -> None:
                 page = pages.get(self.path)
-                self.say(200 if page is not None else 404, page or b"")
+                self.respond(200 if page is not None else 404, page or b"")
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
                 if self.path == "/hop":
-                    self.say(307, b"", ("Location", hop))
+                    self.respond(307, b"", ("Location", hop))
                 elif self.path in ("/report", "/alive"):
-                    with site._told:
+                    with site._reported:
                         (site.reports if self.path == "/report" else site.alive).append(body)
-                        site._told.notify_all()
-                    self.say(204, b"")
+                        site._reported.notify_all()
+                    self.respond(204, b"")
                 else:
-                    self.say(OWN, b"the attacker's own server")
+                    self.respond(OWN, b"the attacker's own server")
 
-            def say(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
+            def respond(self, status: int, body: bytes, *headers: tuple[str, str]) -> None:
                 self.send_response(status, "-")
                 kind = ("Content-Type", "text/html; charset=utf-8")
                 for name, value in (kind, ("Content-Length", str(len(body))), *headers):
@@ -67,8 +67,8 @@ class Site:
 
     def wait(self, which: Callable[["Site"], list[str]], timeout: float) -> str:
         """The first report of this kind, come or to come."""
-        with self._told:
-            came = self._told.wait_for(lambda: bool(which(self)), timeout)
+        with self._reported:
+            came = self._reported.wait_for(lambda: bool(which(self)), timeout)
             assert came, f"the page reported nothing; alive: {self.alive[-3:]}"
             return which(self)[0]
 

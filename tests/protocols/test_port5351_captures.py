@@ -12,9 +12,9 @@ from tests.fixtures.port5351 import Line
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec
 
-CAPTURES = ROOT / "tests" / "captures" / "captures.jsonl"
-LINES = [json.loads(line) for line in CAPTURES.read_text("utf-8").splitlines()]
-ASKED = [(one["client"], bytes.fromhex(one["bytes"])) for one in LINES if one.get("kind") == "5351"]
+FILE = ROOT / "tests" / "captures" / "captures.jsonl"
+LINES = [json.loads(line) for line in FILE.read_text("utf-8").splitlines()]
+CAPTURED = [(one["client"], bytes.fromhex(one["bytes"])) for one in LINES if one.get("kind") == "5351"]
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ async def line(tmp_path: Path) -> AsyncIterator[Line]:
 
 
 @pytest.mark.spec("PMP-001", "PMP-006", "PCP-001", "PCP-007")
-@pytest.mark.parametrize(("client", "sent"), ASKED, ids=[f"{c} {a[:2].hex()}" for c, a in ASKED])
+@pytest.mark.parametrize(("client", "sent"), CAPTURED, ids=[f"{c} {a[:2].hex()}" for c, a in CAPTURED])
 async def test_each_is_answered_in_full(line: Line, client: str, sent: bytes) -> None:
     """The captures were taken at 192.168.77.10, which is the console here."""
-    answer = await line.said(sent, CONSOLE_IP)
+    answer = await line.answer(sent, CONSOLE_IP)
     assert answer[0] == sent[0]
     assert answer[1] == sent[1] | 0x80
     if sent[0]:
@@ -47,4 +47,4 @@ async def test_each_is_answered_in_full(line: Line, client: str, sent: bytes) ->
 
 
 def test_there_are_captures() -> None:
-    assert len({client for client, _ in ASKED}) >= 6
+    assert len({client for client, _ in CAPTURED}) >= 6

@@ -38,7 +38,7 @@ def pcp(internal: int, *options: Option, client: str = "192.168.77.10", lifetime
     return codec.build_request(Request(lifetime, own, data, options))
 
 
-ASKED: list[tuple[str, bytes]] = [
+REQUESTS: list[tuple[str, bytes]] = [
     ("192.168.77.10", b"\0\0"),
     ("192.168.77.10", build_request(MappingRequest(UDP, 5000, 5000, 600))),
     ("192.168.77.10", build_request(MappingRequest(UDP, 22, 22, 600))),
@@ -71,18 +71,18 @@ def tshark(directory: Path, messages: list[bytes], port: str, *options: str) -> 
     return output.stdout.decode().splitlines()
 
 
-async def said(directory: Path) -> list[bytes]:
+async def answers_of(directory: Path) -> list[bytes]:
     async with gateway_fixture(directory) as fixture:
         fixture.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP6), CONSOLE, "lan0"))
         line = Line(fixture)
-        answers = [await line.said(request, client) for client, request in ASKED]
+        answers = [await line.answer(request, client) for client, request in REQUESTS]
         announced = line.dialogue.announcements(4, vectors.EXTERNAL, 7)
         return [*answers, *announced]
 
 
 @pytest.mark.spec("PMP-001", "PMP-006", "PCP-001", "PCP-007", "PCP-111")
 async def test_nothing_we_answer_is_malformed(tmp_path: Path) -> None:
-    answers = await said(tmp_path)
+    answers = await answers_of(tmp_path)
     fields = ("-T", "fields", "-e", "frame.protocols", "-e", "_ws.malformed", "-e", "_ws.expert.message")
     rows = [row.split("\t") for row in tshark(tmp_path, answers, "5351,40000", *fields)]
     assert len(rows) == len(answers)
@@ -94,7 +94,7 @@ async def test_nothing_we_answer_is_malformed(tmp_path: Path) -> None:
 
 @pytest.mark.spec("PMP-006", "PCP-007")
 async def test_the_dissector_reads_what_we_meant(tmp_path: Path) -> None:
-    answers = await said(tmp_path)
+    answers = await answers_of(tmp_path)
     text = "\n".join(tshark(tmp_path, answers, "5351,40000", "-V"))
     for words in (
         "External IP Address: 11.22.33.44",
@@ -112,6 +112,6 @@ async def test_the_dissector_reads_what_we_meant(tmp_path: Path) -> None:
 
 
 async def test_what_our_client_side_asks_is_not_malformed_either(tmp_path: Path) -> None:
-    request = [data for _, data in ASKED if data[0] != 3]
+    request = [data for _, data in REQUESTS if data[0] != 3]
     rows = tshark(tmp_path, request, "40000,5351", "-T", "fields", "-e", "_ws.malformed")
     assert [row.strip() for row in rows] == [""] * len(request)

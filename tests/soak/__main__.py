@@ -58,7 +58,7 @@ class Soak:
         self.load.open()
         while self.kills.count < kills and time.monotonic() < end:
             self._fault(self.kills)
-        self._say(f"{self.kills.count} kills")
+        self._print(f"{self.kills.count} kills")
         self.programs.start()
         with closing(self.programs):
             while time.monotonic() < end:
@@ -89,7 +89,7 @@ class Soak:
         self.memory.take(self.home.daemon.pid)
         self.load.open()
         if self.checks % SAMPLES == 0:
-            self._say(f"{self.checks} checks, {self.load.answered} answers, {self.memory.samples[-1][1]} KiB")
+            self._print(f"{self.checks} checks, {self.load.answered} answers, {self.memory.samples[-1][1]} KiB")
 
     def _tracebacks(self) -> Iterator[str]:
         """Those that the log has got since the last check."""
@@ -113,7 +113,7 @@ class Soak:
 
     def _wrong(self, what: str) -> None:
         self.errors.append(what)
-        self._say(f"WRONG: {what}")
+        self._print(f"WRONG: {what}")
         for line in self._story(what):
             print(f"          {line}", flush=True)
 
@@ -129,7 +129,7 @@ class Soak:
         seen = [f"{c.name}: {line}" for c in self.load.clients for line in c.story if ports & set(line.split())]
         return decided[-8:] + seen[-12:]
 
-    def _say(self, what: str) -> None:
+    def _print(self, what: str) -> None:
         print(f"{time.monotonic() - self._begun:7.1f} s  {what}", flush=True)
 
     def summary(self) -> bool:

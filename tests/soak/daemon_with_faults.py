@@ -41,7 +41,7 @@ POINTS = ("asked", "decided", "kernel", "written", "stored", "replied")
 the reply is on its way to the socket."""
 
 
-def told(name: str) -> str:
+def fault_text(name: str) -> str:
     """The content of a fault's file; empty: no such fault."""
     try:
         return (Path(os.environ[FAULTS]) / name).read_text()
@@ -50,7 +50,7 @@ def told(name: str) -> str:
 
 
 def reached(point: str) -> None:
-    if told("kill") == point:
+    if fault_text("kill") == point:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -71,12 +71,12 @@ class FaultyFirewall(NftablesFirewall):
 
 class FaultyStore(Store):
     async def write(self, batch: Batch, now: Instant) -> None:
-        await asyncio.sleep(float(told("slow") or 0))
+        await asyncio.sleep(float(fault_text("slow") or 0))
         await super().write(batch, now)
         reached("stored")
 
     def _in_transaction(self, write: Callable[[sqlite3.Connection], object]) -> None:
-        if complaint := told("disk"):
+        if complaint := fault_text("disk"):
             raise sqlite3.OperationalError(complaint)
 
         def and_then(db: sqlite3.Connection) -> None:
@@ -103,7 +103,7 @@ class FaultyLibrary:
         self._real = real
 
     def cmd(self, cmdline: str) -> tuple[int, Any, str]:
-        complaint = "" if cmdline.startswith("list ") else told("kernel")
+        complaint = "" if cmdline.startswith("list ") else fault_text("kernel")
         if complaint:
             return 1, "", f"Error: Could not process rule: {complaint}\n"
         return self._real.cmd(cmdline)
@@ -115,7 +115,7 @@ class FaultyLibrary:
 def install() -> None:
     """Puts the fault points into this process."""
     load = library.load_library
-    if elsewhere := told("library"):
+    if elsewhere := fault_text("library"):
         load = partial(library.LoadedLibrary, elsewhere)
     for module, name, made in (
         (build, "Gateway", FaultyGateway),

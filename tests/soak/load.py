@@ -25,14 +25,14 @@ EACH = 4
 """Clients of one host: as many connections as it may have."""
 PORTS = 400
 """Ports of one client."""
-STANDING = 40
+KEPT_MAPPINGS = 40
 """Mappings that a client keeps: with more it deletes more."""
 LEASE_S = 7200
 NO_SUCH = 714
 ANSWER_S = 10.0
 
 
-class Said(Enum):
+class PortState(Enum):
     """The state of a port, as its client knows it."""
 
     OPEN = "open"
@@ -55,7 +55,7 @@ class Client:
         self.name = f"client {number}"
         self.host = load.home.lab.hosts[host]
         self.first = 10000 + number * PORTS
-        self.said: dict[int, Said] = {}
+        self.ports: dict[int, PortState] = {}
         self.story: deque[str] = deque(maxlen=400)
         """Its last requests and their answers."""
         self._load = load
@@ -65,14 +65,14 @@ class Client:
     def transport(self) -> Transport:
         return Transport.TCP
 
-    def say(self, port: int, target: str) -> None:
+    def request(self, port: int, target: str) -> None:
         """Asks for a port. Returns where it was granted; raises Refused, NoAnswer."""
         raise NotImplementedError
 
     def end(self, port: int) -> None:
         raise NotImplementedError
 
-    def _tell(self, port: int, what: str) -> None:
+    def _note(self, port: int, what: str) -> None:
         self.story.append(f"{time.monotonic():.3f} {port} {what}")
 
     def run(self) -> None:
@@ -87,9 +87,9 @@ class Client:
             self._load.rest()
 
     def _act(self) -> None:
-        standing = [port for port, answer in self.said.items() if answer is Said.OPEN]
+        standing = [port for port, answer in self.ports.items() if answer is PortState.OPEN]
         chance = self._random.random()
-        if standing and (len(standing) > STANDING or chance < 0.25):
+        if standing and (len(standing) > KEPT_MAPPINGS or chance < 0.25):
             self._delete(self._random.choice(standing))
         elif standing and chance < 0.4:
             self._refresh(self._random.choice(standing))
@@ -99,56 +99,56 @@ class Client:
             self._add(self.first + self._random.randrange(PORTS - 50))
 
     def _add(self, port: int) -> None:
-        if self.said.get(port, Said.SHUT) is not Said.SHUT:
+        if self.ports.get(port, PortState.SHUT) is not PortState.SHUT:
             return
-        self.said[port] = Said.DOUBT
-        self._tell(port, "add")
+        self.ports[port] = PortState.DOUBT
+        self._note(port, "add")
         try:
-            self.say(port, str(self.host.address))
+            self.request(port, str(self.host.address))
         except Refused as error:
-            self.said[port] = Said.SHUT
+            self.ports[port] = PortState.SHUT
             self._load.counts["refused"] += 1
-            self._tell(port, f"refused: {error}")
+            self._note(port, f"refused: {error}")
         else:
-            self.said[port] = Said.OPEN
+            self.ports[port] = PortState.OPEN
             self._load.counts["granted"] += 1
-            self._tell(port, "granted")
+            self._note(port, "granted")
 
     def _refresh(self, port: int) -> None:
-        self._tell(port, "refresh")
+        self._note(port, "refresh")
         try:
-            self.say(port, str(self.host.address))
+            self.request(port, str(self.host.address))
         except Refused as error:
             self._load.counts["refused"] += 1
-            self._tell(port, f"refused: {error}")
+            self._note(port, f"refused: {error}")
         else:
             self._load.counts["refreshed"] += 1
-            self._tell(port, "refreshed")
+            self._note(port, "refreshed")
 
     def _delete(self, port: int) -> None:
-        self.said[port] = Said.DOUBT
-        self._tell(port, "delete")
+        self.ports[port] = PortState.DOUBT
+        self._note(port, "delete")
         try:
             self.end(port)
         except Refused as error:
             if str(NO_SUCH) in str(error):
                 self._load.wrong(f"{self.name}: what stood at {port} was gone: {error}")
-            self.said[port] = Said.OPEN
+            self.ports[port] = PortState.OPEN
             self._load.counts["refused"] += 1
-            self._tell(port, f"refused: {error}")
+            self._note(port, f"refused: {error}")
         else:
-            self.said[port] = Said.SHUT
+            self.ports[port] = PortState.SHUT
             self._load.counts["deleted"] += 1
-            self._tell(port, "deleted")
+            self._note(port, "deleted")
 
     def _ask_for_another(self) -> None:
         """For another host, which nobody may: the port must stay shut, answered or not."""
         port = self.first + PORTS - 1 - self._random.randrange(50)
-        self.said[port] = Said.SHUT
+        self.ports[port] = PortState.SHUT
         others = [host for host in HOSTS if host.name != self.host.name]
         target = HOME.network[self._random.choice(others).number]
         with suppress(Refused):
-            self.say(port, str(target))
+            self.request(port, str(target))
             self._load.wrong(f"{self.name}: {port} for {target} was granted")
         self._load.counts["denied"] += 1
 
@@ -161,7 +161,7 @@ class IgdClient(Client):
         self._face = igd_version
         self._point: ControlPoint | None = None
 
-    def say(self, port: int, target: str) -> None:
+    def request(self, port: int, target: str) -> None:
         with self._faults():
             self._control().add(port, NewInternalClient=target, NewLeaseDuration=LEASE_S)
 
@@ -189,7 +189,7 @@ class NatPmpClient(Client):
     def transport(self) -> Transport:
         return Transport.UDP
 
-    def say(self, port: int, target: str) -> None:
+    def request(self, port: int, target: str) -> None:
         if target != str(self.host.address):
             raise Refused("there is no field for another host")
         code, given, lifetime = self._exchange(port, port, LEASE_S)
@@ -316,14 +316,14 @@ class Load:
             found.append(difference)
         stands = {(r["transport"], r["external_port"]): r["internal_client"] for r in self.home.rows()}
         for client in self.clients:
-            for port, answer in client.said.items():
+            for port, answer in client.ports.items():
                 holder = stands.pop((client.transport.value, port), None)
-                if answer is Said.OPEN and holder is None:
+                if answer is PortState.OPEN and holder is None:
                     found.append(f"{client.name}: {port} was acknowledged and is missing")
-                if answer is Said.SHUT and holder is not None:
+                if answer is PortState.SHUT and holder is not None:
                     found.append(f"{client.name}: {port} was refused or deleted and is open")
                 if holder not in (None, str(client.host.address)):
                     found.append(f"{client.name}: {port} leads to {holder}")
-                client.said[port] = Said.SHUT if holder is None else Said.OPEN
+                client.ports[port] = PortState.SHUT if holder is None else PortState.OPEN
         found += [f"{transport} {port} is open and nobody asked for it" for transport, port in stands]
         return found

@@ -71,7 +71,7 @@ async def past(tmp_path: Path) -> Past:
     return made
 
 
-def lost(past: Past, directory: Path, log: bytes) -> Path:
+def files_after_loss(past: Past, directory: Path, log: bytes) -> Path:
     """The files as they are after the loss."""
     directory.mkdir()
     shutil.copy(past.path, directory / "ledger.db")
@@ -80,7 +80,7 @@ def lost(past: Past, directory: Path, log: bytes) -> Path:
 
 
 async def after_loss(past: Past, directory: Path, log: bytes) -> Moment:
-    store = Store(lost(past, directory, log), "boot-2")
+    store = Store(files_after_loss(past, directory, log), "boot-2")
     await store.open()
     try:
         return await moment(store)

@@ -54,22 +54,24 @@ class Seen:
     """A book that is filled row by row."""
 
     def __init__(self) -> None:
-        self.book = EvidenceTable()
+        self.evidence = EvidenceTable()
 
     def used(self, device: str, transport: Transport, port: int, days: int, family: int = 4, **more: Any) -> None:
         age = more.pop("age_days", 30)
-        row = self.book.row(EvidenceKey(device, transport, family, port), NOW - age * DAY_S)
+        row = self.evidence.row(EvidenceKey(device, transport, family, port), NOW - age * DAY_S)
         row.requests, row.peak, row.vias = 3, 1, frozenset({"igd1"})
         row.days = tuple(TODAY.toordinal() - day for day in reversed(range(days)))
         for name, value in more.items():
             setattr(row, name, value)
-        self.book.seen(device, NOW - age * DAY_S, 2)
+        self.evidence.seen(device, NOW - age * DAY_S, 2)
 
 
-def said(seen: Seen, text: str | None = HOME, approved: dict[str, Any] = APPROVED, min_days: int = 3) -> Suggestion:
+def suggestion_for(
+    seen: Seen, text: str | None = HOME, approved: dict[str, Any] = APPROVED, min_days: int = 3
+) -> Suggestion:
     raw = parse_tables(home_text() if text is None else text, "file")
     policy = load_tables(raw, "file", TODAY, ManagedPolicy(approved, "approved")).policy
-    return suggest_policy(text, approved, learn(policy, seen.book, NOW, min_days), TODAY)
+    return suggest_policy(text, approved, learn(policy, seen.evidence, NOW, min_days), TODAY)
 
 
 def grants(suggestion: Suggestion) -> list[dict[str, Any]]:
@@ -85,13 +87,13 @@ def test_ports_with_traffic_are_granted_and_no_others() -> None:
     seen = Seen()
     for port in (3074, 3478, 3479, 3480):
         seen.used(PS5, UDP, port, 5)
-    (grant,) = grants(said(seen))
+    (grant,) = grants(suggestion_for(seen))
     assert grant["who"] == "ps5"
     assert (grant["proto"], grant["family"], grant["int_ports"]) == (["udp"], ["ip4"], [3074, "3478-3480"])
     assert grant["max_mappings"] == 3, "two at a time, and one"
     assert grant["review_by"] == date(2027, 7, 15)
     assert "udp 3074: 5 days" in grant["reason"]
-    tests = tomllib.loads(said(seen).toml)["test"]
+    tests = tomllib.loads(suggestion_for(seen).toml)["test"]
     assert [(test["request"]["int"], test["want"]) for test in tests] == [
         (port, "allow") for port in (3074, 3478, 3479, 3480)
     ]
@@ -102,7 +104,7 @@ def test_both_transports_and_families_share_a_grant() -> None:
     for transport in Transport:
         for family in (4, 6):
             seen.used(NAS, transport, 51413, 4, family)
-    (grant,) = grants(said(seen))
+    (grant,) = grants(suggestion_for(seen))
     assert (grant["proto"], grant["family"]) == (["tcp", "udp"], ["ip4", "ip6"])
 
 
@@ -113,7 +115,7 @@ def test_few_peers_are_who_may_connect_and_many_are_not() -> None:
     seen.used(NAS, TCP, 8444, 4, remotes=frozenset(IPv4Address(f"203.0.113.{n}") for n in range(9)))
     seen.used(NAS, TCP, 8445, 4, remotes=few, more_remotes=True)
     seen.used(NAS, TCP, 8446, 4, 6, remotes=frozenset({IPv6Address("2001:db8::5"), IPv6Address("2001:db8::6")}))
-    remotes = {str(grant["int_ports"]): grant.get("remote") for grant in grants(said(seen))}
+    remotes = {str(grant["int_ports"]): grant.get("remote") for grant in grants(suggestion_for(seen))}
     assert remotes == {
         "[8443]": ["203.0.113.5/32", "203.0.113.9/32"],
         "['8444-8445']": None,
@@ -125,7 +127,7 @@ def test_who_may_connect_is_open_for_both_families_where_one_is() -> None:
     seen = Seen()
     seen.used(NAS, TCP, 8443, 4, 4, remotes=frozenset({ip_address("203.0.113.5")}))
     seen.used(NAS, TCP, 8443, 4, 6)
-    (grant,) = grants(said(seen))
+    (grant,) = grants(suggestion_for(seen))
     assert grant["family"] == ["ip4", "ip6"]
     assert "remote" not in grant
 
@@ -137,7 +139,7 @@ def test_an_unused_port_of_an_existing_grant_is_noted_without_a_test() -> None:
     seen.used(PS5, TCP, 5005, 0)
     seen.used(NAS, TCP, 8443, 0)
     seen.used(NAS, TCP, 8444, 0)
-    suggestion = said(seen, text, approved)
+    suggestion = suggestion_for(seen, text, approved)
     closed = [test["request"]["int"] for test in tomllib.loads(suggestion.toml)["test"] if test["want"] != "allow"]
     assert closed == [8444]
     assert "ps5: requested and never used: tcp 5005" in suggestion.notes
@@ -146,15 +148,15 @@ def test_an_unused_port_of_an_existing_grant_is_noted_without_a_test() -> None:
 def test_an_old_incident_is_forgotten_with_its_evidence() -> None:
     seen = Seen()
     seen.used(PS5, TCP, 5000, 4)
-    seen.book.incident(PS5, NOW - 181 * DAY_S)
-    assert len(grants(said(seen))) == 1
+    seen.evidence.incident(PS5, NOW - 181 * DAY_S)
+    assert len(grants(suggestion_for(seen))) == 1
 
 
 def test_a_thousand_strangers_make_no_endless_file() -> None:
     seen = Seen()
     for number in range(1000):
         seen.used(f"02:00:00:00:{number // 256:02x}:{number % 256:02x}", TCP, 5000, 4)
-    suggestion = said(seen)
+    suggestion = suggestion_for(seen)
     assert suggestion.notes[-1].startswith("and ")
     assert len(suggestion.toml) < 100_000
 
@@ -163,7 +165,7 @@ def test_a_low_external_port_is_named() -> None:
     seen = Seen()
     seen.used(NAS, TCP, 8443, 4, externals=frozenset({443}))
     seen.used(NAS, TCP, 443, 4, externals=frozenset({443}))
-    by_port = {str(grant["int_ports"]): grant.get("ext_ports") for grant in grants(said(seen))}
+    by_port = {str(grant["int_ports"]): grant.get("ext_ports") for grant in grants(suggestion_for(seen))}
     assert by_port == {"[443]": None, "[8443]": [443]}
 
 
@@ -181,7 +183,7 @@ LEARNS_NOTHING = [
 def test_traffic_that_does_not_count(case: str, happens: Any, message: str) -> None:
     seen = Seen()
     happens(seen)
-    suggestion = said(seen)
+    suggestion = suggestion_for(seen)
     assert grants(suggestion) == []
     assert any(message in note for note in suggestion.notes), suggestion.notes
     assert message.split(":")[0] in suggestion.toml.replace("\n#  ", ""), "the operator reads it in the file"
@@ -192,8 +194,8 @@ def test_a_device_with_an_incident_does_not_train_its_own_policy() -> None:
     seen = Seen()
     for port in range(5000, 5027):
         seen.used(PS5, TCP, port, 30)
-    seen.book.incident(PS5, NOW - 20 * DAY_S)
-    suggestion = said(seen)
+    seen.evidence.incident(PS5, NOW - 20 * DAY_S)
+    suggestion = suggestion_for(seen)
     assert grants(suggestion) == []
     tests = tomllib.loads(suggestion.toml)["test"]
     assert [test["want"] for test in tests] == ["ask"] * 5
@@ -204,8 +206,8 @@ def test_ports_that_vary_are_noted_and_not_guessed() -> None:
     seen = Seen()
     for number in range(4):
         seen.used(PS5, UDP, 50_000 + number, 0)
-        seen.book.openings[EvidenceKey(PS5, UDP, 4, 50_000 + number)].days = (TODAY.toordinal() - number,)
-    suggestion = said(seen)
+        seen.evidence.openings[EvidenceKey(PS5, UDP, 4, 50_000 + number)].days = (TODAY.toordinal() - number,)
+    suggestion = suggestion_for(seen)
     assert grants(suggestion) == []
     assert any("its ports vary (4 on 4 days, 50000 to 50003)" in note for note in suggestion.notes)
 
@@ -213,7 +215,7 @@ def test_ports_that_vary_are_noted_and_not_guessed() -> None:
 def test_the_operators_file_is_kept_and_enforces() -> None:
     seen = Seen()
     seen.used(PS5, TCP, 5000, 4)
-    suggestion = said(seen)
+    suggestion = suggestion_for(seen)
     assert "# my own words" in suggestion.toml
     assert 'mode = "enforce"  # for now' in suggestion.toml
     assert [grant["name"] for grant in grants(suggestion)] == ["ps5-tcp-5000"]
@@ -230,7 +232,7 @@ def test_a_test_of_the_operators_wins_over_evidence() -> None:
     seen = Seen()
     seen.used(PS5, TCP, 5001, 9)
     seen.used(PS5, TCP, 5002, 9)
-    suggestion = said(seen, text)
+    suggestion = suggestion_for(seen, text)
     assert [grant.get("int_ports") for grant in grants(suggestion)] == [[9], [5002]]
     assert any("your test 'the NAS is reached' does not allow it" in note for note in suggestion.notes)
 
@@ -239,15 +241,15 @@ def test_a_granted_port_is_not_proposed_again() -> None:
     text = HOME.replace('who = "*"', 'who = "ps5"\nint_ports = ["5000-5010"]')
     seen = Seen()
     seen.used(PS5, TCP, 5001, 9)
-    assert [grant["name"] for grant in grants(said(seen, text))] == ["everybody"]
+    assert [grant["name"] for grant in grants(suggestion_for(seen, text))] == ["everybody"]
     approved = {**APPROVED, "grant": [{"name": "by-command", "who": "nas", "int_ports": [8443]}]}
     seen = Seen()
     seen.used(NAS, TCP, 8443, 9)
-    assert grants(said(seen, approved=approved)) == []
+    assert grants(suggestion_for(seen, approved=approved)) == []
 
 
 def test_without_a_policy_file_a_whole_one_is_written() -> None:
-    suggestion = said(Seen(), None)
+    suggestion = suggestion_for(Seen(), None)
     assert grants(suggestion) == []
     assert [forbid.name for forbid in policy_of(suggestion).forbids] == ["never-admin-ports", "never-reflectors"]
     assert suggestion.toml.count("\n\n[[forbid]]\n") == 2, "a blank line before each rule"
@@ -257,7 +259,7 @@ def test_the_first_rule_of_a_kind_has_a_blank_line_before_it() -> None:
     seen = Seen()
     seen.used(NAS, TCP, 8443, 9)
     text = f'version = 1\n[device.nas]\nmac = ["{NAS}"]\n'
-    assert "\n\n[[grant]]\n" in said(seen, text).toml
+    assert "\n\n[[grant]]\n" in suggestion_for(seen, text).toml
 
 
 def test_inline_arrays_of_tables_are_extended() -> None:
@@ -268,7 +270,7 @@ def test_inline_arrays_of_tables_are_extended() -> None:
     """
     seen = Seen()
     seen.used(PS5, TCP, 5001, 9)
-    assert [grant["name"] for grant in grants(said(seen, text, {"version": 1}))] == ["g", "ps5-tcp-5001"]
+    assert [grant["name"] for grant in grants(suggestion_for(seen, text, {"version": 1}))] == ["g", "ps5-tcp-5001"]
 
 
 def test_devices_in_one_line_are_added_to() -> None:
@@ -276,7 +278,7 @@ def test_devices_in_one_line_are_added_to() -> None:
     text = 'version = 1\ndevice = { tv = { ip = "192.168.1.40" } }\n'
     seen = Seen()
     seen.used(PS5, TCP, 5001, 9)
-    made = said(seen, text, {"version": 1, "device": {"ps5": {"mac": [PS5]}}})
+    made = suggestion_for(seen, text, {"version": 1, "device": {"ps5": {"mac": [PS5]}}})
     assert set(parse_tables(made.toml, "suggested")["device"]) == {"tv", "ps5"}
 
 
@@ -343,11 +345,11 @@ def test_every_suggestion_loads_and_passes_its_tests(
     for row in found:
         seen.used(**row)
     for device in bad:
-        seen.book.incident(device, NOW)
+        seen.evidence.incident(device, NOW)
     text, approved = base
     if text is not None and 'want = "allow"' in text:
         text = text.replace("[[test]]", "[[grant]]\nname = 'for-5001'\nwho = 'ps5'\nint_ports = [5001]\n[[test]]")
-    suggestion = said(seen, text, approved, min_days)
+    suggestion = suggestion_for(seen, text, approved, min_days)
     policy = policy_of(suggestion)
     assert len(policy.cases) >= suggestion.tests
     cases.check_cases(policy, "suggested")

@@ -32,7 +32,7 @@ POLICY = load_text(
 ).policy
 
 
-def book(since_days: float = 40, seen_days: float = 1) -> EvidenceTable:
+def collected(since_days: float = 40, seen_days: float = 1) -> EvidenceTable:
     made = EvidenceTable()
     for grant in POLICY.grants:
         made.in_force(grant.name, NOW - since_days * DAY_S)
@@ -51,11 +51,11 @@ OVERDUE = (StaleKind.REVIEW_OVERDUE, "games")
 
 
 def test_a_review_is_overdue_the_day_after() -> None:
-    assert found(book(since_days=1)) == {OVERDUE: "its review was due on 2027-01-14; its owner is me"}
+    assert found(collected(since_days=1)) == {OVERDUE: "its review was due on 2027-01-14; its owner is me"}
 
 
 def test_grants_without_a_request_and_without_traffic() -> None:
-    evidence = book()
+    evidence = collected()
     games, web = evidence.rules["games"], evidence.rules["web"]
     games.last_matched = games.last_used = NOW - DAY_S
     assert found(evidence)[StaleKind.GRANT_UNMATCHED, "web"] == "no request ever matched it"
@@ -71,7 +71,7 @@ def test_grants_without_a_request_and_without_traffic() -> None:
 
 
 def test_devices_that_are_gone() -> None:
-    evidence = book(since_days=1)
+    evidence = collected(since_days=1)
     evidence.devices["ac:89:95:00:00:01"].last_seen = NOW - 31 * DAY_S
     del evidence.devices["192.168.1.40"]
     assert found(evidence)[StaleKind.DEVICE_GONE, "ps5"] == "it was not seen for 30 days"
@@ -82,5 +82,5 @@ def test_mappings_that_stand_idle() -> None:
     old = replace(mapping(1), granted_at=NOW - 31 * DAY_S)
     new = replace(mapping(2), granted_at=NOW - 29 * DAY_S)
     used = replace(mapping(3), granted_at=NOW - 90 * DAY_S)
-    idle = found(book(1), (old, Usage()), (new, Usage()), (used, Usage(last_used=NOW - DAY_S)))
+    idle = found(collected(1), (old, Usage()), (new, Usage()), (used, Usage(last_used=NOW - DAY_S)))
     assert set(idle) == {OVERDUE, (StaleKind.MAPPING_IDLE, old.id)}

@@ -125,11 +125,11 @@ class Scene:
         """Questions that are open."""
         self.link: Link | None = Link(LAN, INDEX, True)
         self.holders = AddressHolders(
-            self.neighbours, self.kernel, lambda place: FakeQuery(self), lambda name: self.link, self.tell
+            self.neighbours, self.kernel, lambda place: FakeQuery(self), lambda name: self.link, self.record
         )
         self.holders.holder_of = lambda place: mappings_of
 
-    def tell(self, event: NeighbourEvent) -> None:
+    def record(self, event: NeighbourEvent) -> None:
         self.events.append(event)
         self.something.set()
 
@@ -141,14 +141,14 @@ class Scene:
         if not self.holders.on_claim(PLACE, mac, before) and before is None:
             self.holders.on_new_entry(PLACE, mac)
 
-    def lost(self) -> None:
+    def lose_entry(self) -> None:
         mac = self.neighbours.mac_of(*PLACE)
         assert mac is not None
         self.neighbours.forget(*PLACE)
         self.kernel.entries.clear()
         self.holders.on_entry_lost(PLACE, mac)
 
-    async def heard(self, event: NeighbourEvent) -> None:
+    async def wait_for(self, event: NeighbourEvent) -> None:
         async with asyncio.timeout(60):
             while event not in self.events:
                 await self.something.wait()
@@ -174,7 +174,7 @@ async def test_a_new_host_is_checked_before_its_first_request() -> None:
     scene = Scene(ONE)
     scene.entry(ONE)
     assert not scene.holders.settled(PLACE)
-    await scene.heard(settled(ONE))
+    await scene.wait_for(settled(ONE))
     assert scene.holders.settled(PLACE)
     await scene.quiet()
     queries_before = len(scene.asked)
@@ -208,7 +208,7 @@ async def test_a_silent_host_is_gone(mappings_of: str | None) -> None:
     assert not await scene.holders.settle(PLACE)
     await scene.quiet()
     assert scene.kernel.probed[-1] is None, "its neighbour entry is to go, so that it is seen when it is back"
-    scene.lost()
+    scene.lose_entry()
     await scene.quiet()
     assert (NeighbourGone(HOST, ONE, LAN) in scene.events) is (mappings_of is not None)
     assert not scene.holders.settled(PLACE)
@@ -221,7 +221,7 @@ async def test_a_link_that_was_down_proves_no_absence() -> None:
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert scene.link is not None
-    scene.lost()
+    scene.lose_entry()
     scene.link = replace(scene.link)
     await scene.quiet()
     assert not any(isinstance(event, NeighbourGone) for event in scene.events)
@@ -256,7 +256,7 @@ async def test_an_entry_that_is_made_again_is_checked_again() -> None:
     scene = Scene(ONE)
     scene.entry(ONE)
     await scene.quiet()
-    scene.lost()
+    scene.lose_entry()
     assert not scene.holders.settled(PLACE)
     scene.entry(ONE)
     assert not scene.holders.settled(PLACE)
@@ -285,7 +285,7 @@ async def test_a_request_whose_host_is_replaced_at_once_gets_its_answer() -> Non
     scene.neighbours.learn(Neighbour(HOST, ONE, LAN))
     request = asyncio.create_task(scene.holders.settle(PLACE))
     await asyncio.sleep(0)
-    scene.lost()
+    scene.lose_entry()
     scene.entry(TWO)
     async with asyncio.timeout(60):
         assert not await request
@@ -309,7 +309,7 @@ async def test_an_address_whose_entry_ends_during_the_check_is_not_remembered() 
     """A host could make up addresses, one after the other."""
     scene = Scene(ONE)
     scene.entry(ONE)
-    scene.lost()
+    scene.lose_entry()
     await scene.quiet()
     assert scene.events[-1] == settled(ONE)
     assert scene.holders.remembered == 0
@@ -339,8 +339,8 @@ async def test_an_ended_entry_of_a_mapped_address_causes_a_check_at_once() -> No
     scene.entry(ONE)
     await scene.quiet()
     scene.answering = {ONE: 0.0, TWO: 0.0}
-    scene.lost()
-    await scene.heard(AddressContested(HOST, LAN))
+    scene.lose_entry()
+    await scene.wait_for(AddressContested(HOST, LAN))
     await scene.holders.close()
 
 
@@ -399,7 +399,7 @@ async def test_a_late_answer_after_a_mapping_was_opened_counts() -> None:
     scene.entry(ONE)
     assert await scene.holders.settle(PLACE)
     scene.answering[TWO] = 0.0
-    await scene.heard(AddressContested(HOST, LAN))
+    await scene.wait_for(AddressContested(HOST, LAN))
     assert not scene.holders.settled(PLACE)
     await scene.holders.close()
 
@@ -414,7 +414,7 @@ async def test_an_address_settled_long_ago_is_checked_without_delaying_the_reque
     await asyncio.sleep(holders.RECHECK_S * 1.1)
     assert not scene.holders.settled_lately(PLACE), "a check is due"
     assert await scene.holders.settle(PLACE), "at once"
-    await scene.heard(AddressContested(HOST, LAN))
+    await scene.wait_for(AddressContested(HOST, LAN))
     assert not await scene.holders.settle(PLACE)
     await scene.holders.close()
 

@@ -92,7 +92,7 @@ def test_user_root_stays_root() -> None:
             settle("root", "", 5000, ())
 
 
-TELL = """
+SETTLE = """
 import sys
 from pathlib import Path
 from upnp_gw.model.errors import ConfigError
@@ -105,11 +105,11 @@ print(Path("/proc/self/status").read_text())
 """
 
 
-Told = Callable[..., tuple[int, dict[str, str], str]]
+SettledProcess = Callable[..., tuple[int, dict[str, str], str]]
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[Told]:
+def settled() -> Iterator[SettledProcess]:
     """A process that settles: exit code, its /proc status, what it said. A clone may be where only root gets to."""
     python = Path(sys.executable).resolve()  # that of the machine: what is asked needs no package
     for place in python.parents:
@@ -119,13 +119,13 @@ def told() -> Iterator[Told]:
         shutil.copytree(Path(upnp_gw.__file__).parent, Path(made) / "upnp_gw")
         Path(made).chmod(0o755)
 
-        def tell(*arguments: str, before: tuple[str, ...] = ()) -> tuple[int, dict[str, str], str]:
-            argv = [*before, str(python), "-c", TELL, *arguments]
+        def settle_as(*arguments: str, before: tuple[str, ...] = ()) -> tuple[int, dict[str, str], str]:
+            argv = [*before, str(python), "-c", SETTLE, *arguments]
             done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False, cwd=made)
             lines = (line.partition(":") for line in done.stdout.splitlines())
             return done.returncode, {name: value.strip() for name, _, value in lines}, done.stderr
 
-        yield tell
+        yield settle_as
 
 
 AS_SYSTEMD = (
@@ -136,26 +136,26 @@ AS_SYSTEMD = (
 
 
 @needs_root
-def test_started_as_the_user_it_keeps_net_admin_and_gives_up_the_rest(told: Told) -> None:
+def test_started_as_the_user_it_keeps_net_admin_and_gives_up_the_rest(settled: SettledProcess) -> None:
     """As the unit starts it, and as one that gives too much does."""
-    code, status, output = told("", "5000", before=AS_SYSTEMD)
+    code, status, output = settled("", "5000", before=AS_SYSTEMD)
     assert code == 0, output
     assert (status["CapPrm"], status["CapEff"]) == (f"{1 << 12:016x}",) * 2
     assert (status["CapInh"], status["CapAmb"], status["NoNewPrivs"]) == (f"{0:016x}", f"{0:016x}", "1")
 
 
 @needs_root
-def test_only_root_can_become_another_user(told: Told) -> None:
-    code, _, output = told("daemon", "5000", before=AS_SYSTEMD)
+def test_only_root_can_become_another_user(settled: SettledProcess) -> None:
+    code, _, output = settled("daemon", "5000", before=AS_SYSTEMD)
     assert code == 1
     assert "only root can become daemon; upnp-gw was started by nobody" in output
-    assert told("nobody", "5000", before=AS_SYSTEMD)[0] == 0, "the one it is already"
+    assert settled("nobody", "5000", before=AS_SYSTEMD)[0] == 0, "the one it is already"
 
 
 @needs_root
-def test_a_directory_that_the_user_cannot_use_is_an_error_at_start(told: Told, tmp_path: Path) -> None:
+def test_a_directory_that_the_user_cannot_use_is_an_error_at_start(settled: SettledProcess, tmp_path: Path) -> None:
     """The parent is root's alone: /root, or pytest's own directory."""
     tmp_path.chmod(0o700)
-    code, _, output = told("nobody", "5000", str(tmp_path / "state"))
+    code, _, output = settled("nobody", "5000", str(tmp_path / "state"))
     assert code == 1
     assert "the user nobody cannot write there" in output

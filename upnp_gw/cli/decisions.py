@@ -117,10 +117,10 @@ def paint_verdict(line: str, verdict: str) -> str:
 
 def decision_heading(decision: api.Decision, year: bool = False) -> str:
     """``05-01 12:00:00 deny  ps5 igd2 map tcp 22 -> 192.168.1.23:22``."""
-    who = shown(decision.device_name or decision.device, formats.LONGEST_DEVICE)
+    device = shown(decision.device_name or decision.device, formats.LONGEST_DEVICE)
     via = "" if decision.device == GATEWAY else f"{decision.via} "
     at = formats.time(decision.at) if year else f"{decision.at.astimezone():%m-%d %H:%M:%S}"
-    return f"{at} {decision.verdict:<5} {who} {via}{format_request(decision)}"
+    return f"{at} {decision.verdict:<5} {device} {via}{format_request(decision)}"
 
 
 def format_request(decision: api.Decision) -> str:

@@ -36,9 +36,9 @@ class TextReport:
     def ended(self, outcome: StepOutcome) -> None:
         for line in outcome.findings.lines:
             _print(*_wrapped(line))
-        took = "" if outcome.result == SKIPPED else f" ({outcome.took_s:.1f} s)"
+        seconds = "" if outcome.result == SKIPPED else f" ({outcome.took_s:.1f} s)"
         mark = f"{self.marks[outcome.result]:>2}"
-        _print(f" {paint(mark, STYLES[outcome.result])}  {outcome.result}{took}")
+        _print(f" {paint(mark, STYLES[outcome.result])}  {outcome.result}{seconds}")
 
     def summary(self, outcomes: Sequence[StepOutcome], backend: str, took_s: float) -> None:
         counts = ", ".join(

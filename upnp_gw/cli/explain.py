@@ -217,9 +217,9 @@ def format_explanation(explained: api.Explained, most: int, everything: bool = F
     if explained.holder is not None:
         lines += _labelled("holder", format_holder(explained.holder), most)
     lines += _labelled("facts", shown(format_facts(explained.facts), LONGEST_TEXT), most)
-    then = "; the rules are as they were" if explained.grants or explained.forbids else ""
+    kept_rules = "; the rules are as they were" if explained.grants or explained.forbids else ""
     lines += _labelled(
-        "policy", shown(explained.policy) + f", no longer in force{then}" * explained.superseded, most
+        "policy", shown(explained.policy) + f", no longer in force{kept_rules}" * explained.superseded, most
     )
     return lines
 

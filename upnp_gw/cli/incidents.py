@@ -13,12 +13,11 @@ STATE = {"freeze": "is frozen", "quarantine": "is in quarantine", "log": "is rep
 
 def format_incident(incident: api.Incident) -> str:
     """``ps5 (02:..:66) is frozen until 2026-05-02 12:00:00: 27 ports were refused``."""
-    who = shown(incident.device)
-    who = f"{shown(incident.device_name)} ({who})" if incident.device_name else who
+    device = shown(incident.device)
+    device = f"{shown(incident.device_name)} ({device})" if incident.device_name else device
     until = formats.time(incident.ends_at)
-    return (
-        f"{who} {STATE[incident.action]} until {until}: {formats.plural(len(incident.ports), 'port')} were refused"
-    )
+    ports = formats.plural(len(incident.ports), "port")
+    return f"{device} {STATE[incident.action]} until {until}: {ports} were refused"
 
 
 def banner(daemon: DaemonClient, most: int) -> list[str]:

@@ -23,10 +23,10 @@ class Number(click.ParamType[int]):
 
     name = "number"
 
-    def __init__(self, what: str, least: int, most: int, example: int) -> None:
+    def __init__(self, noun: str, least: int, most: int, example: int) -> None:
         self.least, self.most = least, most
         reach = f" {least} to {most}" if most < UNBOUNDED else ""
-        self.accepted = f"{what}{reach}, such as {example}"
+        self.accepted = f"{noun}{reach}, such as {example}"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         text = str(value)

@@ -34,7 +34,7 @@ def queue(daemon: DaemonClient, as_json: bool) -> None:
 
 def format_question(question: api.Question, most: int) -> list[str]:
     """The lines of one question: the device, its request, the count, and the rule that an approval would write."""
-    who = shown(question.device_name or question.device)
+    device = shown(question.device_name or question.device)
     target = formats.endpoint(shown(question.internal_client), question.internal_port)
     description = f' "{shown(question.description)}"' if question.description else ""
     times = "once" if question.times == 1 else f"{question.times} times"
@@ -43,7 +43,7 @@ def format_question(question: api.Question, most: int) -> list[str]:
     rule = f", rule {shown(question.rule)}" if question.rule else ""
     earlier = ", ".join(map(str, question.earlier))
     text = [
-        f"{question.number}: {who} at {shown(question.address)} asks for {request}",
+        f"{question.number}: {device} at {shown(question.address)} asks for {request}",
         f"   from {_format_remote_hosts(question)}, lease up to {formats.duration(question.lease_s)}",
         *([f"   the request has changed: it was question {earlier}"] if earlier else []),
         f"   {times} over {question.via}, {last}{rule}",

@@ -165,8 +165,8 @@ class _Output:
             }
             click.echo(json.dumps(values), err=True)
         else:
-            what = "refused" if refused else "no gateway"
-            print_text(f"{requested.transport} {requested.port}: {paint(what, BAD)}: {via}{message}", err=True)
+            heading = "refused" if refused else "no gateway"
+            print_text(f"{requested.transport} {requested.port}: {paint(heading, BAD)}: {via}{message}", err=True)
         return REFUSED if refused else NO_GATEWAY
 
 
@@ -222,8 +222,8 @@ def _choose_listeners(chosen: str | None) -> list[tuple[Transport, int]]:
         names = {part.strip().lower() for part in chosen.split(",") if part.strip()}
         unknown = names - {str(listener) for listener in listeners}
         if unknown:
-            there = ", ".join(map(str, listeners)) or "nothing"
-            raise click.UsageError(f"nothing listens on {', '.join(sorted(unknown))}; accepted: {there}")
+            listed = ", ".join(map(str, listeners)) or "nothing"
+            raise click.UsageError(f"nothing listens on {', '.join(sorted(unknown))}; accepted: {listed}")
         return [(listener.transport, listener.port) for listener in listeners if str(listener) in names]
     if not listeners:
         print_text("no port of this host listens for other hosts", err=True)

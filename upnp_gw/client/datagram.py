@@ -30,7 +30,7 @@ class Dialogue(Protocol):
         self, request: RequestedMapping, lease: MappingLease | None, lifetime_s: int
     ) -> Sequence[bytes]: ...
     def read(self, step: int, data: bytes, request: RequestedMapping, now: float) -> MappingLease | bool: ...
-    def says_changed(self, data: bytes, lease: MappingLease, request: RequestedMapping, now: float) -> bool: ...
+    def announces_change(self, data: bytes, lease: MappingLease, request: RequestedMapping, now: float) -> bool: ...
 
 
 class _Inbox(asyncio.DatagramProtocol):
@@ -150,7 +150,7 @@ class DatagramLink:
             for task in waiting:
                 task.cancel()
         datagrams = [data for task in done if isinstance(data := task.result(), bytes)]
-        changes = [self._dialogue.says_changed(data, lease, request, time.monotonic()) for data in datagrams]
+        changes = [self._dialogue.announces_change(data, lease, request, time.monotonic()) for data in datagrams]
         return any(changes)
 
 

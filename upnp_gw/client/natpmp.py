@@ -62,7 +62,7 @@ class NatPmpDialogue:
                 raise NoAnswer("the gateway supports another version of NAT-PMP")
             case AddressResponse(result, epoch_s, address) if step == 0:
                 self._check(result)
-                self._epoch.lost(epoch_s, now, jump_is_loss=False)
+                self._epoch.state_lost(epoch_s, now, jump_is_loss=False)
                 self._external = address
                 return True
             case MappingResponse(result, transport, epoch_s, port) if (transport, port) == (
@@ -70,20 +70,20 @@ class NatPmpDialogue:
                 request.port,
             ):
                 self._check(result)
-                self._epoch.lost(epoch_s, now, jump_is_loss=False)
+                self._epoch.state_lost(epoch_s, now, jump_is_loss=False)
                 external = Endpoint(self._external, response.external_port)
                 internal = Endpoint(self._client, request.port)
                 return MappingLease(self.via, request.transport, external, internal, response.lifetime_s)
         return False
 
-    def says_changed(self, data: bytes, lease: MappingLease, request: RequestedMapping, now: float) -> bool:
+    def announces_change(self, data: bytes, lease: MappingLease, request: RequestedMapping, now: float) -> bool:
         """True if an announcement says that the mappings are lost or the external address is new (section
         3.2.1)."""
         response = self._parse(data)
         if not isinstance(response, AddressResponse) or response.result is not NatPmpResult.SUCCESS:
             return False
-        lost = self._epoch.lost(response.epoch_s, now, jump_is_loss=False)
-        return lost or response.address != lease.external.address
+        state_lost = self._epoch.state_lost(response.epoch_s, now, jump_is_loss=False)
+        return state_lost or response.address != lease.external.address
 
     def _check(self, result: NatPmpResult) -> None:
         if result is not NatPmpResult.SUCCESS:

@@ -54,7 +54,7 @@ class PcpDialogue:
         response = self._parse(data)
         if response is None or not self._answers(response, request):
             return False
-        self._epoch.lost(response.epoch_s, now)
+        self._epoch.state_lost(response.epoch_s, now)
         if response.result is not ResultCode.SUCCESS or response.map is None:
             reason = REASONS.get(response.result, "the gateway does not understand the request")
             raise RequestRefused(self.via, reason, response.result.name, response.lifetime_s)
@@ -63,7 +63,7 @@ class PcpDialogue:
             self.via, request.transport, external, Endpoint(self._client, request.port), response.lifetime_s
         )
 
-    def says_changed(self, data: bytes, lease: MappingLease, request: RequestedMapping, now: float) -> bool:
+    def announces_change(self, data: bytes, lease: MappingLease, request: RequestedMapping, now: float) -> bool:
         """True if an announcement or a mapping update says that the lease is lost or has changed (section 14)."""
         try:
             response = self._parse(data)
@@ -71,13 +71,13 @@ class PcpDialogue:
             return False
         if response is None:
             return False
-        lost = self._epoch.lost(response.epoch_s, now)
+        state_lost = self._epoch.state_lost(response.epoch_s, now)
         if response.map is None:
-            return lost
+            return state_lost
         if not self._answers(response, request):
             return False
         external = Endpoint(response.map.external_address, response.map.external_port)
-        return lost or response.result is not ResultCode.SUCCESS or external != lease.external
+        return state_lost or response.result is not ResultCode.SUCCESS or external != lease.external
 
     @staticmethod
     def _parse(data: bytes) -> Response | None:

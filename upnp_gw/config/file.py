@@ -201,13 +201,13 @@ def _parse(where: str, key: str, known: Key, value: object, example: str) -> Any
         raise ConfigError(where, key, f"got {show(value)}; accepted: {rejected}, such as {example}") from None
 
 
-def _unknown_word(word: str, known: Iterable[str], what: str) -> str:
+def _unknown_word(word: str, known: Iterable[str], noun: str) -> str:
     from difflib import get_close_matches  # needed only for errors
 
     near = get_close_matches(word, known, n=1, cutoff=0.6)
     near += [f"{table}.{word}" for table, keys in KEYS.items() if word in keys]
     hint = f"did you mean {near[0]}? " if near else ""
-    return f"unknown; {hint}the {what} are {', '.join(known)}"
+    return f"unknown; {hint}the {noun} are {', '.join(known)}"
 
 
 def load(

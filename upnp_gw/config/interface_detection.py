@@ -72,7 +72,7 @@ class Interface(Link):
         """The reason why detection does not choose it; None: it can be a LAN."""
         if self.kind in LEFT_OUT_KINDS:
             return LEFT_OUT_KINDS[self.kind]
-        return next((what for pattern, what in LEFT_OUT_NAMES if re.fullmatch(pattern, self.name)), None)
+        return next((reason for pattern, reason in LEFT_OUT_NAMES if re.fullmatch(pattern, self.name)), None)
 
     @property
     def private(self) -> IPv4Interface | None:
@@ -125,16 +125,16 @@ def _choose_wan(
     routes: Sequence[DefaultRoute], lan: Sequence[str], known: Mapping[str, Interface], why: list[str]
 ) -> str:
     # IPv4 first, for port mappings; a WAN can have IPv6 alone
-    ways = sorted(
+    candidates = sorted(
         (r for r in routes if r.interface not in lan and r.interface in known), key=lambda r: (r.version, r.metric)
     )
-    if not ways:
+    if not candidates:
         others = ", ".join(sorted(known.keys() - {"lo", *lan})) or "none"
         command = f"upnp-gw run{''.join(f' --lan {name}' for name in lan or ('IF',))} --wan IF"
         problem = "the default route is on a LAN interface" if routes else "no interface has a default route"
         raise ConfigError(WHERE, "wan", f"{problem}; type: {command} (interfaces: {others})")
-    best = ways[0]
-    rivals = sorted({r.interface for r in ways if (r.version, r.metric) == (best.version, best.metric)})
+    best = candidates[0]
+    rivals = sorted({r.interface for r in candidates if (r.version, r.metric) == (best.version, best.metric)})
     if len(rivals) > 1:
         given = "".join(f" --lan {name}" for name in lan)
         commands = " or ".join(f"upnp-gw run{given} --wan {name}" for name in rivals)

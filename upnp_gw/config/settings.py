@@ -127,8 +127,8 @@ def check_links(config: Config, where: str, links: Iterable[Link], default_route
 
 
 def _check_apart(
-    where: str, key: str, what: str, prefix: IPNetwork, wan: str, outside: Iterable[IPv4Interface]
+    where: str, key: str, network_text: str, prefix: IPNetwork, wan: str, outside: Iterable[IPv4Interface]
 ) -> None:
     for address in outside:
         if prefix.version == 4 and prefix.overlaps(address.network):
-            raise ConfigError(where, key, f"{what}, but the WAN {wan} has {address}; LAN and WAN overlap")
+            raise ConfigError(where, key, f"{network_text}, but the WAN {wan} has {address}; LAN and WAN overlap")

@@ -6,7 +6,7 @@ The daemon tries them with the present facts, the command line with a policy fil
 from ipaddress import ip_address
 
 from upnp_gw import api
-from upnp_gw.engine.audit import told
+from upnp_gw.engine.audit import plain_facts
 from upnp_gw.gate import file_tests
 from upnp_gw.gate.decision import Facts, Outcome
 from upnp_gw.gate.explain import Explanation, RuleTrace, explain
@@ -98,7 +98,7 @@ def to_explained(
         names=list(explanation.names),
         lease_s=explanation.lease_s,
         policy=verdict.policy,
-        facts={"device": facts.device, "address": str(facts.address)} | told(facts, request),
+        facts={"device": facts.device, "address": str(facts.address)} | plain_facts(facts, request),
         holder=holder,
     )
 

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, ip_address
 from upnp_gw import api
 from upnp_gw.control.dry_run import request_of, to_explained, to_rules
 from upnp_gw.control.serialize import Serializer
-from upnp_gw.engine.audit import NotReplayable, asked
+from upnp_gw.engine.audit import NotReplayable, facts_and_request
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.kept_policies import NotKept
@@ -64,7 +64,7 @@ class PolicyCommands:
         If the LANs have other prefixes now, the present network can give another answer. Then the answer by the
         recorded prefixes is taken.
         """
-        inputs = [asked(record, self._environment.network), asked(record)]
+        inputs = [facts_and_request(record, self._environment.network), facts_and_request(record)]
         policy = self._decider.in_force.policy
         if record.policy != policy.digest:
             policy = await self._updates.kept.find(record.policy)

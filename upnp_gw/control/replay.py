@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from upnp_gw.engine.audit import NotReplayable, asked
+from upnp_gw.engine.audit import NotReplayable, facts_and_request
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.device import GATEWAY
@@ -53,7 +53,7 @@ def replay(policy: Policy, records: Iterable[DecisionRecord]) -> Replayed:
         if record.action == "unmap" or record.device == GATEWAY:
             continue
         try:
-            facts, request = asked(record)
+            facts, request = facts_and_request(record)
         except NotReplayable:
             done.not_replayable += 1
             continue

@@ -46,7 +46,7 @@ class Serializer:
         now = self._environment.clock()
         usage = self._ledger.usage_of(row)
         external = self._decider.external_address(row)
-        left = row.until - now.boot
+        left_s = row.until - now.boot
         endless = row.permanent
         return api.Mapping(
             id=row.id,
@@ -63,8 +63,8 @@ class Serializer:
             device=row.device,
             description=row.description,
             granted_at=api.moment(row.granted_at),
-            expires_at=None if endless else api.moment(now.wall + left),
-            lease_left_s=None if endless else max(0, int(left + 0.999)),
+            expires_at=None if endless else api.moment(now.wall + left_s),
+            lease_left_s=None if endless else max(0, int(left_s + 0.999)),
             connections=usage.connections,
             bytes=usage.bytes,
             last_used=api.moment(usage.last_used) if usage.last_used is not None else None,
@@ -109,7 +109,7 @@ class Serializer:
             case PolicyChanged():
                 return [self._event("policy", why=event.digest)]
             case FirewallHealed():
-                return [self._event("healed", why=event.what)]
+                return [self._event("healed", why=event.change)]
             case WanChanged():
                 return [self._event("wan")]
             case LanChanged():
@@ -117,8 +117,8 @@ class Serializer:
             case Ipv6FirewallChanged() | Confirmed():
                 return []  # the doctor reports the first
 
-    def _event(self, what: str, **more: object) -> api.Event:
-        return api.Event(event=what, at=api.moment(self._environment.clock().wall), **more)  # type: ignore[arg-type]
+    def _event(self, kind: str, **more: object) -> api.Event:
+        return api.Event(event=kind, at=api.moment(self._environment.clock().wall), **more)  # type: ignore[arg-type]
 
     def name(self, device: str) -> str | None:
         policy = self._decider.in_force.policy

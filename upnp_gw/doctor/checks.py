@@ -147,7 +147,7 @@ def other_tables(machine: MachineState) -> Iterator[Check]:
             if drop.lasting
             else f"before the drop, and in the permanent configuration of that firewall: {lines}"
         )
-        finding = f"chain {shown(drop.chain)} ({shown(drop.why)}) drops {shown(drop.what, 200)}"
+        finding = f"chain {shown(drop.chain)} ({shown(drop.why)}) drops {shown(drop.traffic, 200)}"
         if drop.certain:
             yield fail("other tables", finding, remedy)
         else:
@@ -181,8 +181,8 @@ def flow_offload(machine: MachineState) -> Iterator[Check]:
         yield warn(
             "flow offload",
             f"chain {shown(offload.chain)} lets established flows bypass all forward chains"
-            f" ({shown(offload.what)}): mappings count too few bytes, and if upnp-gw is dead, a flow without pauses"
-            " outlives its lease",
+            f" ({shown(offload.description)}): mappings count too few bytes, and if upnp-gw is dead, a flow without"
+            " pauses outlives its lease",
             f"to exempt mapped flows, before its rule: {shown(offload.line, 300)}",
         )
     if not machine.offloads and machine.drops_problem is None:
@@ -267,22 +267,22 @@ def ports(machine: MachineState) -> Iterator[Check]:
 def _foreign_holder(holder: PortHolder) -> Check:
     """A finding about a port that another process has."""
     where = f"{holder.transport}/{holder.port} on {shown(holder.address)}"
-    who = shown(holder.process) if holder.process else "another process"
+    owner = shown(holder.process) if holder.process else "another process"
     if holder.pid is not None:
-        who += f" (pid {holder.pid})"
+        owner += f" (pid {holder.pid})"
     if (holder.transport, holder.port) == (Transport.UDP, SSDP_PORT):
         return warn(
             "ports",
-            f"{who} also listens on {where}: a unicast search reaches only one",
-            f"stop {who} if it is a UPnP gateway",
+            f"{owner} also listens on {where}: a unicast search reaches only one",
+            f"stop {owner} if it is a UPnP gateway",
         )
     if holder.port == PCP_PORT:
         return warn(
             "ports",
-            f"{who} has {where}: NAT-PMP and PCP do not work",
+            f"{owner} has {where}: NAT-PMP and PCP do not work",
             "stop it: a machine can have only one gateway",
         )
-    return fail("ports", f"{who} has {where}", "stop it, or choose another: --http-port N")
+    return fail("ports", f"{owner} has {where}", "stop it, or choose another: --http-port N")
 
 
 def _format_ports(ports: Sequence[str]) -> str:

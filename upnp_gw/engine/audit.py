@@ -39,7 +39,7 @@ from upnp_gw.model.request import (
     UnmapRequest,
 )
 
-STANDS = "floor ok"
+FLOOR_OK = "floor ok"
 """The first reason of a decision whose request the floor let through."""
 NO_WIDER = "nobody else may connect than before: "
 """How the last reason begins where a mapping stays as it is, although its grant would let more hosts connect."""
@@ -87,7 +87,7 @@ def map_record(
         reasons=(*verdict.reasons, busy.reason) if busy else verdict.reasons,
         policy=verdict.policy,
         mapping=mapping,
-        facts=told(facts, request),
+        facts=plain_facts(facts, request),
         choice=request.choice.value,
         granted_s=lifetime_s(request, verdict.clamps) if verdict.clamps is not None else None,
         unchanged=unchanged,
@@ -212,7 +212,7 @@ _OWN_WORDS = frozenset({"network", "gateway_ports", "int_ports_today", "held"})
 _PLAIN = tuple(each.name for each in fields(Facts) if each.name not in _IN_RECORD | _OWN_WORDS)
 
 
-def told(facts: Facts, request: MapRequest) -> dict[str, Any]:
+def plain_facts(facts: Facts, request: MapRequest) -> dict[str, Any]:
     """The facts that decided, in plain values. Every other field of ``Facts`` is plain already."""
     plain = {name: getattr(facts, name) for name in _PLAIN}
     exact = exact_external(request)
@@ -248,7 +248,7 @@ def _lans(facts: Facts) -> list[str]:
     return sorted({facts.lan, facts.target_lan} - {""}) if len(facts.network.lans) > 1 else []
 
 
-def asked(record: DecisionRecord, network: Network | None = None) -> tuple[Facts, MapRequest]:
+def facts_and_request(record: DecisionRecord, network: Network | None = None) -> tuple[Facts, MapRequest]:
     """The facts and the request of a record. Raises NotReplayable.
 
     ``network`` is the present one; None: one in which these hosts are on a LAN, so that only the policy can make

@@ -24,7 +24,7 @@ def release(decider: Decider, transaction: Transaction, request: ReleaseRequest)
     """
     device = decider.device_of(request.source)
     kept: Refused | None = None
-    gone: list[Mapping] = []
+    deleted: list[Mapping] = []
     for mapping in _concerned(decider, request):
         if mapping.device != device:
             continue
@@ -32,13 +32,13 @@ def release(decider: Decider, transaction: Transaction, request: ReleaseRequest)
         if verdict.outcome is Outcome.ALLOW:
             decider.write_down(transaction, request, mapping, verdict)
             decider.end_hold(transaction, mapping, request.via)
-            gone.append(mapping)
+            deleted.append(mapping)
         else:
             kept = decider.refuse_removal(transaction, request, mapping, verdict)
             kept = kept if kept.refusal is Refusal.RATE else replace(kept, retry_s=left_s)
-    if not gone and kept is None and not _may_ask(decider, transaction, request):
+    if not deleted and kept is None and not _may_ask(decider, transaction, request):
         return Refused(Refusal.NOT_AUTHORIZED, "a device may map ports only to itself", None)
-    return kept or Removed(tuple(gone))
+    return kept or Removed(tuple(deleted))
 
 
 def _concerned(decider: Decider, request: ReleaseRequest) -> list[Mapping]:
@@ -73,9 +73,9 @@ def _may_ask(decider: Decider, transaction: Transaction, request: ReleaseRequest
     if target == decider.device_of(request.source) or not request.port:
         return True
     internal = Endpoint(request.address, request.port)
-    asks = MapRequest(request.via, request.source, request.transport, internal, 0, PortChoice.SUGGESTED, 1)
-    facts = decider.facts_of(transaction, asks)
-    return decide(decider.in_force.policy, facts, asks).refusal is not Refusal.NOT_AUTHORIZED
+    map_request = MapRequest(request.via, request.source, request.transport, internal, 0, PortChoice.SUGGESTED, 1)
+    facts = decider.facts_of(transaction, map_request)
+    return decide(decider.in_force.policy, facts, map_request).refusal is not Refusal.NOT_AUTHORIZED
 
 
 def static_reply(
@@ -90,8 +90,8 @@ def static_reply(
         return Refused(Refusal.TOO_MANY_FILTERS, "the operator's mappings take no filters", None)
     if request.choice is PortChoice.EXACT and request.external_port != own.key.external_port:
         return Refused(Refusal.CONFLICT, "the mapping has another external port", None)
-    left = FOREVER_S if own.permanent else max(1, round(held.until - transaction.now.boot))
-    return Granted(own, left, decider.external_address(own), True)
+    lifetime_s = FOREVER_S if own.permanent else max(1, round(held.until - transaction.now.boot))
+    return Granted(own, lifetime_s, decider.external_address(own), True)
 
 
 def another_port(policy: Policy, facts: Facts, request: MapRequest, decision: DecisionId) -> Refused | None:

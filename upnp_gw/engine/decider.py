@@ -244,10 +244,10 @@ class Decider:
         if mapping.hold_of(via.protocol) is None:
             transaction.end(mapping, "deleted")
             return
-        left = with_holds(mapping, tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol))
+        remaining = with_holds(mapping, tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol))
         # with FILTERs in force again it may meet another mapping of the port: it has to go then
-        if left.holds and not any(conflicting_rows(left, self.ledger.table)):
-            transaction.put(left)
+        if remaining.holds and not any(conflicting_rows(remaining, self.ledger.table)):
+            transaction.put(remaining)
         else:
             transaction.end(mapping, "deleted")
 

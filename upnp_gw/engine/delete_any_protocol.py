@@ -18,16 +18,16 @@ def unmap_port(decider: Decider, transaction: Transaction, request: UnmapPortReq
     found = [row for key in keys if (row := ledger.find(key, network)) is not None]
     device = decider.device_of(request.source)
     own = [row for row in found if row.device == device]
-    gone: list[Mapping] = []
+    deleted: list[Mapping] = []
     denied: Refused | None = None
     for mapping in own or found[:1]:
         verdict = decide_removal(mapping, request.via, device, False, decider.in_force.policy.digest)
         if verdict.outcome is Outcome.ALLOW:
             decider.write_down(transaction, request, mapping, verdict)
             decider.end_hold(transaction, mapping, request.via)
-            gone.append(mapping)
+            deleted.append(mapping)
         else:
             denied = decider.refuse_removal(transaction, request, mapping, verdict)
-    if gone:
-        return Removed(tuple(gone))
+    if deleted:
+        return Removed(tuple(deleted))
     return denied or Refused(Refusal.NO_SUCH, "there is no such mapping", None)

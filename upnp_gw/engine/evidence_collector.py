@@ -51,7 +51,7 @@ class EvidenceCollector:
         self._ledger = decider.ledger
         self._around = decider.environment
         self._store = store
-        self._standing: set[str] = set()
+        self._mappings_before: set[str] = set()
         """Mapping ids that were granted before."""
         self._since_remotes: dict[str, Counters] = {}
         """Mapping id -> increase since the last reading with remote hosts. Idle mappings have no entry."""
@@ -67,7 +67,7 @@ class EvidenceCollector:
         """Loads the stored evidence. Earlier counts of the kernel are not added twice. ``now``: gives a stored
         device its present identifier."""
         self.table.load(*await self._store.evidence(), now)
-        self._standing = {mapping.id for mapping in self._ledger.table}
+        self._mappings_before = {mapping.id for mapping in self._ledger.table}
         self._before, self._first_reading = self._around.clock(), True
         self._remotes_read_at = self._before.boot
         for neighbour in self._around.neighbours.all():
@@ -95,7 +95,7 @@ class EvidenceCollector:
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, TableChanged):
-            self._standing.difference_update(mapping.id for mapping, _ in event.removed)
+            self._mappings_before.difference_update(mapping.id for mapping, _ in event.removed)
             self._ended += [mapping for mapping, _ in event.removed[: MOST_ENDED - len(self._ended)]]
         if isinstance(event, Decided) and event.record.at < CLOCK_SET:
             return  # evidence is kept by day, and before the clock is set the day is unknown
@@ -120,10 +120,10 @@ class EvidenceCollector:
         row.delegated |= record.facts.get("target_device", record.device) != record.device
         if record.verdict != "allow":
             row.refused += 1
-        elif record.mapping in self._standing:
+        elif record.mapping in self._mappings_before:
             row.renewals += 1
         if record.verdict == "allow" and record.mapping is not None:
-            self._standing.add(record.mapping)
+            self._mappings_before.add(record.mapping)
             mapping = self._ledger.table.get(record.mapping)
             if mapping is not None and len(row.externals) < MOST_EXTERNALS:
                 row.externals |= {mapping.key.external_port}

@@ -60,11 +60,11 @@ class Gateway:
         stored = await self._persistence.load(now, decider.environment.network)
         await self._epochs.load()
         transaction = Transaction(ledger, now)
-        fallen = self._reevaluation.restore(transaction, stored)
+        revoked = self._reevaluation.restore(transaction, stored)
         transaction.close()
         await self._writer.install()
         await self._persistence.begin(transaction, now)
-        log_revoked(fallen)
+        log_revoked(revoked)
         for mapping in ledger.table:
             ledger.deadlines.set(mapping.id, next_check(mapping))
         self._writer.start()

@@ -28,8 +28,8 @@ def left_behind(decider: Decider, request: MapRequest, facts: Facts) -> list[Map
         return []
 
     def left(mapping: Mapping) -> bool:
-        mine = may_be_moved(decider.in_force.policy, facts, mapping.device) and not mapping.delegated
-        away = mapping.parked and not decider.environment.client_contested(mapping.internal.address)
-        return mine and away and mapping.hold_of(Via.OPERATOR.protocol) is None
+        may_move = may_be_moved(decider.in_force.policy, facts, mapping.device) and not mapping.delegated
+        absent = mapping.parked and not decider.environment.client_contested(mapping.internal.address)
+        return may_move and absent and mapping.hold_of(Via.OPERATOR.protocol) is None
 
     return [mapping for mapping in rows if left(mapping)]

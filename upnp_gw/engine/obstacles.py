@@ -39,7 +39,7 @@ class Obstacles:
         for offload in self._others.offloads:
             yield (
                 f"chain {offload.chain} of another firewall gives established flows to a fast path"
-                f" ({offload.what}): counters of mappings stand still, and while upnp-gw does not run, such a flow"
+                f" ({offload.description}): counters of mappings stop, and while upnp-gw does not run, such a flow"
                 " outlives its lease; `upnp-gw doctor` prints the line that keeps mapped flows out of it"
             )
 
@@ -47,6 +47,6 @@ class Obstacles:
         for drop in self._others.drops:
             unless = "" if drop.certain else ", unless an iptables rule accepts it"
             yield (
-                f"chain {drop.chain} of another firewall ({drop.why}) drops {drop.what}{unless};"
+                f"chain {drop.chain} of another firewall ({drop.why}) drops {drop.traffic}{unless};"
                 " `upnp-gw doctor` prints the line to add there"
             )

@@ -92,7 +92,7 @@ class Persistence:
                 return False
             self.write_backlog.add(transactions)
             return True
-        self.write_backlog.taken()
+        self.write_backlog.succeeded()
         if self.write_backlog:
             self.write_backlog.cuts_done(cut for transaction in transactions for cut in transaction.cuts_dropped)
             await self.flush()
@@ -107,7 +107,7 @@ class Persistence:
         except StoreError as error:
             self.write_backlog.failed(error)
         else:
-            self.write_backlog.taken()
+            self.write_backlog.succeeded()
             self.write_backlog.flushed()
 
     async def remember(self) -> None:

@@ -61,8 +61,10 @@ class PolicyFiles:
         Raises ConfigError where it is not, StoreError where it cannot be written; nothing is beside it then.
         """
         text = self.text()
-        gone = ended(self._parsed(text), self.clock())
-        full = ManagedChange(change.devices, change.forbids, change.grants, change.without | gone, change.renamed)
+        ended_rules = ended(self._parsed(text), self.clock())
+        full = ManagedChange(
+            change.devices, change.forbids, change.grants, change.without | ended_rules, change.renamed
+        )
         written = self._written(text, full)
         loaded = self._judged(operator_text, written.text)
         write_file(self._draft, written.text)
@@ -101,12 +103,12 @@ class PolicyFiles:
         where, today = self.source, local_today(self.clock())
         with locate_errors(own_text, where), locate_errors(text, str(self.machine)):
             written = self._parsed(text)
-            gone = ended(written, self.clock())
-            approved = ManagedPolicy(written, str(self.machine), gone)
+            ended_rules = ended(written, self.clock())
+            approved = ManagedPolicy(written, str(self.machine), ended_rules)
             own = parse_tables(own_text, where)
             try:
                 found = load_tables(own, where, today, approved)
-                return replace(found, text=own_text, approved=text, ended=gone)
+                return replace(found, text=own_text, approved=text, ended=ended_rules)
             except ConfigError as error:
                 if error.where != where:
                     raise

@@ -121,8 +121,8 @@ class PolicyUpdates:
         finally:
             await self._keep_in_force()
         warnings = (*map(str, loaded.warnings), *self._not_yet(loaded))
-        standing = len(self._decider.ledger.table)
-        update = PolicyUpdate(loaded, before.policy.digest, tuple(revoked), standing, warnings)
+        remaining = len(self._decider.ledger.table)
+        update = PolicyUpdate(loaded, before.policy.digest, tuple(revoked), remaining, warnings)
         for warning in warnings:
             log.warning("policy: %s", warning)
         log_revoked(revoked)

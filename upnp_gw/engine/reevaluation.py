@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from upnp_gw.engine.audit import NO_WIDER, STANDS, map_record, record_all
+from upnp_gw.engine.audit import FLOOR_OK, NO_WIDER, map_record, record_all
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.standing_rows import StandingRows, renewed, request_of
 from upnp_gw.gate.decide import decide
@@ -296,7 +296,7 @@ class Reevaluation:
             verdict.outcome is not Outcome.ALLOW
             and self._decider.on_reload == "keep"
             and (action == "reload" or mapping.rule == KEPT_RULE)
-            and verdict.reasons[0] == STANDS
+            and verdict.reasons[0] == FLOOR_OK
             and FAULT not in verdict.reasons
         )
 

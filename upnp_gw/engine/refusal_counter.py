@@ -71,10 +71,10 @@ class RefusalCounter:
             if now is not None and now.boot - flood.began < WINDOW_S:
                 break
             self._over.append(self._open.pop(device))
-        told, self._over = self._over, []
-        if told:
-            undo.append(partial(self._again_over, told))
-        return [structs.replace(flood.record, count=flood.count) for flood in told if flood.count > 1]
+        ended, self._over = self._over, []
+        if ended:
+            undo.append(partial(self._again_over, ended))
+        return [structs.replace(flood.record, count=flood.count) for flood in ended if flood.count > 1]
 
     def _forget(self, flood: _Flood) -> None:
         """Undoes ``begin``: the record was not written."""
@@ -83,5 +83,5 @@ class RefusalCounter:
         elif flood in self._over:
             self._over.remove(flood)
 
-    def _again_over(self, told: list[_Flood]) -> None:
-        self._over = [*told, *self._over]
+    def _again_over(self, ended: list[_Flood]) -> None:
+        self._over = [*ended, *self._over]

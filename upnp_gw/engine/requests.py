@@ -130,16 +130,16 @@ class RequestOperations:
         """Ends every mapping in the range that the requester may delete; the others are skipped (IGD-162)."""
         decider = self.decider
         device = None if decider.sees_all(request) and request.everyone else decider.device_of(request.source)
-        gone: list[Mapping] = []
+        deleted: list[Mapping] = []
         for mapping in self.in_range(device, request):
             verdict = decider.removal(request, mapping)
             if verdict.outcome is Outcome.ALLOW:
                 decider.write_down(transaction, request, mapping, verdict)
                 decider.end_hold(transaction, mapping, request.via)
-                gone.append(mapping)
-        if not gone:
+                deleted.append(mapping)
+        if not deleted:
             return Refused(Refusal.NO_SUCH, "there is no mapping of this control point in the range", None)
-        return Removed(tuple(gone))
+        return Removed(tuple(deleted))
 
     def in_range(self, device: str | None, request: UnmapRangeRequest) -> list[Mapping]:
         """The port mappings of a device (None: of all) with an external port in the range, by port."""

@@ -190,15 +190,15 @@ class Scheduler:
                     "check", [mapping.id], partial(self._reevaluation.renew, mapping_id=mapping.id, present=present)
                 )
 
-    def _submit(self, what: str, ids: list[str], step: Callable[[Transaction], None]) -> None:
+    def _submit(self, operation: str, ids: list[str], step: Callable[[Transaction], None]) -> None:
         """Submits an operation of the gateway itself. If it fails, its mappings are due again in ``RETRY_S``."""
         reply = self._writer.submit(step)
-        self._tasks.spawn(self._follow(what, ids, reply))
+        self._tasks.spawn(self._follow(operation, ids, reply))
 
-    async def _follow(self, what: str, ids: list[str], waiting: "asyncio.Future[Reply | None]") -> None:
+    async def _follow(self, operation: str, ids: list[str], waiting: "asyncio.Future[Reply | None]") -> None:
         if await waiting is None:
             return
-        log.error("%s of %s did not go through; next try in %.0f s", what, ", ".join(ids[:8]), RETRY_S)
+        log.error("%s of %s did not go through; next try in %.0f s", operation, ", ".join(ids[:8]), RETRY_S)
         again = self._clock().boot + RETRY_S
         for i in ids:
             if self._ledger.table.get(i) is not None:

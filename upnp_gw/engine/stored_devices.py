@@ -29,13 +29,13 @@ class StoredDevices:
         either, a bare MAC address is on the first LAN; an identifier with a LAN that is no longer served stays: the
         device must not become one of another LAN.
         """
-        mac, said = mac_of(device), lan_of(device)
+        mac, named_lan = mac_of(device), lan_of(device)
         if mac is None:
             return device
         served = self._network.lan_names
-        if said in served:
-            return self._network.device_id(mac, said)
+        if named_lan in served:
+            return self._network.device_id(mac, named_lan)
         found = lan if lan in served else self._lans.get(device, "")
-        if not found and said:
+        if not found and named_lan:
             return device
         return self._network.device_id(mac, found or self._network.main_lan)

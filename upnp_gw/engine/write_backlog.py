@@ -40,8 +40,8 @@ class WriteBacklog:
 
     def counts(self) -> dict[str, int]:
         """For the operator; empty while all is well."""
-        told = {"store owed": len(self), "store lost decisions": self.lost, "store failing": int(self.failing)}
-        return {what: count for what, count in told.items() if count}
+        counts = {"store owed": len(self), "store lost decisions": self.lost, "store failing": int(self.failing)}
+        return {name: count for name, count in counts.items() if count}
 
     def add(self, transactions: Iterable[Transaction]) -> None:
         """These are in force without the disk."""
@@ -73,7 +73,7 @@ class WriteBacklog:
             log.error("cannot write to the store: %s; existing mappings continue, new ones are refused", error)
         self.failing = True
 
-    def taken(self) -> None:
+    def succeeded(self) -> None:
         """A write succeeded."""
         if self.failing:
             log.warning("the store can be written again; %d decisions are lost", self.lost)

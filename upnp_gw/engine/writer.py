@@ -118,9 +118,9 @@ class Writer:
         if self._persistence.write_backlog:
             self._run_alone(self._persistence.flush)
 
-    def on_foreign_change(self, what: str) -> None:
+    def on_foreign_change(self, reason: str) -> None:
         """Somebody else removed or changed our table: it is installed again before anything else is done."""
-        self._run_alone(partial(self._heal, what))
+        self._run_alone(partial(self._heal, reason))
 
     def update_network(self) -> None:
         """The links or addresses changed: the kernel's sets of our own are renewed."""
@@ -253,10 +253,10 @@ class Writer:
     def _fitting(self) -> FirewallSettings:
         """The settings, with room for all active mappings: a lowered limit must not prevent a start."""
         settings = self._settings()
-        standing = sum(len(allowed_peers(m)) for m in self._ledger.table if m.active)
-        return replace(settings, size=max(settings.size, standing))
+        elements = sum(len(allowed_peers(m)) for m in self._ledger.table if m.active)
+        return replace(settings, size=max(settings.size, elements))
 
-    async def _heal(self, what: str) -> None:
+    async def _heal(self, reason: str) -> None:
         if self._retry is not None:
             self._retry.cancel()
         try:
@@ -265,12 +265,12 @@ class Writer:
             if str(error) != self._heal_error:  # not once a second for as long as it lasts
                 log.error("our table cannot be installed again: %s; tried every %.0f s", error, HEAL_RETRY_S)
             self._heal_error = str(error)
-            self._retry = asyncio.get_running_loop().call_later(HEAL_RETRY_S, self.on_foreign_change, what)
+            self._retry = asyncio.get_running_loop().call_later(HEAL_RETRY_S, self.on_foreign_change, reason)
             return
         self._heal_error = ""
         self.healed += 1
-        log.warning("%s: installed again with %d mappings", what, len(self._ledger.table))
-        self._events.publish(FirewallHealed(what))
+        log.warning("%s: installed again with %d mappings", reason, len(self._ledger.table))
+        self._events.publish(FirewallHealed(reason))
 
     async def _update_network(self) -> None:
         try:

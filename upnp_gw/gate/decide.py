@@ -109,8 +109,8 @@ class _Decision:
         if asking and facts.changes_last_minute >= limits.requests_per_minute:
             return Refusal.RATE, f"more than {limits.requests_per_minute} changes in a minute"
         if facts.quarantined:
-            whose = "this device" if facts.target_device == facts.device else "this device or the internal client"
-            return Refusal.NOT_AUTHORIZED, f"{whose} is in quarantine after an incident"
+            owner = "this device" if facts.target_device == facts.device else "this device or the internal client"
+            return Refusal.NOT_AUTHORIZED, f"{owner} is in quarantine after an incident"
         if facts.restoring:
             return None
         if asking and facts.frozen and not facts.standing:

@@ -230,7 +230,7 @@ def ports_text(ranges: PortRanges, most: int = 6) -> str:
     return ", ".join(parts) + (f" and {more} more" if more else "")
 
 
-def _listed(things: Iterable[object] | None, most: int = 6) -> str:
-    words = sorted(map(str, things or ()))
+def _listed(items: Iterable[object] | None, most: int = 6) -> str:
+    words = sorted(map(str, items or ()))
     more = len(words) - most
     return ", ".join(words[:most]) + (f" and {more} more" if more > 0 else "") or "nobody"

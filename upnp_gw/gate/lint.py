@@ -135,11 +135,11 @@ def _wide(policy: Policy, grant: Grant) -> Iterator[str]:
 
 
 def _beyond_limits(policy: Policy, grant: Grant) -> Iterator[str]:
-    for key, mine, limit in (
+    for key, value, limit in (
         ("max_ttl", grant.max_ttl_s, policy.limits.max_ttl_s),
         ("max_hold", grant.max_hold_s, policy.limits.max_hold_s),
     ):
-        if mine is not None and mine > limit:
+        if value is not None and value > limit:
             yield f"{key} is above [limits] {key}; {duration_text(limit)} applies"
     if grant.max_mappings is not None and grant.max_mappings > policy.limits.per_device:
         yield f"max_mappings is above [limits] per_device; {policy.limits.per_device} applies"

@@ -119,9 +119,11 @@ def toml_time(wall: float) -> datetime:
     return datetime.fromtimestamp(int(wall), UTC)
 
 
-def free_name(wish: str, used: Collection[str]) -> str:
+def free_name(preferred: str, used: Collection[str]) -> str:
     """A name that is not in ``used``: ``wish`` with valid characters, cut to 40, numbered if necessary."""
-    clean = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in wish).strip("._-") or "rule"
+    clean = (
+        "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in preferred).strip("._-") or "rule"
+    )
     for number in range(1, len(used) + 2):
         suffix = f"-{number}" if number > 1 else ""
         name = clean[: LONGEST_NAME - len(suffix)].rstrip("._-") + suffix

@@ -262,8 +262,8 @@ class OperatorRules:
     def _names(self) -> set[str]:
         return {forbid.name for forbid in self.policy.forbids} | {grant.name for grant in self.policy.grants}
 
-    def _rule_name(self, wish: str) -> str:
-        return free_name(wish, self._names())
+    def _rule_name(self, preferred: str) -> str:
+        return free_name(preferred, self._names())
 
     def _end(self, for_s: int | None) -> dict[str, Any]:
         return {} if for_s is None else {"until": toml_time(self.wall + for_s)}

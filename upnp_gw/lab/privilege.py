@@ -111,7 +111,7 @@ def _in_child(trial: Callable[[], None]) -> str | None:
     return reason or None
 
 
-def _checked(result: int, what: str) -> None:
+def _checked(result: int, purpose: str) -> None:
     if result != 0:
         number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+        raise OSError(number, f"{purpose}: {os.strerror(number)}")

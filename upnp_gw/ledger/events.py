@@ -89,7 +89,7 @@ class PolicyChanged:
 class FirewallHealed:
     """Another program removed or changed our table; it was installed again from the ledger."""
 
-    what: str
+    change: str
 
 
 Event = (

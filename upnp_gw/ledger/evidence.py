@@ -176,10 +176,10 @@ class BoundedRows(dict[K, V]):
 
     def pop_changes(self) -> tuple[list[V], list[K]]:
         """The changed rows and the keys of dropped rows since the last call."""
-        rows, gone = [self[key] for key in self.changed], list(self.gone)
+        rows, removed = [self[key] for key in self.changed], list(self.gone)
         self.changed.clear()
         self.gone.clear()
-        return rows, gone
+        return rows, removed
 
 
 class EvidenceTable:
@@ -301,10 +301,10 @@ class EvidenceTable:
 
     def pop_changes(self) -> Changes:
         """The changes since the last call, for the store."""
-        openings, gone = self.openings.pop_changes()
+        openings, removed = self.openings.pop_changes()
         devices, gone_devices = self.devices.pop_changes()
         rules, gone_rules = self.rules.pop_changes()
-        return Changes(openings, devices, rules, gone, gone_devices, gone_rules)
+        return Changes(openings, devices, rules, removed, gone_devices, gone_rules)
 
     def put_back(self, changes: Changes) -> None:
         """Call it if the store could not write the changes: the next ``pop_changes`` has them again."""

@@ -47,7 +47,7 @@ class LedgerView:
         mapping_id = self._ledger.table.numbering(self._visible_device(source)).at(index)
         return self._ledger.table.get(mapping_id) if mapping_id is not None else None
 
-    def stands(self, request: MapRequest | ReleaseRequest) -> bool:
+    def names_lease(self, request: MapRequest | ReleaseRequest) -> bool:
         """True if a request over NAT-PMP or PCP is for a present lease and has its nonce."""
         internal = request.internal if isinstance(request, MapRequest) else Endpoint(request.address, request.port)
         holds = (

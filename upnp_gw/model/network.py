@@ -116,8 +116,8 @@ class Network:
     @property
     def elsewhere(self) -> tuple[IPv4Address, ...]:
         """External addresses that are not on the WAN interface while it is up."""
-        there = self.wan.up and not self.emulated
-        return tuple(a for a in self.external if a not in self.wan.ipv4) if there else ()
+        known = self.wan.up and not self.emulated
+        return tuple(a for a in self.external if a not in self.wan.ipv4) if known else ()
 
     def __post_init__(self) -> None:
         held = [own.ip for link in (self.wan, *self.lans) for own in link.addresses]

@@ -135,16 +135,16 @@ def learn_from(listeners: Iterable[Listener], name: str, families: Iterable[int]
     ordered = sorted(set(listeners))
     served = {listener.port for listener in ordered if listener.transport is Transport.TCP}
     for listener in ordered:
-        what = f"{listener.transport} {listener.port}" + (
+        port = f"{listener.transport} {listener.port}" + (
             f" ({shown(listener.program)})" if listener.program else ""
         )
         if listener.port in LAN_ONLY:
-            learnt.notes.append(f"{name}: {what} is {LAN_ONLY[listener.port]}, a service of the LAN")
+            learnt.notes.append(f"{name}: {port} is {LAN_ONLY[listener.port]}, a service of the LAN")
         elif listener.transport is Transport.UDP and listener.port >= EPHEMERAL and listener.port not in served:
             client.append(listener.port)
         else:
             learnt.needs += [
-                PortNeed(name, listener.transport, family, listener.port, why=f"{what} listens on the host")
+                PortNeed(name, listener.transport, family, listener.port, why=f"{port} listens on the host")
                 for family in families
             ]
     if client:

@@ -147,10 +147,10 @@ def _need(row: Evidence, name: str) -> PortNeed:
 
 
 def _why(row: Evidence) -> str:
-    what = f"{row.opening.transport} {row.opening.port}" + (" over IPv6" if row.opening.family == 6 else "")
+    port = f"{row.opening.transport} {row.opening.port}" + (" over IPv6" if row.opening.family == 6 else "")
     days = f"{len(row.days)} days, the last {date.fromordinal(row.days[-1])}"
-    ways = ", ".join(sorted(row.vias)) or "an unknown way"
-    return f"{what}: {days}, {row.connections} connections, {row.bytes} bytes, asked over {ways}"
+    protocols = ", ".join(sorted(row.vias)) or "an unknown way"
+    return f"{port}: {days}, {row.connections} connections, {row.bytes} bytes, asked over {protocols}"
 
 
 def prefixes(remotes: Iterable[IPAddress]) -> tuple[IPNetwork, ...]:

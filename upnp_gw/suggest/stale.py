@@ -90,5 +90,5 @@ def _mappings(mappings: Iterable[tuple[Mapping, Usage]], since: float, days: int
         used = max(mapping.granted_at, usage.last_used or 0.0)
         if used <= since:
             key = mapping.key
-            what = f"{key.transport} {key.external_port} to {mapping.internal}"
-            yield Stale(StaleKind.MAPPING_IDLE, mapping.id, f"{what} carried nothing for {days} days", used)
+            port = f"{key.transport} {key.external_port} to {mapping.internal}"
+            yield Stale(StaleKind.MAPPING_IDLE, mapping.id, f"{port} carried nothing for {days} days", used)

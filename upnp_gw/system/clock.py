@@ -44,9 +44,11 @@ def claim_kernel(user: str, name: str = CLAIM) -> socket.socket | None:
     holder = _holder(name)
     if holder in {ROOT_UID, os.geteuid(), *_uids(OWN_USER, user)}:
         raise ConfigError("run", "", "another upnp-gw already serves this network namespace; stop it first")
-    who = "a process that does not answer" if holder is None else f"a process of {user_name(holder)}"
+    holder_text = "a process that does not answer" if holder is None else f"a process of {user_name(holder)}"
     log.warning(
-        "%s has taken the socket name %r, so a second upnp-gw would not be noticed: end it", who, name.lstrip("\0")
+        "%s has taken the socket name %r, so a second upnp-gw would not be noticed: end it",
+        holder_text,
+        name.lstrip("\0"),
     )
     return None
 

@@ -152,9 +152,9 @@ def check_directory(path: Path, more_owners: Container[int] = ()) -> None:
     except (OSError, RuntimeError) as error:  # RuntimeError: links that lead in a circle
         reason = error.strerror if isinstance(error, OSError) else "links lead in a circle"
         raise FileProblem(path, f"cannot be used: {reason}") from None
-    for what, owner in (("it", status.st_uid), ("the link", link.st_uid)):
+    for subject, owner in (("it", status.st_uid), ("the link", link.st_uid)):
         if not _trusted(owner) and owner not in more_owners:
-            raise FileProblem(path, f"{what} belongs to {user_name(owner)}; expected root or {_own_name()}")
+            raise FileProblem(path, f"{subject} belongs to {user_name(owner)}; expected root or {_own_name()}")
     if _world_writable(status):
         raise FileProblem(path, f"every user of this machine may write there; chmod o-w {real}")
     if above:

@@ -192,11 +192,11 @@ def _check_reach(account: Account, directories: Sequence[Path]) -> None:
         raise ConfigError(str(program.parent), "", problem)
 
 
-def _guarded(act: Callable[[], None], what: str) -> None:
+def _guarded(act: Callable[[], None], purpose: str) -> None:
     try:
         act()
     except OSError as error:
-        raise ConfigError("daemon", "user", f"cannot {what}: {error.strerror}") from None
+        raise ConfigError("daemon", "user", f"cannot {purpose}: {error.strerror}") from None
 
 
 def _prctl(option: int, value: int) -> None:

@@ -144,13 +144,13 @@ class WhoHas:
 
     def _listen(self, version: int) -> None:
         """Sets the socket's filter: it accepts answers to open queries, and each answer once."""
-        heard: dict[tuple[IPAddress, int], tuple[str, ...]] = {}
+        answers: dict[tuple[IPAddress, int], tuple[str, ...]] = {}
         for query in self._queries:
             if query.address.version == version:
                 place = (query.address, query.source.index)
-                known = heard.get(place, query.answers)
-                heard[place] = tuple(mac for mac in query.answers if mac in known)
-        open_now = [OpenQuery(address, index, macs) for (address, index), macs in heard.items()]
+                known = answers.get(place, query.answers)
+                answers[place] = tuple(mac for mac in query.answers if mac in known)
+        open_now = [OpenQuery(address, index, macs) for (address, index), macs in answers.items()]
         if version == 4:
             _filter(self._arp, arp_filter(open_now))
         elif self._nd is not None:

@@ -118,9 +118,9 @@ def test_a_foreign_change_is_told_once(
 ) -> None:
     opened.apply(Open(forward()))
     bare.nft(script)
-    assert until(lambda: bool(opened.told))
+    assert until(lambda: bool(opened.foreign_changes))
     bare.nft("add table inet other")
-    assert opened.told == [what]
+    assert opened.foreign_changes == [what]
 
 
 @pytest.mark.lab
@@ -136,8 +136,8 @@ def test_changes_of_others_tables_and_large_ones_of_our_own_are_not_told(
     assert until(lambda: bool(other_tables))
     opened.open(settings(size=20_000))
     bare.nft("delete element inet upnp_gw pm { tcp . 77 }")
-    assert until(lambda: bool(opened.told))
-    assert opened.told == ["element removed"], "the last one alone"
+    assert until(lambda: bool(opened.foreign_changes))
+    assert opened.foreign_changes == ["element removed"], "the last one alone"
 
 
 @pytest.mark.lab
@@ -161,6 +161,6 @@ def test_a_lost_event_is_told_as_such(
     assert busy.wait(WAIT_S), "a loop that is not busy yet would read every event as it comes"
     bare.nft(f"add element inet other s {{ {elements} }}")
     done.set()
-    assert until(lambda: bool(opened.told))
-    assert opened.told[0] == "events lost"
+    assert until(lambda: bool(opened.foreign_changes))
+    assert opened.foreign_changes[0] == "events lost"
     assert other_tables, "what was lost may be of any table"

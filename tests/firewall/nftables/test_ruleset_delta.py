@@ -21,12 +21,12 @@ from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import DecisionId, Endpoint, Transport
 
 
-def books() -> RulesetState:
+def empty_state() -> RulesetState:
     return RulesetState(NETWORK, size=100)
 
 
 def test_the_transaction_of_an_open() -> None:
-    delta = delta_of(books(), [Open(forward("m1", 80, internal_port=8080, timeout_s=59.2))], 0)
+    delta = delta_of(empty_state(), [Open(forward("m1", 80, internal_port=8080, timeout_s=59.2))], 0)
     assert commands_of(delta.edits.whole()).splitlines() == [
         'add element inet upnp_gw live { 6 . 80 timeout 150s comment "m1" }',
         "delete element inet upnp_gw live { 6 . 80 }",
@@ -37,14 +37,14 @@ def test_the_transaction_of_an_open() -> None:
 
 
 def test_a_refused_batch_leaves_the_books_as_they_were() -> None:
-    kept = books()
+    kept = empty_state()
     delta_of(kept, [Open(forward("m1"))], 0)
     assert not kept.forwards
     assert not kept.users
 
 
 def test_what_carries_outlives_each_mapping_by_itself() -> None:
-    kept = books()
+    kept = empty_state()
     one, two = forward("m1", 80, timeout_s=1000), forward("m2", 81, internal_port=80, keep=False)
     delta_of(kept, [Open(one), Open(two)], 0).commit()
     delta = delta_of(kept, [Open(replace(two, timeout_s=10)), Close(one)], 100)
@@ -54,7 +54,7 @@ def test_what_carries_outlives_each_mapping_by_itself() -> None:
 
 
 def test_a_closed_forward_carries_its_flows_until_they_are_cut() -> None:
-    kept = books()
+    kept = empty_state()
     one, hole = forward("m1", 80), forward("m2", 443, "2001:db8::1", remote="2001:db8:9::/48")
     delta_of(kept, [Open(one), Open(hole)], 0).commit()
     delta_of(kept, [Close(one), Close(hole)], 0).commit()
@@ -71,7 +71,7 @@ def test_a_closed_forward_carries_its_flows_until_they_are_cut() -> None:
 
 
 def test_what_the_kernel_has_ended_of_the_closed_is_forgotten() -> None:
-    kept = books()
+    kept = empty_state()
     for number in range(5):
         delta_of(kept, [Open(forward("m1", 80 + number))], number).commit()
         delta_of(kept, [Close(forward("m1", 80 + number))], number).commit()
@@ -83,7 +83,7 @@ def test_what_the_kernel_has_ended_of_the_closed_is_forgotten() -> None:
 
 def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
     """The kernel names such flows by their external side alone, so they would pass as flows of the new endpoint."""
-    kept = books()
+    kept = empty_state()
     old = forward("m1", 80, remote="203.0.113.7/32")
     delta_of(kept, [Open(old)], 0).commit()
     delta_of(kept, [Close(old)], 0).commit()
@@ -111,13 +111,13 @@ def test_the_external_ports_of_router_mode_stand_as_long_as_any_mapping_of_them(
         commands_of(delta.edits.whole()).splitlines().count("delete element inet upnp_gw external_ports { 6 . 80 }")
         == 1
     )
-    assert "external_ports" not in commands_of(delta_of(books(), [Open(one)], 0).edits.whole()), (
+    assert "external_ports" not in commands_of(delta_of(empty_state(), [Open(one)], 0).edits.whole()), (
         "alongside it is others who translate"
     )
 
 
 def test_the_source_port_is_the_keepers_and_moves_on_when_it_goes() -> None:
-    kept = books()
+    kept = empty_state()
     one, two = forward("m1", 80), forward("m2", 81, internal_port=80, keep=False)
     delta_of(kept, [Open(one), Open(two)], 0).commit()
     delta = delta_of(kept, [Close(one), Open(replace(two, keep_source_port=True))], 0)
@@ -139,7 +139,7 @@ def test_without_an_external_address_no_source_port_is_kept() -> None:
 
 
 def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
-    kept = books()
+    kept = empty_state()
     delta_of(kept, [Open(forward("m1"))], 0).commit()
     delta = delta_of(kept, [Close(forward("m1")), Cut(forward("m1"))], 0)
     assert "add element inet upnp_gw cut { 6 . 192.168.77.10 . 3074 timeout 120s }" in commands_of(
@@ -152,7 +152,7 @@ def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
 
 
 def test_a_cut_spares_what_another_forward_to_the_endpoint_lets_in() -> None:
-    kept = books()
+    kept = empty_state()
     named = forward("m2", remote="203.0.113.7/32", timeout_s=60)
     delta_of(kept, [Open(forward("m1")), Open(named)], 0).commit()
     delta_of(kept, [Close(forward("m1"))], 0).commit()
@@ -163,7 +163,7 @@ def test_a_cut_spares_what_another_forward_to_the_endpoint_lets_in() -> None:
 
 
 def test_a_refresh_ends_no_flows() -> None:
-    kept = books()
+    kept = empty_state()
     first = delta_of(kept, [Open(forward("m1"))], 0)
     assert first.flows == [Flows.untranslated(forward("m1"), *NETWORK.external)]
     first.commit()
@@ -188,7 +188,7 @@ def test_a_refresh_ends_no_flows() -> None:
 @pytest.mark.spec("SR-12")
 def test_what_makes_no_sense_is_refused_before_the_kernel(wrong: Forward) -> None:
     with pytest.raises(FirewallError):
-        delta_of(books(), [Open(wrong)], 0)
+        delta_of(empty_state(), [Open(wrong)], 0)
 
 
 V4 = st.integers(1, 2**32 - 1).map(IPv4Address)
@@ -220,7 +220,7 @@ def test_only_typed_values_and_ids_reach_nft(
         timeout_s,
     )
     try:
-        commands = commands_of(delta_of(books(), [Open(one), Cut(one)], 0).edits.whole())
+        commands = commands_of(delta_of(empty_state(), [Open(one), Cut(one)], 0).edits.whole())
     except FirewallError:
         assert not re.fullmatch("[a-z0-9-]{1,32}", forward_id)
         return
@@ -313,7 +313,7 @@ def test_the_kernels_complaint_is_one_sentence(error: str, sentence: str) -> Non
 
 
 def test_refill_forgets_what_stood() -> None:
-    kept = books()
+    kept = empty_state()
     delta_of(kept, [Open(forward("m1")), Open(forward("m2", 80))], 0).commit()
     delta = delta_of(kept, [Refill((forward("m3", 81),))], 0)
     assert commands_of(delta.edits.whole()).splitlines()[: len(FILLED)] == [

@@ -28,7 +28,7 @@ from upnp_gw.model.network import Link
 pytestmark = pytest.mark.lab
 
 FLOOD = 3000
-HONEST = 20
+WELL_BEHAVED = 20
 WAIT_S = 10.0
 """The longest delay of a datagram on a loaded machine, seconds."""
 SEARCH = b"M-SEARCH * HTTP/1.1\r\n"
@@ -44,7 +44,7 @@ def lab(namespaces: None, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """With the firewall open on the gateway, and two LANs."""
     with Lab(Topology(lans=(HOME, GUEST))) as lab, driving(NftablesFirewall(), lab.gateway) as gateway:
         gateway.open(settings(request.param, network_of(lab), http_port=5000))
-        meet(lab, lab.hosts["console"], lab.hosts["pc"])
+        resolve_neighbours(lab, lab.hosts["console"], lab.hosts["pc"])
         yield lab
 
 
@@ -53,17 +53,17 @@ def fresh(namespaces: None) -> Iterator[tuple[Lab, Driver[NftablesFirewall]]]:
     """For what leaves its traces in the table."""
     with Lab() as lab, driving(NftablesFirewall(), lab.gateway) as gateway:
         gateway.open(settings(FirewallMode.ALONGSIDE, network_of(lab), http_port=5000))
-        meet(lab, lab.hosts["console"], lab.hosts["pc"])
+        resolve_neighbours(lab, lab.hosts["console"], lab.hosts["pc"])
         yield lab, gateway
 
 
 @dataclass
-class Ear:
+class Listener:
     """A UDP socket of the gateway that loses nothing."""
 
     socket: socket.socket
 
-    def heard(self, least: Mapping[str, int]) -> Counter[str]:
+    def counts_of(self, least: Mapping[str, int]) -> Counter[str]:
         """Datagrams by source address, as soon as there are at least so many of these, and what else is there then;
         "": of all together."""
         counts: Counter[str] = Counter()
@@ -83,14 +83,14 @@ class Ear:
 
 
 @contextmanager
-def listening(host: Host, port: int, version: int = 4) -> Iterator[Ear]:
+def listening(host: Host, port: int, version: int = 4) -> Iterator[Listener]:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     with host.inside():
         made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     with made:
         made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, ROOM)
         made.bind(("", port))
-        yield Ear(made)
+        yield Listener(made)
 
 
 def send(host: Host, to: str, port: int, count: int, payload: bytes = b"\0\0") -> None:
@@ -126,11 +126,11 @@ def plug(lab: Lab) -> Host:
     """Another host of the first LAN, which the table has not heard yet."""
     number = 30 + len(lab.hosts)
     made = lab.add_host("lan0", LanHost(f"host{number}", number, f"02:00:99:00:00:{number:02x}"))
-    meet(lab, made)
+    resolve_neighbours(lab, made)
     return made
 
 
-def meet(lab: Lab, *hosts: Host) -> None:
+def resolve_neighbours(lab: Lab, *hosts: Host) -> None:
     """The hosts and the gateway know each other's MAC addresses: a port where nobody listens has answered."""
     for host in hosts:
         for address in (lab.gateway.address, lab.gateway.address6):
@@ -156,10 +156,10 @@ def test_a_flood_brings_its_share_and_the_others_lose_nothing(
     begun = time.monotonic()
     with listening(lab.gateway, port, version) as listener:
         send(greedy, gateway, port, FLOOD, payload)
-        send(well_behaved, gateway, port, HONEST, payload)
+        send(well_behaved, gateway, port, WELL_BEHAVED, payload)
         send(greedy, gateway, port, FLOOD, payload)
-        received = listener.heard({asking: HONEST, flooding: of.burst})
-    assert received[asking] == HONEST
+        received = listener.counts_of({asking: WELL_BEHAVED, flooding: of.burst})
+    assert received[asking] == WELL_BEHAVED
     assert of.burst <= received[flooding] <= share(of, begun)
 
 
@@ -170,9 +170,11 @@ def test_a_mac_address_has_one_share_whatever_addresses_it_sends_from(lab: Lab) 
     begun = time.monotonic()
     with listening(lab.gateway, 5351) as listener:
         send_frames(greedy, frames)
-        send(well_behaved, str(lab.gateway.address), 5351, HONEST)
-        received = listener.heard({str(well_behaved.address): HONEST, "": HONEST + shares.PORT_CONTROL.burst})
-    assert received.pop(str(well_behaved.address)) == HONEST
+        send(well_behaved, str(lab.gateway.address), 5351, WELL_BEHAVED)
+        received = listener.counts_of(
+            {str(well_behaved.address): WELL_BEHAVED, "": WELL_BEHAVED + shares.PORT_CONTROL.burst}
+        )
+    assert received.pop(str(well_behaved.address)) == WELL_BEHAVED
     assert len(received) > 50, "that was no flood from many addresses"
     assert sum(received.values()) <= share(shares.PORT_CONTROL, begun)
 
@@ -187,9 +189,11 @@ def test_made_up_mac_addresses_take_nothing_from_a_host_that_was_heard_before(
     with listening(lab.gateway, 5351) as listener:
         send(well_behaved, str(lab.gateway.address), 5351, 1)
         send_frames(greedy, frames)
-        send(well_behaved, str(lab.gateway.address), 5351, HONEST)
-        received = listener.heard({str(well_behaved.address): 1 + HONEST, "": HONEST + shares.PORT_CONTROL.burst})
-    assert received.pop(str(well_behaved.address)) == 1 + HONEST
+        send(well_behaved, str(lab.gateway.address), 5351, WELL_BEHAVED)
+        received = listener.counts_of(
+            {str(well_behaved.address): 1 + WELL_BEHAVED, "": WELL_BEHAVED + shares.PORT_CONTROL.burst}
+        )
+    assert received.pop(str(well_behaved.address)) == 1 + WELL_BEHAVED
     assert sum(received.values()) <= share(shares.PORT_CONTROL, begun), "all new hosts together"
     known = lab.gateway.run(["nft", "list", "set", "inet", "upnp_gw", "known_hosts"]).stdout
     assert known.count("expires") <= 64 + 4 * (time.monotonic() - begun + 1) + 1
@@ -199,12 +203,14 @@ def test_made_up_mac_addresses_take_nothing_from_a_host_that_was_heard_before(
 def test_the_same_mac_address_on_another_lan_is_another_host(lab: Lab) -> None:
     well_behaved, guest = plug(lab), lab.hosts["guest"]
     guest.ip(f"link set {guest.interface} address {well_behaved.mac}")
-    meet(lab, guest)
+    resolve_neighbours(lab, guest)
     gateways = [str(lan.network[1]) for lan in lab.topology.lans]
     with listening(lab.gateway, 5351) as listener:
         send(guest, gateways[1], 5351, FLOOD)
-        send(well_behaved, gateways[0], 5351, HONEST)
-        assert listener.heard({str(well_behaved.address): HONEST})[str(well_behaved.address)] == HONEST
+        send(well_behaved, gateways[0], 5351, WELL_BEHAVED)
+        assert (
+            listener.counts_of({str(well_behaved.address): WELL_BEHAVED})[str(well_behaved.address)] == WELL_BEHAVED
+        )
 
 
 @pytest.mark.parametrize(("port", "payload"), [(5352, b"\0\0"), (1900, NOTIFY), (1901, SEARCH)])
@@ -212,7 +218,7 @@ def test_what_is_for_others_is_not_counted(lab: Lab, port: int, payload: bytes) 
     """Another program of the gateway may listen there."""
     with listening(lab.gateway, port) as listener:
         send(lab.hosts["pc"], str(lab.gateway.address), port, FLOOD, payload)
-        assert listener.heard({"": FLOOD}).total() == FLOOD
+        assert listener.counts_of({"": FLOOD}).total() == FLOOD
 
 
 def test_other_tcp_ports_and_the_data_of_a_connection_are_not_counted(lab: Lab) -> None:
@@ -279,13 +285,13 @@ def test_on_a_tunnel_an_address_is_a_host(fresh: tuple[Lab, Driver[NftablesFirew
         gateway.open(settings(FirewallMode.ALONGSIDE, wg, http_port=5000))
         begun = time.monotonic()
         with listening(lab.gateway, 5351) as listener:
-            for last, count in ((10, FLOOD), (11, HONEST)):
+            for last, count in ((10, FLOOD), (11, WELL_BEHAVED)):
                 for _ in range(count):
                     os.write(device, ip_datagram(IPv4Address(f"192.168.99.{last}"), TUNNEL, 40000, 5351, b"\0\0"))
-            received = listener.heard({"192.168.99.11": HONEST})
+            received = listener.counts_of({"192.168.99.11": WELL_BEHAVED})
     finally:
         os.close(device)
-    assert received["192.168.99.11"] == HONEST
+    assert received["192.168.99.11"] == WELL_BEHAVED
     assert received["192.168.99.10"] <= share(shares.PORT_CONTROL, begun)
 
 
@@ -316,4 +322,4 @@ def test_the_rules_are_renewed_while_hosts_are_remembered(fresh: tuple[Lab, Driv
     assert lab.hosts["pc"].mac in table
     gateway.open(settings(FirewallMode.ALONGSIDE, network_of(lab)))
     assert "tcp dport" not in lab.gateway.run(["nft", "list", "chain", "inet", "upnp_gw", "own_servers"]).stdout
-    assert gateway.told == [], "packets that change sets are no foreign change"
+    assert gateway.foreign_changes == [], "packets that change sets are no foreign change"

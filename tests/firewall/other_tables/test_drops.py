@@ -150,7 +150,7 @@ def test_chains_that_swallow_what_lan_hosts_send_to_the_gateway(bare: Host, case
     script, what, lines = INPUT[case]
     bare.nft("flush ruleset\n" + script)
     drops = input_drops(listed(bare), "wan0", [LAN], SERVED)
-    assert [(drop.chain, drop.what, drop.lines, drop.certain) for drop in drops] == (
+    assert [(drop.chain, drop.traffic, drop.lines, drop.certain) for drop in drops] == (
         [("inet home input", what, lines, True)] if what else []
     )
     for line in lines:
@@ -162,7 +162,7 @@ def test_chains_that_swallow_what_lan_hosts_send_to_the_gateway(bare: Host, case
 def test_each_lan_is_judged_by_itself(bare: Host) -> None:
     bare.nft("flush ruleset\n" + inputs('iifname "lan0" accept'))
     (drop,) = input_drops(listed(bare), "wan0", [LAN, GUEST], SERVED)
-    assert drop.what.startswith("packets from hosts on lan1 to")
+    assert drop.traffic.startswith("packets from hosts on lan1 to")
 
 
 @pytest.mark.lab
@@ -185,7 +185,7 @@ def test_a_home_router_by_iptables(bare: Host) -> None:
     bare.nft("flush ruleset")
     shell(bare, HOME_ROUTER.format("iptables"), HOME_ROUTER.format("ip6tables"))
     drops = input_drops(listed(bare), "wan0", [LAN], SERVED)
-    assert [(drop.chain, drop.what, drop.certain) for drop in drops] == [
+    assert [(drop.chain, drop.traffic, drop.certain) for drop in drops] == [
         ("ip filter INPUT", ALL, True),
         ("ip6 filter INPUT", ALL, True),
     ]
@@ -225,7 +225,7 @@ def test_matches_of_iptables_before_a_policy_that_drops(bare: Host, rule: str, c
 def test_firewalld_and_its_zone() -> None:
     closed, opened = recorded("firewalld"), recorded("firewalld-open")
     (drop,) = input_drops(closed, "wan0", [LAN], SERVED)
-    assert (drop.chain, drop.why, drop.what) == ("inet firewalld filter_INPUT", "a rule: reject", ALL)
+    assert (drop.chain, drop.why, drop.traffic) == ("inet firewalld filter_INPUT", "a rule: reject", ALL)
     assert drop.lines == (
         "firewall-cmd --permanent --zone internal --add-port 1900/udp --add-port 5351/udp --add-port 5000/tcp",
         "firewall-cmd --reload",

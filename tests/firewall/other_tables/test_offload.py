@@ -57,7 +57,7 @@ def test_the_target_of_iptables_is_found() -> None:
     (found,) = flow_offloads(
         listing({}, [{"xt": {"type": "target", "name": "FLOWOFFLOAD"}}], table="filter", family="ip")
     )
-    assert (found.chain, found.what) == ("ip filter forward", "FLOWOFFLOAD")
+    assert (found.chain, found.description) == ("ip filter forward", "FLOWOFFLOAD")
 
 
 OFFLOADING = """

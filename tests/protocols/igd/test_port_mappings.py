@@ -224,7 +224,7 @@ def test_each_argument_of_each_action_missing_or_twice_is_402() -> None:
 
 @pytest.mark.spec("IGD-128", "IGD-129", "IGD-133", "IGD-135")
 def test_lifetimes_asked_for() -> None:
-    def asked(igd_version: IgdVersion, lease: str) -> int | None:
+    def requested_lifetime(igd_version: IgdVersion, lease: str) -> int | None:
         gateway = FakeGateway()
         add(gateway, igd_version, NewLeaseDuration=lease)
         request = gateway.requests[0]
@@ -232,12 +232,12 @@ def test_lifetimes_asked_for() -> None:
         return request.lifetime_s
 
     for igd_version in IgdVersion:
-        assert asked(igd_version, "0") is None
-        assert asked(igd_version, "1") == 1
-        assert asked(igd_version, "604800") == 604800
-    assert asked(IgdVersion.IGD2, "604801") == 604800
-    assert asked(IgdVersion.IGD2, "4294967295") == 604800
-    assert asked(IgdVersion.IGD1, "4294967295") == 4294967295
+        assert requested_lifetime(igd_version, "0") is None
+        assert requested_lifetime(igd_version, "1") == 1
+        assert requested_lifetime(igd_version, "604800") == 604800
+    assert requested_lifetime(IgdVersion.IGD2, "604801") == 604800
+    assert requested_lifetime(IgdVersion.IGD2, "4294967295") == 604800
+    assert requested_lifetime(IgdVersion.IGD1, "4294967295") == 4294967295
 
 
 @pytest.mark.spec("IGD-128", "IGD-129")

@@ -54,14 +54,14 @@ def operators(
 @pytest.mark.spec("PMP-001", "PMP-055")
 async def test_the_external_address(line: Line) -> None:
     line.gateway_fixture.clock.pass_s(7)
-    assert (await line.said(b"\0\0")).hex() == "00800000" + "00000007" + "0b16212c"
-    assert await line.said(b"\0\0\0") == await line.said(b"\0\0")
+    assert (await line.answer(b"\0\0")).hex() == "00800000" + "00000007" + "0b16212c"
+    assert await line.answer(b"\0\0\0") == await line.answer(b"\0\0")
 
 
 @pytest.mark.spec("PMP-003", "PCP-079")
 async def test_without_an_external_address(line: Line) -> None:
     line.gateway_fixture.around.network = replace(line.gateway_fixture.around.network, external=())
-    assert (await line.said(b"\0\0")).hex() == "00800003" + "00000000" + "00000000"
+    assert (await line.answer(b"\0\0")).hex() == "00800003" + "00000000" + "00000000"
     assert (await line.natpmp(8080)).result is NatPmpResult.NETWORK_FAILURE
     answer = await line.map(8080)
     assert (answer.result, answer.lifetime_s) == (ResultCode.NETWORK_FAILURE, 30)
@@ -73,7 +73,7 @@ async def test_a_free_port_is_granted_as_suggested(line: Line) -> None:
     answer = await line.natpmp(8080, 8080, 7200)
     assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 8080, 7200)
     assert line.gateway_fixture.ports == {(TCP, 8080)}
-    (row,) = line.standing(8080)
+    (row,) = line.mappings_to(8080)
     assert (str(row.internal), row.device) == (f"{CONSOLE_IP}:8080", CONSOLE)
 
 
@@ -156,14 +156,14 @@ async def test_a_refresh_keeps_the_port_and_sets_the_lifetime(line: Line) -> Non
     other = await line.natpmp(8080, 9999, 7200)
     assert (first.external_port, other.external_port, other.lifetime_s) == (8080, 8080, 7200)
     await line.natpmp(8080, 8080, 60)
-    (row,) = line.standing(8080)
+    (row,) = line.mappings_to(8080)
     assert row.until == line.gateway_fixture.clock.now.boot + 60
 
 
 @pytest.mark.spec("PMP-027", "PMP-041", "PCP-053", "PCP-054", "PCP-072")
 async def test_the_operators_mapping_is_told_and_left_alone(line: Line) -> None:
     assert isinstance(await line.gateway_fixture.gateway.handle(operators(line.gateway_fixture, 22, 2222)), Granted)
-    before = line.standing(22)
+    before = line.mappings_to(22)
     answer = await line.natpmp(22, 22, 600)
     assert (answer.result, answer.external_port, answer.lifetime_s) == (NatPmpResult.SUCCESS, 2222, 600)
     for nonce in (NONCE, b"x" * 12):
@@ -173,7 +173,7 @@ async def test_the_operators_mapping_is_told_and_left_alone(line: Line) -> None:
     deletion = await line.natpmp(22, 0, 0)
     assert (deletion.result, deletion.lifetime_s) == (NatPmpResult.REFUSED, 0)
     assert (await line.map(22, 0, 0)).result is ResultCode.NOT_AUTHORIZED
-    assert line.standing(22) == before
+    assert line.mappings_to(22) == before
 
 
 @pytest.mark.spec("PMP-028", "PCP-187", "PCP-188", "PCP-186")
@@ -183,12 +183,12 @@ async def test_one_mapping_for_all_protocols_of_a_device(line: Line) -> None:
     answer = await line.map(8081, 9999)
     assert answer.map is not None
     assert answer.map.external_port == 8080
-    (row,) = line.standing(8081)
+    (row,) = line.mappings_to(8081)
     assert {hold.via for hold in row.holds} == {Via.IGD1, Via.NATPMP, Via.PCP}
     assert (await line.natpmp(8081, 0, 0)).result is NatPmpResult.SUCCESS
     assert (await line.natpmp(8081, 0, 0)).result is NatPmpResult.REFUSED, "what is left is other protocols'"
     assert (await line.map(8081, 0, 0)).result is ResultCode.SUCCESS
-    (row,) = line.standing(8081)
+    (row,) = line.mappings_to(8081)
     assert {hold.via for hold in row.holds} == {Via.IGD1}
 
 
@@ -197,7 +197,7 @@ async def test_natpmp_does_not_end_a_lease_with_a_nonce(line: Line) -> None:
     await line.map(8080)
     assert (await line.natpmp(8080, 0, 0)).result is NatPmpResult.REFUSED
     assert (await line.natpmp(0, 0, 0)).result is NatPmpResult.SUCCESS, "all of its own: none"
-    assert line.standing(8080)
+    assert line.mappings_to(8080)
 
 
 @pytest.mark.spec("PMP-031", "PMP-032")
@@ -255,9 +255,9 @@ async def test_delete_all(line: Line, deleted: Transport, stays: Transport) -> N
 
 @pytest.mark.spec("PMP-048", "PMP-050", "PMP-051", "PMP-052")
 async def test_what_is_no_mapping_request(line: Line) -> None:
-    assert (await line.said(b"\0\3" + bytes(10))).hex() == "00830005" + "00" * 8
+    assert (await line.answer(b"\0\3" + bytes(10))).hex() == "00830005" + "00" * 8
     for silent in (b"", b"\0", b"\0\x80", b"\0\xff" + bytes(10), b"\0\1", b"\0\2" + bytes(9)):
-        assert await line.say(silent) is None
+        assert await line.answer_or_none(silent) is None
     assert not line.gateway_fixture.ports
 
 
@@ -266,15 +266,15 @@ async def test_one_protocol_alone(line: Line) -> None:
     v6 = "2001:db8:77::10"
     line.dialogue = Port5351(pcp=ServiceMode.OFF)
     for version in (1, 2, 3, 255):
-        assert (await line.said(bytes((version, 1)) + bytes(58))).hex() == "00800001" + "00000000"
-        assert await line.say(bytes((version, 1)) + bytes(58), v6) is None
+        assert (await line.answer(bytes((version, 1)) + bytes(58))).hex() == "00800001" + "00000000"
+        assert await line.answer_or_none(bytes((version, 1)) + bytes(58), v6) is None
     assert (await line.natpmp(8080, 8080)).external_port == 8080
     line.dialogue = Port5351(natpmp=ServiceMode.OFF)
-    assert (await line.said(b"\0\0")).hex() == "0280000100000708" + "00" * 16
-    assert (await line.said(b"\0\1" + bytes(10))).hex() == "0281000100000708" + "00" * 16
+    assert (await line.answer(b"\0\0")).hex() == "0280000100000708" + "00" * 16
+    assert (await line.answer(b"\0\1" + bytes(10))).hex() == "0281000100000708" + "00" * 16
     for dialogue in (Port5351(), Port5351(natpmp=ServiceMode.OFF)):
         line.dialogue = dialogue
-        assert (await line.said(b"\0\0", v6)).hex()[:8] == "02800001"
+        assert (await line.answer(b"\0\0", v6)).hex()[:8] == "02800001"
 
 
 @pytest.mark.spec("PMP-004", "PMP-073", "PCP-027")
@@ -284,7 +284,7 @@ async def test_switched_off_by_the_user(line: Line) -> None:
     assert (await line.natpmp(8080)).result is NatPmpResult.REFUSED
     assert (await line.map(8080)).result is ResultCode.UNSUPP_OPCODE
     announce = bytes.fromhex("020000000000000000000000000000000000ffffc0a84d0a")
-    assert (await line.said(announce))[3] == ResultCode.SUCCESS
+    assert (await line.answer(announce))[3] == ResultCode.SUCCESS
     assert not line.gateway_fixture.ports
 
 
@@ -342,8 +342,8 @@ async def test_what_datagrams_opened_stands_and_the_device_itself_may_delete_it(
         assert (await line.natpmp(2000 + n)).result is NatPmpResult.SUCCESS
     assert (await line.natpmp(2008)).result is NatPmpResult.OUT_OF_RESOURCES
     assert (await made.refused(9000)).refusal is Refusal.QUOTA
-    assert made.ports == {(TCP, line.standing(2000 + n)[0].key.external_port) for n in range(8)}
-    assert isinstance(await made.unmap(line.standing(2000)[0].key.external_port), Removed)
+    assert made.ports == {(TCP, line.mappings_to(2000 + n)[0].key.external_port) for n in range(8)}
+    assert isinstance(await made.unmap(line.mappings_to(2000)[0].key.external_port), Removed)
     assert not (await made.granted(9000)).refreshed
     assert (await line.natpmp(2009)).result is NatPmpResult.OUT_OF_RESOURCES
 

@@ -60,7 +60,7 @@ async def line(tmp_path: Path) -> AsyncIterator[Line]:
 async def test_announce(line: Line) -> None:
     line.gateway_fixture.clock.pass_s(1000)
     request = bytes.fromhex("0200000000000e10" + "00" * 10 + "ffffc0a84d0a")
-    assert (await line.said(request)).hex() == "0280000000000000" + "000003e8" + "00" * 12
+    assert (await line.answer(request)).hex() == "0280000000000000" + "000003e8" + "00" * 12
     assert not line.gateway_fixture.decider.ledger.numbers.decision
 
 
@@ -76,7 +76,7 @@ async def test_a_free_port_is_granted_as_suggested(line: Line) -> None:
 @pytest.mark.spec("PCP-010")
 async def test_reserved_bytes_are_ignored_and_zero_in_a_success(line: Line) -> None:
     head = "0201beef00000e10" + "00" * 10 + "ffffc0a84d0a"
-    answer = await line.said(bytes.fromhex(head + "6e" * 12 + "06ffffff" + "1f901f90" + "00" * 16))
+    answer = await line.answer(bytes.fromhex(head + "6e" * 12 + "06ffffff" + "1f901f90" + "00" * 16))
     assert (answer[:4].hex(), answer[37:40]) == ("02810000", bytes(3))
 
 
@@ -100,7 +100,7 @@ async def test_a_taken_port_and_a_refresh(line: Line) -> None:
         again = await line.map(8080, suggested, lifetime)
         assert again.map is not None
         assert (again.result, again.map.external_port, again.lifetime_s) == (0, 8080, lifetime)
-    (row,) = line.standing(8080)
+    (row,) = line.mappings_to(8080)
     assert row.until == line.gateway_fixture.clock.now.boot + 600
 
 
@@ -108,11 +108,11 @@ async def test_a_taken_port_and_a_refresh(line: Line) -> None:
 async def test_another_nonce_is_refused_for_the_rest_of_the_lease(line: Line) -> None:
     await line.map(8080, 8080, 3600)
     line.gateway_fixture.clock.pass_s(600)
-    before = line.standing(8080)
+    before = line.mappings_to(8080)
     for lifetime in (3600, 0):
         answer = await line.map(8080, 8080, lifetime, nonce=OTHER_NONCE)
         assert (answer.result, answer.lifetime_s) == (ResultCode.NOT_AUTHORIZED, 3000)
-    assert line.standing(8080) == before
+    assert line.mappings_to(8080) == before
 
 
 @pytest.mark.spec("PCP-048", "PCP-049")
@@ -120,8 +120,8 @@ async def test_nonces_are_opaque_and_each_hosts_own(line: Line) -> None:
     for client in (CONSOLE_IP, PC_IP):
         assert (await line.map(8080, nonce=bytes(12), client=client)).result == 0
     assert (await line.map(8080, 0, 0, nonce=bytes(12))).result == 0
-    assert not line.standing(8080)
-    assert line.standing(8080, client=PC_IP)
+    assert not line.mappings_to(8080)
+    assert line.mappings_to(8080, client=PC_IP)
 
 
 @pytest.mark.spec("PCP-050", "PCP-167")
@@ -171,9 +171,9 @@ async def test_lenient_nonces(tmp_path: Path) -> None:
         await line.map(8080, 8080)
         assert (await line.map(8080, nonce=OTHER_NONCE)).result == 0
         assert (await line.map(8080, 0, 0, nonce=OTHER_NONCE, client=PC_IP)).result == 0
-        assert line.standing(8080)
+        assert line.mappings_to(8080)
         assert (await line.map(8080, 0, 0, nonce=b"z" * 12)).result == 0
-        assert not line.standing(8080)
+        assert not line.mappings_to(8080)
 
 
 @pytest.mark.spec("PCP-052", "PCP-114", "PCP-168", "PMP-057", "PMP-058")
@@ -187,7 +187,7 @@ async def test_a_restart_keeps_nonces_filters_and_the_epoch(tmp_path: Path) -> N
         assert line.epoch_s == 100
         assert (await line.map(8080, nonce=OTHER_NONCE)).result is ResultCode.NOT_AUTHORIZED
         assert (await line.map(8080)).result == 0
-        (row,) = line.standing(8080)
+        (row,) = line.mappings_to(8080)
         assert row.requested_filters == (RemotePeers(ip_network("198.51.100.0/24")),)
     clock.pass_s(100)
     async with gateway_fixture(tmp_path, clock=clock, boot="boot-2") as fixture:
@@ -273,13 +273,13 @@ async def test_prefer_failure(line: Line) -> None:
     answer = await line.map(8080, 8080, 3600, PreferFailure(), address=EXTERNAL)
     assert (answer.result, answer.options) == (0, (PreferFailure(),))
     assert (await line.map(8080, 8080, 3600, PreferFailure())).result == 0
-    before = line.standing(8080)
+    before = line.mappings_to(8080)
     refused = await line.map(8080, 9999, 3600, PreferFailure())
     assert (refused.result, refused.lifetime_s) == (ResultCode.CANNOT_PROVIDE_EXTERNAL, 30)
     taken = await line.map(9000, 8080, 3600, PreferFailure(), client=PC_IP)
     assert taken.result is ResultCode.CANNOT_PROVIDE_EXTERNAL
-    assert line.standing(8080) == before
-    assert not line.standing(9000, client=PC_IP)
+    assert line.mappings_to(8080) == before
+    assert not line.mappings_to(9000, client=PC_IP)
 
 
 @pytest.mark.spec("PCP-090", "PCP-091", "PCP-092")
@@ -331,7 +331,7 @@ async def test_third_party_by_a_grant(tmp_path: Path) -> None:
         console = ThirdParty(ip_address(CONSOLE_IP))
         answer = await line.map(8080, 8080, 600, console, client=PC_IP)
         assert (answer.result, answer.options) == (0, (console,))
-        (row,) = line.standing(8080)
+        (row,) = line.mappings_to(8080)
         assert (row.device, row.delegated) == (PC, True)
         for other in ("192.168.77.30", "8.8.8.8", "11.22.33.1"):
             refused = await line.map(8080, 0, 600, ThirdParty(ip_address(other)), client=PC_IP)
@@ -368,15 +368,15 @@ async def test_filters_add_up_and_are_cleared(line: Line) -> None:
 @pytest.mark.spec("PCP-118", "PCP-122", "PCP-123", "PCP-124")
 async def test_filters_that_are_refused_change_nothing(line: Line) -> None:
     await line.map(8080, 8080, 600, LETS_IN)
-    before = line.standing(8080)
+    before = line.mappings_to(8080)
     family = await line.map(8080, 8080, 600, PcpFilter(128, 0, IPv6Address("2001:db8::1")))
     assert family.result is ResultCode.MALFORMED_OPTION
     many = [PcpFilter(128, 0, IPv4Address(f"203.0.113.{n}")) for n in range(20)]
     for again in (line.map(8080, 8080, 600, *many), line.map(9000, 9000, 600, *many)):
         answer = await again
         assert (answer.result, answer.lifetime_s) == (ResultCode.EXCESSIVE_REMOTE_PEERS, 1800)
-    assert line.standing(8080) == before
-    assert not line.standing(9000)
+    assert line.mappings_to(8080) == before
+    assert not line.mappings_to(9000)
     assert (await line.map(8080, 8080, 600, PcpFilter(96, 0, IPv4Address(0)))).result == 0
     assert reaches(line) == {("None", 0)}
 
@@ -402,16 +402,16 @@ async def test_options_that_are_overlooked_do_not_come_back(line: Line) -> None:
 @pytest.mark.spec("PCP-136", "PCP-137", "PCP-138", "PCP-139", "PCP-140", "SR-21")
 async def test_descriptions(line: Line) -> None:
     assert (await line.map(8080, 8080, 600, Description("cam"))).options == (Description("cam"),)
-    assert line.standing(8080)[0].description == "cam"
+    assert line.mappings_to(8080)[0].description == "cam"
     assert (await line.map(8080, 8080, 600)).options == ()
-    assert line.standing(8080)[0].description == "cam"
+    assert line.mappings_to(8080)[0].description == "cam"
     assert (await line.map(8080, 8080, 600, UnknownOption(128, b"\xff"))).options == ()
     long = Description("ä" * 300)
     assert (await line.map(8080, 8080, 600, long)).options == (Description("ä" * 256),)
     hostile = Description('\x1b[2J"\r\n\x00\u202e')
     assert (await line.map(8080, 8080, 600, hostile)).options == (hostile,)
     assert (await line.map(8080, 8080, 600, Description(""))).options == (Description(""),)
-    assert line.standing(8080)[0].description == ""
+    assert line.mappings_to(8080)[0].description == ""
 
 
 @pytest.mark.spec("PCP-154", "PCP-155", "PCP-156", "PCP-157", "PCP-162", "PCP-164", "PCP-165")
@@ -427,8 +427,8 @@ async def test_a_pinhole_is_external_as_internal(line: Line) -> None:
     await line.map(5000, protocol=17, client=str(other))
     assert len(line.gateway_fixture.decider.ledger.table) == 2
     assert (await line.map(5000, 0, 0, protocol=17, client=CONSOLE_IP6)).result == 0
-    assert not line.standing(5000, UDP, CONSOLE_IP6)
-    assert line.standing(5000, UDP, str(other))
+    assert not line.mappings_to(5000, UDP, CONSOLE_IP6)
+    assert line.mappings_to(5000, UDP, str(other))
 
 
 @pytest.mark.spec("PCP-158", "PCP-159", "PCP-161", "PCP-163")
@@ -453,10 +453,10 @@ async def test_a_pinhole_passes_the_same_gate(line: Line) -> None:
 @pytest.mark.spec("PCP-182")
 async def test_nobody_reaches_anothers_mapping(line: Line) -> None:
     await line.map(8080, 8080)
-    before = line.standing(8080)
+    before = line.mappings_to(8080)
     assert (await line.map(8080, 0, 0, client=PC_IP)).result == 0
     assert (await line.map(8080, 8080, client=PC_IP)).result == 0
-    assert line.standing(8080) == before
+    assert line.mappings_to(8080) == before
 
 
 @pytest.mark.spec("PCP-103", "PCP-182", "SR-25", "SR-26")
@@ -466,14 +466,14 @@ async def test_visibility_for_all_lets_nobody_end_anothers_lease(tmp_path: Path)
         line = Line(fixture)
         await line.map(8080, 8080)
         await line.natpmp(8081, 8081)
-        before = (*line.standing(8080), *line.standing(8081))
+        before = (*line.mappings_to(8080), *line.mappings_to(8081))
         third = await line.map(8080, 0, 0, ThirdParty(ip_address(CONSOLE_IP)), client=PC_IP)
         assert third.result is ResultCode.UNSUPP_OPTION
         fixture.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
         assert (await line.map(8080, 0, 0)).result == 0
         assert (await line.natpmp(8081, 0, 0)).result == 0
         assert (await line.natpmp(0, 0, 0)).result == 0
-        assert (*line.standing(8080), *line.standing(8081)) == before
+        assert (*line.mappings_to(8080), *line.mappings_to(8081)) == before
 
 
 def test_every_refusal_has_its_result() -> None:

@@ -158,7 +158,7 @@ class Subscriber:
             with suppress(OSError):
                 await writer.wait_closed()
 
-    async def hear(self) -> tuple[int, dict[str, str]]:
+    async def next_message(self) -> tuple[int, dict[str, str]]:
         """The next message: SEQ and variables."""
         message = await asyncio.wait_for(self.messages.get(), 4)
         seq = SEQ.search(message)
@@ -199,10 +199,10 @@ async def test_nothing_is_sent_until_the_answer_was_written(gateway: Gateway) ->
         assert status == 200
         gateway.map_ports(1)
         gateway.subscribe(other.url)
-        await other.hear()
+        await other.next_message()
         assert subscriber.connections == 0
         gateway.eventing.delivered(sid)
-        assert await subscriber.hear() == (
+        assert await subscriber.next_message() == (
             0,
             {"ConnectionStatus": "Connected", "PortMappingNumberOfEntries": "1", "SystemUpdateID": "8"},
         )
@@ -213,50 +213,50 @@ async def test_each_operation_is_one_message_with_all_it_changed(gateway: Gatewa
     async with Subscriber() as first, Subscriber() as second:
         gateway.subscribe(first.url, igd_version=IgdVersion.IGD1)
         gateway.subscribe(second.url, igd_version=IgdVersion.IGD2)
-        _, initial = await first.hear()
+        _, initial = await first.next_message()
         assert "SystemUpdateID" not in initial
-        await second.hear()
+        await second.next_message()
         gateway.map_ports(1)
-        assert await first.hear() == (1, {"PortMappingNumberOfEntries": "1"})
-        assert await second.hear() == (1, {"PortMappingNumberOfEntries": "1", "SystemUpdateID": "8"})
+        assert await first.next_message() == (1, {"PortMappingNumberOfEntries": "1"})
+        assert await second.next_message() == (1, {"PortMappingNumberOfEntries": "1", "SystemUpdateID": "8"})
         gateway.map_ports(1)  # an overwrite: the count stays
-        assert await second.hear() == (2, {"SystemUpdateID": "9"})
+        assert await second.next_message() == (2, {"SystemUpdateID": "9"})
         gateway.map_ports(0)
-        assert await first.hear() == (2, {"PortMappingNumberOfEntries": "0"})
-        assert await second.hear() == (3, {"PortMappingNumberOfEntries": "0", "SystemUpdateID": "10"})
+        assert await first.next_message() == (2, {"PortMappingNumberOfEntries": "0"})
+        assert await second.next_message() == (3, {"PortMappingNumberOfEntries": "0", "SystemUpdateID": "10"})
 
 
 @pytest.mark.spec("IGD-196")
 async def test_a_change_of_the_wan_is_an_event(gateway: Gateway) -> None:
     async with Subscriber() as subscriber:
         gateway.subscribe(subscriber.url)
-        await subscriber.hear()
+        await subscriber.next_message()
         gateway.values["ConnectionStatus"] = "Disconnected"
         gateway.eventing.on_event(WanChanged())
-        assert await subscriber.hear() == (1, {"ConnectionStatus": "Disconnected"})
+        assert await subscriber.next_message() == (1, {"ConnectionStatus": "Disconnected"})
 
 
 async def test_an_event_that_changes_no_variable_sends_nothing(gateway: Gateway) -> None:
     async with Subscriber() as subscriber:
         gateway.subscribe(subscriber.url)
-        await subscriber.hear()
+        await subscriber.next_message()
         gateway.eventing.on_event(WanChanged())
         gateway.eventing.on_event(FirewallHealed("the table was gone"))
         gateway.map_ports(1)
-        assert (await subscriber.hear())[0] == 1
+        assert (await subscriber.next_message())[0] == 1
 
 
 async def test_a_burst_is_coalesced_ordered_and_one_at_a_time(gateway: Gateway) -> None:
     async with Subscriber() as subscriber:
         gateway.subscribe(subscriber.url)
-        await subscriber.hear()
+        await subscriber.next_message()
         counts: list[str] = []
         seqs: list[int] = []
         for number in range(1, 301):
             gateway.map_ports(number)
             await asyncio.sleep(0.002)
         while not counts or counts[-1] != "300":
-            seq, values = await subscriber.hear()
+            seq, values = await subscriber.next_message()
             seqs.append(seq)
             counts.append(values["PortMappingNumberOfEntries"])
         assert seqs == list(range(1, len(seqs) + 1))
@@ -274,9 +274,9 @@ async def test_the_second_url_gets_the_event_if_the_first_does_not_answer(first:
         answer = (elsewhere % target.url).encode() if first == "redirects" else answers.get(first)
         async with Subscriber(answer=answer) as dead:
             gateway.subscribe(closed_url() if first == "refuses" else dead.url, second.url)
-            assert (await second.hear())[0] == 0
+            assert (await second.next_message())[0] == 0
             gateway.map_ports(1)
-            assert (await second.hear())[0] == 1
+            assert (await second.next_message())[0] == 1
             assert target.connections == 0
         await async_until(lambda: gateway.eventing.counts["notified"] == 2)
         assert gateway.eventing.counts["abandoned"] == 0
@@ -286,11 +286,11 @@ async def test_the_second_url_gets_the_event_if_the_first_does_not_answer(first:
 async def test_seq_goes_on_over_undelivered_messages(gateway: Gateway) -> None:
     async with Subscriber(answer=b"HTTP/1.1 500 Oops\r\n\r\n") as subscriber:
         gateway.subscribe(subscriber.url)
-        assert (await subscriber.hear())[0] == 0
+        assert (await subscriber.next_message())[0] == 0
         await async_until(lambda: gateway.eventing.counts["abandoned"] == 1)
         subscriber.answer = OK
         gateway.map_ports(1)
-        seq, values = await subscriber.hear()
+        seq, values = await subscriber.next_message()
         assert seq == 1
         assert set(values) == {"ConnectionStatus", "PortMappingNumberOfEntries", "SystemUpdateID"}
 
@@ -301,11 +301,11 @@ async def test_subscribers_that_never_answer_do_not_delay_others(gateway: Gatewa
         for _ in range(PER_HOST):
             gateway.subscribe(dead.url, host="127.0.0.2")
         gateway.subscribe(alive.url)
-        await alive.hear()
+        await alive.next_message()
         for number in range(1, 4):
             started = time.monotonic()
             gateway.map_ports(number)
-            assert (await alive.hear())[0] == number
+            assert (await alive.next_message())[0] == number
             assert time.monotonic() - started < 1.0
         assert dead.connections == PER_HOST
 
@@ -334,12 +334,12 @@ async def test_after_unsubscribe_no_event_is_sent_and_a_running_delivery_ends(ga
     async with Subscriber(answer=None) as leaving, Subscriber() as staying:
         sid = gateway.subscribe(leaving.url)
         gateway.subscribe(staying.url)
-        await leaving.hear()
-        await staying.hear()
+        await leaving.next_message()
+        await staying.next_message()
         assert gateway.ask("UNSUBSCRIBE", {"SID": sid})[0] == 200
         await asyncio.wait_for(leaving.left.wait(), 4)
         gateway.map_ports(1)
-        await staying.hear()
+        await staying.next_message()
         assert leaving.connections == 1
 
 
@@ -347,7 +347,7 @@ async def test_after_unsubscribe_no_event_is_sent_and_a_running_delivery_ends(ga
 async def test_a_subscription_ends_with_its_time(gateway: Gateway) -> None:
     async with Subscriber() as subscriber:
         sid = gateway.subscribe(subscriber.url)
-        await subscriber.hear()
+        await subscriber.next_message()
         await async_until(lambda: gateway.eventing.counts["notified"] == 1)
         gateway.clock.added_s = 1799.9
         assert gateway.ask("SUBSCRIBE", {"SID": sid})[0] == 200
@@ -375,7 +375,7 @@ async def test_a_status_line_alone_is_an_answer(gateway: Gateway) -> None:
 async def test_a_new_lan_address_cancels_all_subscriptions(gateway: Gateway) -> None:
     async with Subscriber(answer=None) as subscriber:
         sid = gateway.subscribe(subscriber.url)
-        await subscriber.hear()
+        await subscriber.next_message()
         gateway.eventing.on_event(LanChanged())
         await asyncio.wait_for(subscriber.left.wait(), 4)
         assert gateway.has_ended(sid)
@@ -388,7 +388,7 @@ async def test_stop_closes_every_connection_and_refuses_requests() -> None:
         assert gateway.ask("SUBSCRIBE", headers) == (503, "")
         await gateway.eventing.start()
         gateway.subscribe(subscriber.url)
-        await subscriber.hear()
+        await subscriber.next_message()
         await gateway.eventing.stop()
         await asyncio.wait_for(subscriber.left.wait(), 4)
         assert gateway.ask("SUBSCRIBE", headers) == (503, "")
@@ -421,7 +421,7 @@ async def test_no_packet_goes_to_a_host_that_did_not_subscribe(gateway: Gateway)
         assert gateway.ask("SUBSCRIBE", headers) == (412, "")
         gateway.subscribe(victim.url, own.url)
         gateway.map_ports(1)
-        await own.hear()
+        await own.next_message()
         assert victim.connections == 0
 
 
@@ -448,13 +448,13 @@ def test_both_event_loops(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> 
     async def scenario() -> None:
         async with Subscriber("::1") as subscriber, running(Gateway()) as gateway:
             gateway.subscribe(subscriber.url.replace("::1", "[::1]"), host="::1")
-            assert (await subscriber.hear())[0] == 0
+            assert (await subscriber.next_message())[0] == 0
         async with Subscriber() as alive, Subscriber(answer=None) as dead, running(Gateway(0.2)) as gateway:
             gateway.subscribe(closed_url(), dead.url, alive.url)
-            assert (await alive.hear())[0] == 0
+            assert (await alive.next_message())[0] == 0
             gateway.map_ports(1)
-            await dead.hear()
-            await dead.hear()  # on its way when everything stops
+            await dead.next_message()
+            await dead.next_message()  # on its way when everything stops
 
     run(new_loop, scenario())
 

@@ -59,14 +59,14 @@ class Client:
     def send(self, data: bytes) -> None:
         self.socket.sendto(data, (OWN, 5351))
 
-    async def hear(self, within_s: float = 5.0) -> bytes:
+    async def receive(self, within_s: float = 5.0) -> bytes:
         data, source = await asyncio.wait_for(self.inbox.get(), within_s)
         assert source == (OWN, 5351), "clients drop what comes from elsewhere"
         return data
 
     async def ask(self, data: bytes) -> bytes:
         self.send(data)
-        return await self.hear()
+        return await self.receive()
 
     async def map(self, internal: int, suggested: int = 0, lifetime: int = 600, *options: Option) -> Response:
         data = MapData(NONCE, 6, internal, suggested, EXTERNAL)
@@ -340,7 +340,7 @@ async def test_a_retransmission_of_a_waiting_request_is_dropped(served: Served) 
             one.send(map_request(8080))
         await served.until(lambda: served.server.drops["repeated"] == 2)
         gate.set()
-        assert (await one.hear())[3] == 0
+        assert (await one.receive())[3] == 0
         assert one.inbox.empty()
 
 
@@ -363,7 +363,7 @@ async def test_a_host_with_many_requests_does_not_delay_the_next_host(served: Se
         one.send(map_request(8080))
         await served.until(lambda: len(queried) == MOST_RUNNING + 1)
         gate.set()
-        assert (await one.hear())[3] == 0
+        assert (await one.receive())[3] == 0
         await served.settled()
         await flood(served, [(STRANGER, map_request(2000))])
         await served.until(lambda: len(queried) == MOST_RUNNING + 2)  # those before it are answered
@@ -379,13 +379,13 @@ async def test_each_client_gets_an_update_for_a_new_external_address(served: Ser
         assert await served.gateway_fixture.gateway.follow_external_address()
         served.server.external_changed()
         for device, port in ((one, 8080), (other, 8081)):
-            response = codec.parse_response(await device.hear())
+            response = codec.parse_response(await device.receive())
             assert response.map == MapData(NONCE, 6, port, port, IPv4Address("11.22.33.55"))
             assert (response.result, response.lifetime_s, response.epoch_s) == (0, 600, 0)
         await other.map(8081, 8081)
         for gap in (0.25, 0.5):
             served.gateway_fixture.clock.pass_s(gap)
-            again = codec.parse_response(await one.hear())
+            again = codec.parse_response(await one.receive())
             assert again.epoch_s == int(served.gateway_fixture.view.epoch_s())
         assert len(served.server._updates) == 0
         assert other.inbox.empty()
@@ -404,7 +404,7 @@ async def test_a_client_that_insists_on_the_old_address_gets_the_end_of_its_mapp
         moved(served)
         await served.gateway_fixture.gateway.follow_external_address()
         served.server.external_changed()
-        response = codec.parse_response(await one.hear())
+        response = codec.parse_response(await one.receive())
         assert response.result is ResultCode.CANNOT_PROVIDE_EXTERNAL
         assert response.map is not None
         assert response.map.nonce == NONCE
@@ -419,7 +419,7 @@ async def test_a_mapping_that_the_operator_deletes_is_an_update(served: Served) 
         await served.settled()
         key = MappingKey(Transport.TCP, None, 8080, None)
         await served.gateway_fixture.gateway.handle(UnmapRequest(Via.OPERATOR, Source(CLIENT, ""), key))
-        response = codec.parse_response(await one.hear())
+        response = codec.parse_response(await one.receive())
         assert (response.result, response.lifetime_s) == (ResultCode.NOT_AUTHORIZED, 1800)
 
 
@@ -479,13 +479,13 @@ async def test_an_operators_add_sends_no_update(served: Served) -> None:
 
 @pytest.mark.spec("PMP-068", "PMP-072")
 def test_announcements_cover_the_served_protocols() -> None:
-    def told(dialogue: Port5351, version: int, external: IPv4Address | None) -> list[int]:
+    def lengths(dialogue: Port5351, version: int, external: IPv4Address | None) -> list[int]:
         return [len(message) for message in dialogue.announcements(version, external, 7)]
 
     both = Port5351()
-    assert told(both, 4, EXTERNAL) == [12, 24]
-    assert told(both, 4, None) == [24], "NAT-PMP has no word for no address"
-    assert told(both, 6, EXTERNAL) == [24]
-    assert told(Port5351(ServiceMode.OFF), 4, EXTERNAL) == [24]
-    assert told(Port5351(pcp=ServiceMode.OFF), 4, EXTERNAL) == [12]
-    assert told(Port5351(ServiceMode.OFF, ServiceMode.OFF), 4, EXTERNAL) == []
+    assert lengths(both, 4, EXTERNAL) == [12, 24]
+    assert lengths(both, 4, None) == [24], "NAT-PMP has no word for no address"
+    assert lengths(both, 6, EXTERNAL) == [24]
+    assert lengths(Port5351(ServiceMode.OFF), 4, EXTERNAL) == [24]
+    assert lengths(Port5351(pcp=ServiceMode.OFF), 4, EXTERNAL) == [12]
+    assert lengths(Port5351(ServiceMode.OFF, ServiceMode.OFF), 4, EXTERNAL) == []

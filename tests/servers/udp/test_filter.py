@@ -99,11 +99,11 @@ async def test_the_kernel_drops_a_sender_that_floods_for_a_second(
     bound.send(b"another", ONE)
     assert bound.came() == [b"another"]
 
-    def heard_again() -> bool:
+    def received_again() -> bool:
         bound.send(b"again", TWO)
         return bound.came() == [b"again"]
 
-    await async_until(heard_again)
+    await async_until(received_again)
     made.close()
 
 

@@ -32,7 +32,7 @@ class Drop:
     """Family, table and chain: ``inet fw4 forward``."""
     why: str
     """``policy drop``, or ``a rule: drop``."""
-    what: str
+    traffic: str
     """The dropped traffic, as in ``mapped traffic``."""
     lines: tuple[str, ...]
     """The commands that let it through, including hairpin."""
@@ -87,10 +87,10 @@ def input_drops(
                         found.setdefault((str(chain), lan.name), {}).setdefault(service, (why, certain))
     drops = []
     for (name, lan_name), dropped in found.items():
-        what = f"packets from hosts on {lan_name} to {_told(dropped)}"
+        traffic = f"packets from hosts on {lan_name} to {_port_list(dropped)}"
         lines = remedies.for_services(rules, chains[name], wan, lan_name, list(dropped))
         why = next(why for why, _ in dropped.values())
-        drops.append(Drop(name, why, what, lines, any(certain for _, certain in dropped.values())))
+        drops.append(Drop(name, why, traffic, lines, any(certain for _, certain in dropped.values())))
     return drops
 
 
@@ -110,7 +110,7 @@ def _to_gateway(lan: Link, transport: Transport, port: int) -> Iterator[SamplePa
             yield SamplePacket(lan.name, (), version, source, frozenset([GROUPS[version]]), "multicast", scope)
 
 
-def _told(services: Iterable[tuple[Transport, int]]) -> str:
+def _port_list(services: Iterable[tuple[Transport, int]]) -> str:
     return ", ".join(f"{transport}/{port}" for transport, port in services)
 
 

@@ -30,9 +30,9 @@ def translate(objects: Sequence[Json], text: str) -> None:
     lines = _lines(text)
     for chain in {rule.get("chain") for rule in _rules(objects)}:
         rules = [rule for rule in _rules(objects) if rule.get("chain") == chain]
-        told = lines.get(str(chain), [])
-        if len(told) == len(rules):  # else the table changed between the two listings
-            for rule, line in zip(rules, told, strict=True):
+        original = lines.get(str(chain), [])
+        if len(original) == len(rules):  # else the table changed between the two listings
+            for rule, line in zip(rules, original, strict=True):
                 rule["expr"] = [new for old in rule.get("expr", ()) for new in _translated(old, line)]
 
 

@@ -45,8 +45,8 @@ class Scope:
     def among(self, transports: frozenset[Transport], ports: Ranges) -> "Scope | None":
         """The intersection with these transports and ports; None if it is empty."""
         both = tuple((max(a, c), min(b, d)) for a, b in self.ports for c, d in ports if max(a, c) <= min(b, d))
-        left = self.transports & transports
-        return replace(self, transports=left, ports=both) if left and both else None
+        remaining = self.transports & transports
+        return replace(self, transports=remaining, ports=both) if remaining and both else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +92,22 @@ def narrow(rules: RulesetIndex, chain: Chain, scope: Scope, match: Json, sample:
 def _narrow_parts(scope: Scope, keys: Sequence[Json], value: Json, sample: SamplePacket) -> Scope | None:
     value = _value(value)
     parts = part(value, "concat") or [value]
-    left: Scope | None = scope
-    for key, wanted in zip(keys, parts, strict=False):
-        if left is None:
+    narrowed: Scope | None = scope
+    for key, accepted in zip(keys, parts, strict=False):
+        if narrowed is None:
             return None
         if _payload(key)[0] == OTHER_HEADER[sample.version]:
             return None
         if (transports := _dport(key)) is not None:
-            left = left.among(transports, _ports(wanted))
+            narrowed = narrowed.among(transports, _ports(accepted))
         elif _protocol(key):
-            left = left.among(_transports(wanted), ALL_PORTS)
+            narrowed = narrowed.among(_transports(accepted), ALL_PORTS)
         else:
-            answer = _single(key, wanted, sample)
+            answer = _single(key, accepted, sample)
             if answer is False:
                 return None
-            left = left if answer else replace(left, certain=False)
-    return left
+            narrowed = narrowed if answer else replace(narrowed, certain=False)
+    return narrowed
 
 
 def _union(scope: Scope, passed: Sequence[Scope]) -> Scope | None:

@@ -28,7 +28,7 @@ class FlowOffload:
     """The command that keeps mapped flows out of it."""
 
     @property
-    def what(self) -> str:
+    def description(self) -> str:
         name = f"flowtable {self.flowtable}" if self.flowtable else XT_TARGET
         return f"{name}, devices {', '.join(self.devices)}" if self.devices else name
 

@@ -75,14 +75,14 @@ class ChainWalk:
             if not isinstance(element, list) or len(element) != 2:
                 continue
             match = {"op": "==", "left": part(vmap, "key"), "right": {"set": [element[0]]}}
-            left = narrow(self.rules, chain, scope, match, self.sample)
-            if left is None or not isinstance(element[1], dict):
+            remaining = narrow(self.rules, chain, scope, match, self.sample)
+            if remaining is None or not isinstance(element[1], dict):
                 continue
             for name, value in element[1].items():
                 if name in ("jump", "goto"):
-                    yield from self._follow(chain, left, value)
+                    yield from self._follow(chain, remaining, value)
                 else:
-                    yield Statement(chain, left, name, value)
+                    yield Statement(chain, remaining, name, value)
 
     def _follow(self, chain: Chain, scope: Scope, value: Json) -> Iterator[Statement]:
         target = self.rules.target(chain, str(part(value, "target")))

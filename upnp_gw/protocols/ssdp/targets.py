@@ -57,8 +57,13 @@ def matching_targets(st: str, roots: Sequence[RootDevice]) -> tuple[SsdpTarget, 
 
 
 def _typed(type_: str, version: int, rows: Sequence[SsdpTarget]) -> tuple[SsdpTarget, ...]:
-    held = [(int(ours), row) for row in rows for name, _, ours in [row.nt.rpartition(":")] if name == type_]
-    able = [(ours, row) for ours, row in held if ours >= version]
+    held = [
+        (int(own_version), row)
+        for row in rows
+        for name, _, own_version in [row.nt.rpartition(":")]
+        if name == type_
+    ]
+    able = [(own_version, row) for own_version, row in held if own_version >= version]
     if not able:
         return ()
     _, row = min(able, key=lambda pair: pair[0])

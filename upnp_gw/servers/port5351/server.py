@@ -49,7 +49,7 @@ class LeaseView(Protocol):
         """Seconds since the epoch of NAT-PMP and PCP began."""
         ...
 
-    def stands(self, request: MapRequest | ReleaseRequest) -> bool:
+    def names_lease(self, request: MapRequest | ReleaseRequest) -> bool:
         """True for a request that names an existing lease and its nonce."""
         ...
 
@@ -195,7 +195,7 @@ class Port5351Server:
             self._admit(DatagramKind.READ, sender, now)
             self._answer(key, outcome, peer)
             return
-        kind = DatagramKind.STANDING if self._leases.stands(outcome.request) else DatagramKind.NEW
+        kind = DatagramKind.EXISTING if self._leases.names_lease(outcome.request) else DatagramKind.NEW
         self._admit(kind, sender, now)
         if (key, peer, datagram.data) in self._pending:
             raise WireError("repeated")
