@@ -90,7 +90,7 @@ class FaultyBatches(netlink.BatchSocket):
     """Batches of elements, as long as the kernel is said to be well."""
 
     def send_batch(self, batch: bytes) -> list[netlink.Failure]:
-        if complaint := told("kernel"):
+        if complaint := fault_text("kernel"):
             (number,) = (number for number in errno.errorcode if os.strerror(number) == complaint)
             return [netlink.Failure(1, number, None)]
         return super().send_batch(batch)

@@ -191,4 +191,4 @@ def test_a_large_refill(real: tuple[Real, Host, Writing], monkeypatch: pytest.Mo
     assert driver.ids() == {one.id for one in many}
     assert (len(sent) > 1) is portions
     assert not portions or max(sent) < 212_992 - 32
-    assert driver.told == []
+    assert driver.foreign_changes == []
