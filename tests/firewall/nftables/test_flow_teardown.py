@@ -54,6 +54,46 @@ async def test_who_reopens_a_mapping_does_not_wait_for_the_share(passes: list[li
     await teardown.close()
 
 
+async def test_flows_that_the_kernel_lets_through_end_at_once(
+    passes: list[list[FlowsToEnd]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teardown, loop, ended = FlowTeardown(), asyncio.get_running_loop(), asyncio.Event()
+    teardown.end([Flows.through(forward("m0", 81))])
+    await teardown.settled()
+
+    def end_flows(flows: list[FlowsToEnd]) -> int:
+        loop.call_soon_threadsafe(ended.set)
+        return 0
+
+    monkeypatch.setattr(flow_teardown, "end_flows", end_flows)
+    teardown.end([Flows.through(forward("m1", 80))], at_once=True)
+    await asyncio.wait_for(ended.wait(), LATEST_S / 2)
+    await teardown.close()
+
+
+async def test_who_waits_does_not_wait_for_what_comes_later(
+    passes: list[list[FlowsToEnd]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next pass comes when its share of the time has come again."""
+    teardown, one = FlowTeardown(), forward("m1", 80)
+    later = Flows.through(forward("m2", 81))
+    measured = flow_teardown.end_flows
+    loop = asyncio.get_running_loop()
+
+    def end_flows(flows: list[FlowsToEnd]) -> int:
+        loop.call_soon_threadsafe(teardown.end, [later])
+        return measured(flows)
+
+    monkeypatch.setattr(flow_teardown, "end_flows", end_flows)
+    teardown.end([Flows.through(one)])
+    await teardown.settled_for([one])
+    assert passes == [[Flows.through(one)]]
+    monkeypatch.setattr(flow_teardown, "end_flows", measured)
+    await teardown.settled()
+    assert passes[1:] == [[later]]
+    await teardown.close()
+
+
 @pytest.mark.parametrize(("left_s", "rest"), [(-5.0, GATHER_S), (0.0, GATHER_S), (0.3, 0.3), (WALK_S, LATEST_S)])
 def test_the_rest_between_two_passes(left_s: float, rest: float) -> None:
     assert rest_s(left_s) == rest

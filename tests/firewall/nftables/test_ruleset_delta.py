@@ -89,9 +89,11 @@ def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
     delta_of(kept, [Close(old)], 0).commit()
     delta = delta_of(kept, [Open(forward("m2", 80, "192.168.77.11"))], 1)
     assert Flows.through(old) in delta.flows
+    assert delta.taken_over
     assert "delete element inet upnp_gw live_rh { 6 . 80 . 203.0.113.7 }" in commands_of(delta.edits.whole())
     again = delta_of(kept, [Open(forward("m2", 80))], 1)
     assert Flows.through(old) not in again.flows, "the same endpoint again"
+    assert not again.taken_over
 
 
 def test_the_external_ports_of_router_mode_stand_as_long_as_any_mapping_of_them() -> None:

@@ -90,7 +90,7 @@ class NftablesFirewall:
         await flow_teardown.settled_for(change.forward for change in changes if isinstance(change, Open))
         delta = await self._run(self._transact, state, changes)
         if delta.flows:
-            flow_teardown.end(delta.flows)
+            flow_teardown.end(delta.flows, at_once=delta.taken_over)
         if self._settings is not None and state.network is not self._settings.network:
             self._settings = replace(self._settings, network=state.network)
             if self._settings.mode is FirewallMode.ROUTER:

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -35,24 +35,25 @@ class FlowTeardown:
         """Those of the pass that is under way."""
         self._task: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
-        """Somebody waits for the end of the pass."""
+        """The next pass begins at once."""
+        self._passed = asyncio.Event()
+        """Set for a moment at the end of each pass."""
         self._rested_at = 0.0
         """Monotonic second before which no pass begins, unless in a hurry."""
 
-    def end(self, flows: Sequence[FlowsToEnd]) -> None:
-        """Returns at once."""
+    def end(self, flows: Sequence[FlowsToEnd], at_once: bool = False) -> None:
+        """Returns at once. ``at_once``: the kernel lets these flows through until they are ended."""
         self._waiting += flows
+        if at_once:
+            self._hurry.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
     async def settled_for(self, forwards: Iterable[Forward]) -> None:
         """Returns when no flow through one of these is still to be ended: what comes through from now on is new."""
-        if self._task is None or self._task.done():
-            return
-        ending = (flows for flows in (*self._waiting, *self._ending) if isinstance(flows, Flows))
-        doomed = {replace(flows, spared=()) for flows in ending}
-        if any(Flows.through(forward) in doomed for forward in forwards):
-            await self.settled()
+        opening = {Flows.through(forward) for forward in forwards}
+        while self._working and not opening.isdisjoint(self._doomed()):
+            await self._pass()
 
     async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
         """The remote hosts with a flow through each forward now; None: the kernel gives no answer."""
@@ -64,28 +65,53 @@ class FlowTeardown:
 
     async def settled(self) -> None:
         """Returns when all that was asked for is done."""
-        if self._task is not None:
-            self._hurry.set()
-            await self._task
+        while self._working:
+            await self._pass()
 
     async def close(self) -> None:
         await self.settled()
         self._thread.shutdown()
 
+    @property
+    def _working(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def _doomed(self) -> Iterator[Flows]:
+        for flows in (*self._waiting, *self._ending):
+            if isinstance(flows, Flows):
+                yield replace(flows, spared=())
+
+    async def _pass(self) -> None:
+        """Hurries the pass that is under way or comes next, and returns at its end."""
+        self._hurry.set()
+        await self._passed.wait()
+
     async def _work(self) -> None:
-        while self._waiting:
-            await self._rest()
-            flows, self._waiting = self._waiting, []
-            self._ending = flows
-            try:
-                ended, spent_s = await asyncio.get_running_loop().run_in_executor(self._thread, _end_flows, flows)
-            except OSError as error:
-                log.error("cannot end the flows of closed mappings, they go on until they are idle: %s", error)
-                continue
-            self._rested_at = time.monotonic() + spent_s * SHARE
-            if ended:
-                log.info("ended %d flows of %d mappings", ended, len(flows))
-        self._hurry.clear()
+        try:
+            while self._waiting:
+                await self._rest()
+                self._hurry.clear()
+                self._ending, self._waiting = self._waiting, []
+                await self._end()
+                self._end_of_pass()
+        finally:
+            self._end_of_pass()
+
+    def _end_of_pass(self) -> None:
+        self._ending = []
+        self._passed.set()  # it wakes who waits, even if it is cleared at once
+        self._passed.clear()
+
+    async def _end(self) -> None:
+        flows = self._ending
+        try:
+            ended, spent_s = await asyncio.get_running_loop().run_in_executor(self._thread, _end_flows, flows)
+        except OSError as error:
+            log.error("cannot end the flows of closed mappings, they go on until they are idle: %s", error)
+            return
+        self._rested_at = time.monotonic() + spent_s * SHARE
+        if ended:
+            log.info("ended %d flows of %d mappings", ended, len(flows))
 
     async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):

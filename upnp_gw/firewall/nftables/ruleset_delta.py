@@ -58,6 +58,8 @@ class RulesetDelta:
         self._new_port_mappings: list[Forward] = []
         """New port mappings. Flows from before them may still use their external ports."""
         self.flows: list[FlowsToEnd] = []
+        self.taken_over = False
+        """The place of a forward leads elsewhere now. The kernel lets its flows through until they are ended."""
         self.renewed: list[Forward] = []
         """Forwards whose elements this transaction replaces, with their counters."""
 
@@ -136,6 +138,7 @@ class RulesetDelta:
         self._close(old)
         if old.internal != new.internal:  # its flows now lead past the mapping
             self._cut(old)
+            self.taken_over = True
 
     def _close(self, forward: Forward) -> None:
         held = self._forwards.get(forward.id)
@@ -175,6 +178,7 @@ class RulesetDelta:
         for other, held in self._closed_like(forward):
             if held.forward.internal != forward.internal:  # its flows would be carried as the new one's
                 self._cut(held.forward)
+                self.taken_over = True
             elif other == slot:
                 self._forget(other, held.forward)
                 stands = True
