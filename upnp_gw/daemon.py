@@ -52,7 +52,8 @@ from upnp_gw.system.dhcp_lease_files import LeaseFiles
 from upnp_gw.system.listening_ports import ListeningPorts
 from upnp_gw.system.network_monitor import AddressSettled, NeighbourEvent, NeighbourSeen, NetworkMonitor
 from upnp_gw.system.privileges import check_right, settle
-from upnp_gw.system.sd_notify import READY, STOPPING, WATCHDOG, notify, watchdog_s
+from upnp_gw.system.process import begin_collection, end_process
+from upnp_gw.system.sd_notify import READY, STOPPING, keep_watchdog, notify
 from upnp_gw.system.signals import Signals
 from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.system.wan_counters import WanCounters
@@ -81,8 +82,9 @@ class Daemon:
             async with self._stack:
                 await self._start()
                 self._notify_ready()
+                begin_collection()
                 self._background.spawn(self._keep_policy())
-                self._background.spawn(_keep_watchdog())
+                self._background.spawn(keep_watchdog())
                 await self._signals.stop.wait()
                 notify(os.environ, STOPPING)
 
@@ -324,16 +326,11 @@ class Daemon:
                 log.exception("cannot reload the policy")
 
 
-async def _keep_watchdog() -> None:
-    """Tells systemd that the loop turns, where it wants to know."""
-    every = watchdog_s(os.environ, os.getpid())
-    while every is not None:
-        notify(os.environ, WATCHDOG)
-        await asyncio.sleep(every)
-
-
 def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
-    """Runs the daemon until it is asked to stop. Returns the exit code; raises ConfigError before the start."""
+    """Runs the daemon until it is asked to stop, and ends the process then. Returns the exit code of a fault.
+
+    Raises ConfigError before the start.
+    """
     logs.configure(config.log_format, config.log_level)
     os.umask(0o027)  # not every user of the machine may read the requests and the token of the control URLs
     try:
@@ -347,4 +344,4 @@ def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
     except (FirewallError, StoreError) as error:
         print(f"upnp-gw: {error}", file=sys.stderr)
         return EXIT_FAULT
-    return 0
+    return end_process(0)

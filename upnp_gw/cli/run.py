@@ -1,6 +1,7 @@
 """``run``: makes the configuration from options, file and detection, and starts the daemon."""
 
 import faulthandler
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from upnp_gw.config.file import Settings, load
 from upnp_gw.config.settings import Config, check_links
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.network import Link, missing_interfaces
+from upnp_gw.system.process import pause_collection
 from upnp_gw.text.escape import shown
 
 CONFIG_ERROR = 2
@@ -67,15 +69,23 @@ def run(config_file: Path | None, **given: object) -> None:
         config, detected, missing = configure(config_file, options)
         for sentence in (*detected, *missing):
             print_text(sentence)
-        from upnp_gw.daemon import run_daemon
-
-        if sys.__stderr__ is not None:
-            faulthandler.enable(sys.__stderr__)  # libnftables is C: if it crashes, the log has a trace
-        code = run_daemon(config, detected)
+        code = _run_daemon(config, detected)
     except ConfigError as error:
         print_text(f"upnp-gw: {shown(str(error), 1000)}", err=True)
         sys.exit(CONFIG_ERROR)
     sys.exit(code)
+
+
+def _run_daemon(config: Config, detected: tuple[str, ...]) -> int:
+    pause_collection()
+    try:
+        from upnp_gw.daemon import run_daemon
+
+        if sys.__stderr__ is not None:
+            faulthandler.enable(sys.__stderr__)  # libnftables is C: if it crashes, the log has a trace
+        return run_daemon(config, detected)
+    finally:
+        gc.enable()
 
 
 def is_emulator(given: Settings) -> bool:

@@ -13,5 +13,6 @@ dhcp_lease_files   leases of DHCP servers
 wan_counters       traffic and bit rate of the WAN
 files              opens files safely
 privileges         gives up root
+process            the garbage collector at the start, and the end of the process
 clock, signals, sd_notify, socket_filter, tasks
 """

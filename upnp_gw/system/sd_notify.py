@@ -3,7 +3,9 @@
 Without NOTIFY_SOCKET nothing is sent. Errors are ignored: the daemon must not end because its supervisor is gone.
 """
 
+import asyncio
 import contextlib
+import os
 import socket
 from collections.abc import Mapping
 
@@ -33,3 +35,11 @@ def watchdog_s(environment: Mapping[str, str], pid: int) -> float | None:
     if not usec.isdecimal() or int(usec) == 0 or for_pid != str(pid):
         return None
     return int(usec) / 2_000_000
+
+
+async def keep_watchdog() -> None:
+    """Tells systemd that the loop turns, where it wants to know. Runs until it is cancelled."""
+    every = watchdog_s(os.environ, os.getpid())
+    while every is not None:
+        notify(os.environ, WATCHDOG)
+        await asyncio.sleep(every)

@@ -1,0 +1,35 @@
+"""The start and the end of the daemon's process.
+
+A start makes hundreds of thousands of objects, and nearly all of them stay. The garbage collector would look at
+them again and again: a sixth of the processor time of a start with 10,000 mappings. At the end Python would free
+each of them, which takes as long as all the rest of a stop.
+"""
+
+import gc
+import logging
+import os
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
+
+def pause_collection() -> None:
+    """Switches the garbage collector off. Call this before the imports."""
+    gc.disable()
+
+
+def begin_collection() -> None:
+    """Switches it on, at the end of the start. It does not look again at what there is then: that would stop the
+    loop for 10 ms for each 1000 mappings."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def end_process(code: int) -> NoReturn:
+    """Ends the process without freeing its objects. Everything that has to be closed is closed before."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # the reader of the pipe is gone, or the stream is closed
+            stream.flush()
+    os._exit(code)
