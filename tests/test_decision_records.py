@@ -14,7 +14,7 @@ PARTS = ["Context", "Decision", "Consequence", "Assertions"]
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.name)
-def test_a_record_has_its_parts_and_names_what_exists(record: Path) -> None:
+def test_a_record_has_its_parts_and_names_existing_assertions(record: Path) -> None:
     text = record.read_text("utf-8")
     assert re.findall(r"^\*\*(\w+)\.\*\*", text, re.MULTILINE) == PARTS
     named = set(re.findall(r"\b(?:IGD|PMP|PCP|CAS|SR)-\d+\b", text))

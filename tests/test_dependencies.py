@@ -45,7 +45,7 @@ def test_every_dependency_is_imported_and_every_import_is_declared() -> None:
     assert imports([*ROUTER, *CLIENT]) == DECLARED
 
 
-def test_the_lab_needs_what_its_extra_declares() -> None:
+def test_the_extra_declares_the_packages_of_the_lab() -> None:
     assert imports(LAB) <= DECLARED | names(PROJECT["optional-dependencies"]["lab"])
     assert imports(LAB) - imports(ROUTER) == names(PROJECT["optional-dependencies"]["lab"])
 

@@ -15,7 +15,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split("|")[1].strip())
-def test_every_row_is_a_fault_how_it_is_injected_what_was_seen_and_a_test_that_exists(row: str) -> None:
+def test_every_row_has_a_fault_its_injection_its_result_and_an_existing_test(row: str) -> None:
     fault, injected, seen, tests = (cell.strip() for cell in row.strip("|").split("|"))
     assert all((fault, injected, seen))
     named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)

@@ -119,7 +119,7 @@ def test_only_the_writer_changes_the_kernel() -> None:
     }
 
 
-def test_nobody_waits_with_wait_for() -> None:
+def test_no_code_uses_wait_for() -> None:
     """Before Python 3.12 ``asyncio.wait_for`` can lose a cancellation: the stop waits for that task without end.
     ``asyncio.timeout`` cannot."""
     assert not [name_of(path) for path in sorted(PACKAGE.rglob("*.py")) if "asyncio.wait_for" in calls(path)]
@@ -162,7 +162,7 @@ def test_files_are_opened_in_one_place() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=name_of)
-def test_every_module_says_what_it_is(path: Path) -> None:
+def test_every_module_has_a_docstring(path: Path) -> None:
     module = nodes(path)[0]
     assert isinstance(module, ast.Module)
     assert ast.get_docstring(module), "a module without a docstring"

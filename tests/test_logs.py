@@ -63,7 +63,7 @@ def test_text_names_the_decision_once(lines: io.StringIO) -> None:
     assert second == "INFO upnp_gw.y: kept (d9)"
 
 
-def test_routine_is_told_at_debug_alone(lines: io.StringIO) -> None:
+def test_routine_events_are_logged_only_at_debug(lines: io.StringIO) -> None:
     logs.configure("text", "info", lines)
     logs.on_event(Decided(record(7, action="renew")))
     assert lines.getvalue() == ""
@@ -75,7 +75,7 @@ def test_routine_is_told_at_debug_alone(lines: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_an_exception_is_told_whole(lines: io.StringIO, form: str) -> None:
+def test_an_exception_is_logged_with_its_traceback(lines: io.StringIO, form: str) -> None:
     logs.configure(form, "info", lines)
     try:
         raise RuntimeError(EVIL)

@@ -9,7 +9,7 @@ from tests.request_drawing import DRAWING, STEPS, draw
 from upnp_gw.protocols.mode import ServiceMode
 
 
-def test_the_drawing_is_what_the_script_draws() -> None:
+def test_the_drawing_is_up_to_date() -> None:
     assert DRAWING.read_text("utf-8") == draw(), "run: python -m tests.request_drawing"
 
 

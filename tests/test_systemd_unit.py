@@ -53,7 +53,7 @@ def service(key: str) -> str:
         ("RestartPreventExitStatus", "2"),
     ],
 )
-def test_what_the_unit_promises(key: str, value: str) -> None:
+def test_the_unit_has_its_protections(key: str, value: str) -> None:
     assert service(key) == value
 
 

@@ -111,7 +111,7 @@ def test_the_limit_of_durations_is_that_of_the_api() -> None:
     assert LONGEST_S == MAX_LEASE_S
 
 
-def test_a_port_that_is_none_is_told_with_one_that_is(daemon: ServedOperator, upnp_gw: Run) -> None:
+def test_a_wrong_port_is_reported_with_an_example(daemon: ServedOperator, upnp_gw: Run) -> None:
     answer = upnp_gw("add", "tcp", "http", "192.168.1.23")
     assert answer.exit_code == 2
     assert answer.stderr.splitlines()[-1] == (

@@ -71,7 +71,7 @@ def test_wrong_filters(daemon: ServedOperator, upnp_gw: Run, arguments: list[str
     assert daemon.operator.asked == []
 
 
-def test_follow_goes_on_and_tells_nothing_twice(daemon: ServedOperator, upnp_gw: Run) -> None:
+def test_follow_continues_and_prints_nothing_twice(daemon: ServedOperator, upnp_gw: Run) -> None:
     past, both, new, other = decision(1), decision(2), decision(3), decision(4, verdict="allow")
     daemon.operator.decided = [past, both]
     answer_all = daemon.operator.decisions
@@ -90,7 +90,7 @@ def test_follow_goes_on_and_tells_nothing_twice(daemon: ServedOperator, upnp_gw:
 
 
 @pytest.mark.parametrize(("arguments", "seen"), [([], ["d1", "d2"]), (["--all"], ["d1", "d2", "d3"])])
-def test_what_changed_nothing_is_shown_with_all(
+def test_unchanged_decisions_are_shown_with_all(
     daemon: ServedOperator, upnp_gw: Run, arguments: list[str], seen: list[str]
 ) -> None:
     past, new, same = decision(1), decision(2), decision(3, verdict="allow", action="reload", unchanged=True)
@@ -126,7 +126,7 @@ def test_no_client_text_acts_on_the_terminal() -> None:
     assert [line for line in lines if not line.startswith("    ")] == lines[:1], "none looks like a record"
 
 
-def test_a_decision_without_ports_is_told() -> None:
+def test_a_decision_without_ports_is_printed() -> None:
     bare = decision(
         1, transport=None, external_port=None, internal_client=None, internal_port=None, reasons=[], rule=None
     )

@@ -128,7 +128,7 @@ def answering(daemon: ServedOperator) -> Answering:
         (("deny", "3", "--remember", "--for", "7d"), ("deny", "3", api.Deny(remember=True, for_s=604800))),
     ],
 )
-def test_what_is_sent_and_what_is_printed(
+def test_each_command_sends_its_request_and_prints_the_answer(
     daemon: ServedOperator, upnp_gw: Run, words: tuple[str, ...], given: tuple[Any, ...]
 ) -> None:
     done = upnp_gw(*words)
@@ -143,7 +143,7 @@ def test_what_is_sent_and_what_is_printed(
     "words",
     [("name", "a", "b"), ("allow", "a"), ("block", "a"), ("release", "a"), ("approve", "1"), ("deny", "1")],
 )
-def test_what_is_not_done_is_said_and_ends_with_one(
+def test_a_refused_command_prints_the_reason_and_ends_with_1(
     daemon: ServedOperator, upnp_gw: Run, words: tuple[str, ...]
 ) -> None:
     answering(daemon).problem = api.Problem(error="policy", message="nothing was changed: \x1b[2J test failed")
@@ -183,7 +183,7 @@ def output_after_toml(output: str) -> list[str]:
     return lines[max(at for at, line in enumerate(lines) if line.startswith("# ")) + 1 :]
 
 
-def test_each_command_says_what_it_closed(daemon: ServedOperator, upnp_gw: Run) -> None:
+def test_each_command_lists_closed_mappings(daemon: ServedOperator, upnp_gw: Run) -> None:
     assert upnp_gw("revoke", "--device", "ps5").output.splitlines() == [
         M1,
         f"closed {M7}",
@@ -202,7 +202,9 @@ def test_each_command_says_what_it_closed(daemon: ServedOperator, upnp_gw: Run) 
     ]
 
 
-def test_block_lists_what_you_added_yourself_and_how_to_close_it(daemon: ServedOperator, upnp_gw: Run) -> None:
+def test_block_lists_mappings_of_the_operator_and_the_command_that_closes_them(
+    daemon: ServedOperator, upnp_gw: Run
+) -> None:
     blocked = structs.replace(answering(daemon).blocked, closed=[mapping(1)], left=[ADDED])
     answering(daemon).blocked = blocked
     assert output_after_toml(upnp_gw("block", "ps5").output) == [
@@ -228,7 +230,7 @@ def test_block_lists_what_you_added_yourself_and_how_to_close_it(daemon: ServedO
     ]
 
 
-def test_the_queue_shows_what_a_yes_would_write(daemon: ServedOperator, upnp_gw: Run) -> None:
+def test_the_queue_shows_the_rule_of_an_approval(daemon: ServedOperator, upnp_gw: Run) -> None:
     output = upnp_gw("queue").output
     assert output.splitlines()[:4] == [
         '3: ps5 at 192.168.1.23 asks for udp 3074,40000-40010 -> 192.168.1.23:3074 "game"',
@@ -242,7 +244,7 @@ def test_the_queue_shows_what_a_yes_would_write(daemon: ServedOperator, upnp_gw:
     assert upnp_gw("queue").output == "no questions\n"
 
 
-def test_a_yes_says_whether_it_is_open(daemon: ServedOperator, upnp_gw: Run) -> None:
+def test_approve_prints_whether_the_port_is_open(daemon: ServedOperator, upnp_gw: Run) -> None:
     assert "m1: tcp/51413 -> 192.168.1.23:51413 is open" in upnp_gw("approve", "3", "--for", "1d").output
     assert "not open yet: the device is away" in upnp_gw("approve", "3").output
 

@@ -103,7 +103,7 @@ def test_stale_is_an_exit_code(daemon: ServedOperator, upnp_gw: Run) -> None:
     assert (answer.exit_code, json.loads(answer.output)[0]["kind"]) == (1, "grant-unmatched")
 
 
-def test_the_list_marks_what_only_observing_allows(daemon: ServedOperator, upnp_gw: Run) -> None:
+def test_the_list_marks_mappings_allowed_by_observing(daemon: ServedOperator, upnp_gw: Run) -> None:
     daemon.operator.held = [mapping(1, rule="observe"), mapping(2), mapping(3, rule="observe", state="parked")]
     _, observed, granted, parked = upnp_gw("list").output.splitlines()
     assert "would-deny" in observed

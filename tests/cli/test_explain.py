@@ -62,7 +62,7 @@ def fits(answer: Result) -> bool:
     return max(len(line) for line in answer.output.splitlines()) <= 80
 
 
-async def test_explain_tells_every_rule(home: ReloadFixture, upnp_gw: Run) -> None:
+async def test_explain_prints_every_rule(home: ReloadFixture, upnp_gw: Run) -> None:
     await home.gateway_fixture.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
     refused = await home.gateway_fixture.refused(22, PC_IP)
     allowed = await command(upnp_gw, "explain", "d1")
@@ -92,7 +92,7 @@ async def test_explain_names_the_operator(home: ReloadFixture, upnp_gw: Run) -> 
     assert "who      the operator (upnp-gw add), who needs no grant\n" in explained.output
 
 
-async def test_explain_tells_an_old_decision_by_the_rules_of_then(
+async def test_explain_uses_the_policy_of_an_old_decision(
     home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await home.gateway_fixture.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
@@ -118,7 +118,7 @@ async def test_explain_tells_an_old_decision_by_the_rules_of_then(
     assert fits(result)
 
 
-async def test_explain_tells_times_as_times(
+async def test_explain_prints_local_times(
     home: ReloadFixture, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await home.gateway_fixture.granted(3074, transport=Transport.UDP, via=Via.PCP, lifetime=7 * 86400)
@@ -148,7 +148,7 @@ async def test_explain_tells_times_as_times(
         ({"standing": True, "quarantined": True}, "refreshes an existing mapping, in quarantine"),
     ],
 )
-def test_facts_are_told_in_words(facts: dict[str, object], message: str) -> None:
+def test_facts_are_printed_in_words(facts: dict[str, object], message: str) -> None:
     assert format_facts(facts) == message
 
 
@@ -187,7 +187,7 @@ def test_try_by_a_file_needs_no_daemon(upnp_gw: Run, tmp_path: Path) -> None:
         assert upnp_gw("try", "udp", "3074", *wrong).exit_code == 2
 
 
-async def test_reload_lists_what_falls(home: ReloadFixture, upnp_gw: Run) -> None:
+async def test_reload_lists_revoked_mappings(home: ReloadFixture, upnp_gw: Run) -> None:
     await home.gateway_fixture.granted(3001)
     home.file.write_text(POLICY.replace("3000-4000", "3074"))
     answer = await command(upnp_gw, "reload")
@@ -213,7 +213,7 @@ async def test_reload_names_the_file_in_force_and_how_to_have_one(
     assert result.endswith('Write [gate] policy = "FILE" into the configuration and restart upnp-gw.')
 
 
-async def test_the_log_shows_of_a_reload_what_it_changed(home: ReloadFixture, upnp_gw: Run) -> None:
+async def test_the_log_shows_the_changes_of_a_reload(home: ReloadFixture, upnp_gw: Run) -> None:
     await home.gateway_fixture.granted(3001)
     await home.gateway_fixture.granted(3074)
 
@@ -270,7 +270,7 @@ async def test_policy_show_and_diff(home: ReloadFixture, upnp_gw: Run, tmp_path:
     assert (await command(upnp_gw, "policy", "diff", str(other))).exit_code == 2
 
 
-async def test_policy_diff_says_what_it_compares(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
+async def test_policy_diff_names_the_compared_policies(home: ReloadFixture, upnp_gw: Run, tmp_path: Path) -> None:
     await home.gateway_fixture.granted(3001)
     digest = home.gateway_fixture.decider.in_force.policy.digest
     in_force = f"{digest}, since {formats.time(datetime.fromtimestamp(home.gateway_fixture.clock.now.wall, UTC))}"

@@ -19,7 +19,7 @@ def test_durations_are_read(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "h", "-1", "4 h", "1.5h", "4w", "٤h", "1h30", "9" * 40])
-def test_what_is_no_duration(text: str) -> None:
+def test_invalid_durations(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration"):
         formats.parse_duration(text)
 
@@ -85,6 +85,6 @@ def test_endpoints_are_read(text: str, value: tuple[str, int | None]) -> None:
 @pytest.mark.parametrize(
     "text", ["", "nas", "1.2.3.4:", "1.2.3.4:x", "[::1", "::1]:80", "1.2.3.4:800000", "[1::2]80"]
 )
-def test_what_is_no_endpoint(text: str) -> None:
+def test_invalid_endpoints(text: str) -> None:
     with pytest.raises(ValueError, match="is not an address"):
         formats.parse_endpoint(text)

@@ -70,7 +70,7 @@ def test_doctor_runs_without_a_daemon(upnp_gw: Run, tmp_path: Path) -> None:
     assert answer.exit_code == 1
 
 
-def test_doctor_tells_a_wrong_configuration(upnp_gw: Run) -> None:
+def test_doctor_reports_a_wrong_configuration(upnp_gw: Run) -> None:
     answer = upnp_gw("doctor", "--lan", "lo", "--wan", "lo")
     assert answer.exit_code == 1
     assert "lo is also the WAN" in answer.output
@@ -85,7 +85,7 @@ def test_a_remedy_is_one_printable_line() -> None:
     assert lines[-1].startswith("          -> nft ")
 
 
-def test_doctor_of_a_user_who_may_not_ask_the_daemon_says_so(
+def test_doctor_reports_that_the_user_may_not_ask_the_daemon(
     daemon: ServedOperator, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It does not take the daemon that runs for one that does not, nor its ports for somebody else's."""

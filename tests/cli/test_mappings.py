@@ -82,7 +82,7 @@ def test_a_wide_terminal_shows_every_column() -> None:
 
 
 @pytest.mark.parametrize("most", range(60, 200, 7))
-def test_it_fits_whatever_the_width(most: int) -> None:
+def test_it_fits_every_width(most: int) -> None:
     drawn = mapping_table(ALL, NOW, most)
     assert [line.split()[0] for line in drawn if not line.startswith(" ")] == ["ID", "m1", "m2", "m3", "m4"]
     assert max(map(width, drawn)) <= most
@@ -132,7 +132,7 @@ def test_json_is_whole_and_cannot_act_either(daemon: ServedOperator, upnp_gw: Ru
     assert all(line.isprintable() for line in answer.output.split("\n"))
 
 
-def test_list_json_is_what_the_api_says(daemon: ServedOperator, upnp_gw: Run) -> None:
+def test_list_json_is_the_answer_of_the_api(daemon: ServedOperator, upnp_gw: Run) -> None:
     daemon.operator.held = ALL
     answer = upnp_gw("list", "--json")
     assert json.loads(answer.output) == json.loads(api.encode(ALL))
@@ -165,7 +165,7 @@ def test_watch_draws_at_each_change_and_ends_with_the_daemon(daemon: ServedOpera
     assert answer.stderr == "upnp-gw stopped\n"
 
 
-def test_show_tells_everything() -> None:
+def test_show_prints_every_field() -> None:
     result = "\n".join(format_details(OPERATORS, NOW, 80))
     for fact in (
         "port-mapping",
@@ -207,7 +207,7 @@ def test_show_tells_everything() -> None:
         ),
     ],
 )
-def test_add_asks_for_what_was_typed(
+def test_add_sends_the_typed_values(
     daemon: ServedOperator, upnp_gw: Run, arguments: list[str], expected: dict[str, object]
 ) -> None:
     answer = upnp_gw("add", *arguments)
@@ -275,7 +275,7 @@ def test_a_value_that_the_api_refuses_is_named_by_its_option(
     assert message in answer.stderr
 
 
-def test_a_refusal_is_told_with_its_decision(daemon: ServedOperator, upnp_gw: Run) -> None:
+def test_a_refusal_is_printed_with_its_decision(daemon: ServedOperator, upnp_gw: Run) -> None:
     daemon.operator.refuse = Refused(Refusal.CONFLICT, "the port is another device's", DecisionId("d12"))
     answer = upnp_gw("add", "tcp", "80", "10.0.0.1")
     assert (answer.exit_code, answer.stdout) == (1, "")
@@ -312,7 +312,7 @@ def test_delete_of_an_ambiguous_port_names_the_ids(daemon: ServedOperator, upnp_
 
 
 @pytest.mark.parametrize("target", ["m7", "tcp/7", "../status", "m1?x=1", "m1\r\nX: y", "ü"])
-def test_show_what_is_not_there(daemon: ServedOperator, upnp_gw: Run, target: str) -> None:
+def test_show_an_unknown_mapping(daemon: ServedOperator, upnp_gw: Run, target: str) -> None:
     daemon.operator.held = [mapping(1)]
     answer = upnp_gw("show", target)
     assert (answer.exit_code, answer.stdout) == (1, "")

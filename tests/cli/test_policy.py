@@ -58,7 +58,7 @@ def test_a_policy_that_would_not_come_into_force(upnp_gw: Run, tmp_path: Path) -
     assert (report["ok"], report["file"]) == (False, str(path))
 
 
-def test_check_tells_every_test_and_what_cannot_be_read(upnp_gw: Run, tmp_path: Path) -> None:
+def test_check_prints_every_test_and_read_errors(upnp_gw: Run, tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(VALID + VALID[VALID.index("[[test]]") :].replace('want = "deny"', 'want = "ask"'))
     answer = upnp_gw("policy", "check", str(path), "--json")
@@ -87,7 +87,7 @@ def test_check_tells_every_test_and_what_cannot_be_read(upnp_gw: Run, tmp_path: 
     ],
     ids=["year 0", "year 10000", "no remote", "number", "depth", "no UTF-8", "mark inside", "brackets"],
 )
-def test_check_names_file_line_and_key_whatever_the_file_holds(
+def test_check_names_file_line_and_key_for_any_content(
     upnp_gw: Run, tmp_path: Path, data: bytes, key: str, line: int | None
 ) -> None:
     path = tmp_path / "policy.toml"

@@ -36,7 +36,7 @@ def test_wrong_use_ends_with_2(words: str, message: str) -> None:
     assert message in done.stderr
 
 
-def test_what_is_got_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lease_is_printed_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     lease = MappingLease(
         Via.PCP,
         Transport.TCP,

@@ -130,7 +130,9 @@ TALKING = [
 
 
 @pytest.mark.parametrize("arguments", TALKING, ids=" ".join)
-def test_no_daemon_is_told_in_one_line_with_exit_code_3(upnp_gw: Run, tmp_path: Path, arguments: list[str]) -> None:
+def test_a_missing_daemon_is_reported_in_one_line_with_exit_code_3(
+    upnp_gw: Run, tmp_path: Path, arguments: list[str]
+) -> None:
     answer = upnp_gw(*arguments)
     assert (answer.exit_code, answer.stdout) == (3, "")
     assert answer.stderr.startswith("Error: upnp-gw is not running: nothing answers at ")
@@ -176,7 +178,7 @@ def test_uninstall_refuses_while_the_daemon_runs(daemon: ServedOperator, upnp_gw
 @pytest.mark.parametrize(
     ("mode", "message"), [("router", "It first switches forwarding off"), ("alongside", "stays as")]
 )
-def test_uninstall_says_what_it_removes_and_asks(
+def test_uninstall_lists_its_removals_and_asks(
     upnp_gw: Run, monkeypatch: pytest.MonkeyPatch, mode: str, message: str
 ) -> None:
     removed: list[bool] = []
@@ -200,7 +202,7 @@ def test_uninstall_says_what_it_removes_and_asks(
     assert "state directory: /var/lib/upnp-gw, unless [store] state_dir or --state-dir named another" in output
 
 
-def test_uninstall_without_the_right_to_says_what_to_call(upnp_gw: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uninstall_without_permission_names_the_command(upnp_gw: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("upnp_gw.system.privileges._permitted", lambda: 0)
     answer = upnp_gw("uninstall", "--yes")
     assert answer.exit_code == 1

@@ -148,7 +148,7 @@ def test_every_command_that_shows_addresses_is_among_them() -> None:
     assert {command[0] for command in LISTINGS} == set(COMMANDS) - others
 
 
-def test_a_firewall_rule_stands_whole_on_one_line(daemon: ServedOperator, terminal: Terminal) -> None:
+def test_a_firewall_rule_is_printed_on_one_line(daemon: ServedOperator, terminal: Terminal) -> None:
     lines = click.unstyle(terminal("doctor")[1]).splitlines()
     assert [line.strip().removeprefix("-> ") for line in lines if "nft insert" in line] == [PASTED, PASTED]
 

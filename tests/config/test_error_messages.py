@@ -87,7 +87,7 @@ REMEDY = re.compile(
 EXAMPLE = re.compile(r", such as ((?:--)?[\w-]+) = (.+)$")
 
 
-def test_every_key_has_a_text_of_what_it_accepts() -> None:
+def test_every_key_has_a_text_of_accepted_values() -> None:
     for name, table in TABLES.items():
         assert ACCEPTED[name].keys() == {field.encode_name for field in msgspec.structs.fields(table)}, name
     assert ACCEPTED.keys() == TABLES.keys() | {"group", "zone"}
@@ -156,7 +156,7 @@ WALKED = [
 @pytest.mark.parametrize(
     ("what", "keys", "text_with", "load"), WALKED, ids=["policy", "configuration", "machine-owned"]
 )
-def test_every_key_with_every_wrong_value_is_told_in_plain_words(
+def test_every_wrong_value_of_every_key_is_reported_in_plain_words(
     tmp_path: Path, what: str, keys: Sequence[tuple[str, str]], text_with: Any, load: Callable[[Path], object]
 ) -> None:
     refused: dict[tuple[str, str], int] = dict.fromkeys(keys, 0)
@@ -236,7 +236,7 @@ limits.a = { b = 'c' }
 PIECES = (*"=[]{}\"'\\#,x1-", "\n", "\0", "\\u00", "version = 1\n", "[device]\n")
 
 
-def test_a_text_that_is_no_toml_is_told_with_its_line_in_plain_words() -> None:
+def test_a_toml_error_is_reported_with_its_line_in_plain_words() -> None:
     """Cut at every place, and with a piece put in at every place."""
     damaged = [VALID[:place] for place in range(len(VALID))]
     damaged += [VALID[:place] + piece + VALID[place:] for place in range(len(VALID)) for piece in PIECES]
@@ -262,7 +262,7 @@ OPTIONS = sorted(key.option for keys in KEYS.values() for key in keys.values() i
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_a_wrong_option_is_told_with_one_that_is_right(option: str) -> None:
+def test_a_wrong_option_is_reported_with_a_correct_one(option: str) -> None:
     refused = []
     for value in ("a/b c", "a\0b", -1, 1.5, ("a/b c",), ("",), "br0"):
         try:

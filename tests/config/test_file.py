@@ -162,9 +162,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("text", "key", "message"), MISTAKES)
-def test_a_mistake_is_told_with_file_key_and_what_is_accepted(
-    tmp_path: Path, text: str, key: str, message: str
-) -> None:
+def test_an_error_names_file_key_and_accepted_values(tmp_path: Path, text: str, key: str, message: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(ConfigError) as error:
         read_file(path)
@@ -193,12 +191,12 @@ def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, message: str) ->
         read_file(path)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read: No such file"):
         read_file(tmp_path / "nowhere.toml")
 
 
-def test_options_override_the_file_and_the_file_what_was_detected(tmp_path: Path) -> None:
+def test_options_override_the_file_and_the_file_overrides_detection(tmp_path: Path) -> None:
     def detect(given: Settings) -> tuple[Settings, tuple[str, ...]]:
         assert given["lan"] == ("br9",)
         return {"wan": "wlan7", "lan": ("docker0",)}, ("WAN wlan7: it holds the default route",)
@@ -210,7 +208,7 @@ def test_options_override_the_file_and_the_file_what_was_detected(tmp_path: Path
     assert given == {"lan": ("br9",), "http_port": 7000, "friendly_name": "x"}
 
 
-def test_what_is_named_is_kept_and_checked() -> None:
+def test_named_interfaces_are_kept_and_checked() -> None:
     def detect(given: Settings) -> tuple[Settings, tuple[str, ...]]:
         return {"wan": "other", "lan": ("other",)}, (f"checked {given['wan']}",)
 

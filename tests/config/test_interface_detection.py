@@ -97,7 +97,7 @@ def test_the_wan_has_the_default_route_of_the_lowest_metric(routes: list[Default
     assert detect([ETH0, interface("eth2", "11.2.0.2/24"), BR_LAN], routes).wan == wan
 
 
-def test_what_is_given_is_taken() -> None:
+def test_options_and_file_are_applied() -> None:
     two = interface("eth5", "192.168.5.1/24")
     assert detect([ETH0, BR_LAN, two], BY_ETH0, lan=["eth5"]).lan == ("eth5",)
     assert detect([ETH0, BR_LAN, two], BY_ETH0, lan=["eth5", "br-lan"]).lan == ("eth5", "br-lan")
@@ -291,7 +291,7 @@ def test_a_lan_with_a_default_route_and_private_addresses_alone_is_served() -> N
         ),
     ],
 )
-def test_where_there_is_a_choice_the_command_to_type_is_told(
+def test_an_ambiguous_interface_is_reported_with_the_command_to_type(
     interfaces: Sequence[Interface], routes: Sequence[DefaultRoute], lan: list[str], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):

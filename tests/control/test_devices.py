@@ -40,7 +40,7 @@ async def test_no_answer_is_no(tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("SR-29")
-async def test_a_yes_opens_at_once_what_was_asked_and_ends(tmp_path: Path) -> None:
+async def test_an_approval_opens_the_requested_port_at_once_and_ends(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080, internal=8000, lifetime=0 or None, description="web")
         (question,) = await here.device_commands.queue()
@@ -87,7 +87,7 @@ async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_p
         assert questions_waiting(decider, wall) == []
 
 
-async def test_a_yes_for_an_unnamed_device_names_it(tmp_path: Path) -> None:
+async def test_an_approval_for_an_unnamed_device_names_it(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080, PC_IP)
         written(await here.device_commands.approve("1", api.Approve()))
@@ -102,7 +102,7 @@ async def test_a_yes_for_an_unnamed_device_names_it(tmp_path: Path) -> None:
         assert here.home.ports == {(TCP, 8080)}, "its rules follow it"
 
 
-async def test_a_yes_for_a_device_that_is_gone_opens_nothing(tmp_path: Path) -> None:
+async def test_an_approval_for_an_absent_device_opens_nothing(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080)
         here.home.present.discard(ip_address(CONSOLE_IP))
@@ -113,7 +113,7 @@ async def test_a_yes_for_a_device_that_is_gone_opens_nothing(tmp_path: Path) -> 
         assert isinstance(await here.home.map(8080), Granted)
 
 
-async def test_a_yes_opens_nothing_for_whoever_has_the_address_now(tmp_path: Path) -> None:
+async def test_an_approval_opens_nothing_for_another_host_at_the_address(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080)
         here.home.around.neighbours.learn(Neighbour(ip_address(CONSOLE_IP), PC, "lan0"))
@@ -124,7 +124,7 @@ async def test_a_yes_opens_nothing_for_whoever_has_the_address_now(tmp_path: Pat
         assert await here.device_commands.queue() == [], "nobody asked in the new holder's name"
 
 
-async def test_a_pcp_client_gets_what_it_asked_for_with_its_nonce(tmp_path: Path) -> None:
+async def test_an_approved_pcp_client_gets_its_mapping_with_its_nonce(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         nonce = bytes(range(12))
         more: dict[str, Any] = {"via": Via.PCP, "choice": PortChoice.SUGGESTED, "nonce": nonce, "transport": UDP}
@@ -136,7 +136,7 @@ async def test_a_pcp_client_gets_what_it_asked_for_with_its_nonce(tmp_path: Path
 
 
 @pytest.mark.spec("SR-29")
-async def test_a_grant_that_waits_keeps_its_obligations_and_bounds_the_yes(tmp_path: Path) -> None:
+async def test_a_waiting_grant_keeps_its_conditions_and_bounds_the_approval(tmp_path: Path) -> None:
     text = f"""{LOCKED}
     [device.console]
     mac = ["{CONSOLE}"]
@@ -163,7 +163,7 @@ async def test_a_grant_that_waits_keeps_its_obligations_and_bounds_the_yes(tmp_p
         assert (row.rule, [str(net) for net in row.filters]) == ("yes-console-tcp-443", ["203.0.113.0/24"])
 
 
-async def test_a_question_whose_grant_is_another_one_by_now_is_no_question(tmp_path: Path) -> None:
+async def test_a_question_whose_grant_has_changed_is_dropped(tmp_path: Path) -> None:
     """A yes would now give something else than was shown. The next request asks again, under the new grant."""
     text = f'''{LOCKED}
     [device.console]
@@ -195,7 +195,7 @@ async def test_a_question_whose_grant_is_another_one_by_now_is_no_question(tmp_p
         assert not here.file.exists()
 
 
-async def test_a_yes_whose_turn_comes_after_a_change_is_no_yes(tmp_path: Path) -> None:
+async def test_an_approval_after_a_change_of_its_question_is_refused(tmp_path: Path) -> None:
     """Another command is under way; meanwhile the device asks for more."""
     async with served(tmp_path) as here:
         await here.home.refused(8080, internal=8000)
@@ -222,7 +222,7 @@ async def test_two_answers_to_one_question_are_one(tmp_path: Path) -> None:
         assert here.file.read_text().count("[[grant]]") == 1
 
 
-async def test_a_yes_opens_nothing_that_is_asked_while_it_comes_into_force(
+async def test_an_approval_opens_no_request_that_came_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with served(tmp_path) as here:
@@ -277,7 +277,7 @@ SEVERAL: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("first", range(3))
-async def test_one_yes_serves_a_client_of_every_protocol(tmp_path: Path, first: int) -> None:
+async def test_one_approval_serves_a_client_of_every_protocol(tmp_path: Path, first: int) -> None:
     """libtorrent asks over all of them at once, whichever comes first; the operator answers one question."""
     protocols = SEVERAL[first:] + SEVERAL[:first]
     async with served(tmp_path) as here:
@@ -293,7 +293,7 @@ async def test_one_yes_serves_a_client_of_every_protocol(tmp_path: Path, first: 
         assert await here.device_commands.queue() == []
 
 
-async def test_a_suggested_port_that_is_taken_is_not_what_a_yes_is_for(tmp_path: Path) -> None:
+async def test_an_approval_is_not_for_a_taken_suggested_port(tmp_path: Path) -> None:
     """Two computers with the same program: the gateway would choose another port, and a yes lets it."""
     natpmp: dict[str, Any] = {"via": Via.NATPMP, "choice": PortChoice.SUGGESTED}
     async with served(tmp_path) as here:
@@ -501,7 +501,7 @@ async def test_the_operator_releases_a_frozen_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("SR-7")
-async def test_quarantine_ends_what_the_device_holds(tmp_path: Path) -> None:
+async def test_quarantine_ends_mappings_of_the_device(tmp_path: Path) -> None:
     text = ASK.replace("incident_after = 5", 'incident_after = 5\non_incident = "quarantine"')
     text += '[[grant]]\nname = "web"\nwho = "*"\nint_ports = [8080]\n'
     async with served(tmp_path, text) as here:
@@ -518,7 +518,7 @@ async def test_quarantine_ends_what_the_device_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("SR-7")
-async def test_quarantine_ends_what_another_device_holds_that_leads_to_the_device(tmp_path: Path) -> None:
+async def test_quarantine_ends_mappings_of_another_device_to_the_device(tmp_path: Path) -> None:
     """By a grant with ``for``; it had stayed open."""
     text = ASK.replace("incident_after = 5", 'incident_after = 5\non_incident = "quarantine"')
     text += f'[[grant]]\nname = "web"\nwho = "*"\nint_ports = [8080]\nfor = ["{CONSOLE_IP}", "{PC_IP}"]\n'
@@ -550,7 +550,7 @@ async def test_a_thousand_forged_datagrams_leave_the_victim_as_it_was(tmp_path: 
 
 
 @pytest.mark.spec("SR-26", "SR-28")
-async def test_forged_questions_do_not_keep_an_honest_one_out(tmp_path: Path) -> None:
+async def test_forged_questions_do_not_displace_a_real_one(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         for port in range(5000, 5100):
             here.home.clock.pass_s(2)
@@ -563,7 +563,7 @@ async def test_forged_questions_do_not_keep_an_honest_one_out(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("text", [ASK, LOCKED])
-async def test_an_honest_syncthing_raises_no_incident(tmp_path: Path, text: str) -> None:
+async def test_syncthing_raises_no_incident(tmp_path: Path, text: str) -> None:
     """Refused, it tries ten external ports, over TCP and for QUIC, with IGD and NAT-PMP at once, and again."""
     async with served(tmp_path, text.replace("incident_after = 5", "incident_after = 3")) as here:
         for _ in range(3):

@@ -107,14 +107,14 @@ async def test_a_young_device_teaches_nothing(home: Home) -> None:
     assert (await home.suggested()).grants == 0
 
 
-async def test_the_evidence_is_told_by_device_and_port(home: Home) -> None:
+async def test_evidence_is_listed_by_device_and_port(home: Home) -> None:
     await home.day((3074, CONSOLE_IP))
     (row,) = await home.advice.evidence()
     assert (row.device_name, row.transport, row.internal_port) == ("console", Transport.TCP, 3074)
     assert (row.requests, row.ungranted, row.days, row.remotes) == (1, 1, 1, ["203.0.113.9"])
 
 
-async def test_a_file_that_is_broken_by_now_is_told(home: Home) -> None:
+async def test_a_file_that_is_broken_now_is_reported(home: Home) -> None:
     assert home.policies.operator is not None
     home.policies.operator.write_text("version = 2")
     answer = await home.advice.suggest(api.AskSuggestion())
@@ -141,7 +141,7 @@ async def test_a_scan_of_a_host_by_its_address_names_it(home: Home) -> None:
     assert made["grant"][-1]["who"] == "host-192.168.77.50"
 
 
-async def test_what_is_stale_and_who_is_only_silent(home: Home) -> None:
+async def test_stale_rules_and_devices_that_are_only_silent(home: Home) -> None:
     await home.day((3074, CONSOLE_IP))
     found = {(one.kind, one.about) for one in await home.advice.stale(api.StaleFilter())}
     assert found == {("review-overdue", "old"), ("device-gone", "gone")}

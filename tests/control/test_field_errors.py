@@ -91,7 +91,7 @@ def test_every_field_of_a_query_with_every_wrong_value(kind: type) -> None:
     assert refused >= 7
 
 
-def test_the_elements_of_a_list_are_told_by_their_place() -> None:
+def test_an_error_in_a_list_names_its_index() -> None:
     data = (
         b'{"listeners": [{"transport": "tcp", "port": 80}, {"transport": "tcp", "port": 0}], "host": "192.168.1.2"}'
     )

@@ -185,7 +185,7 @@ async def test_every_refusal_has_a_status(
         ("PUT", "/v1/mappings", 405, "invalid"),
     ],
 )
-async def test_what_is_not_there(
+async def test_unknown_paths_and_ids(
     client: aiohttp.ClientSession, method: str, path: str, expected: int, word: str
 ) -> None:
     status, problem = await ask(client, method, path)
@@ -197,7 +197,7 @@ async def test_a_huge_body_is_refused(client: aiohttp.ClientSession) -> None:
     assert status == 413
 
 
-async def test_an_unforeseen_fault_tells_nothing_of_itself(
+async def test_an_unforeseen_fault_sends_no_details(
     client: aiohttp.ClientSession,
     operator: FakeOperator,
     monkeypatch: pytest.MonkeyPatch,
@@ -291,7 +291,7 @@ def test_a_group_may_be_let_in(tmp_path: Path) -> None:
         assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, os.getgid())
 
 
-def test_an_unknown_group_is_told(tmp_path: Path) -> None:
+def test_an_unknown_group_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no group 'nobody-has-this'"):
         listen(tmp_path / "control.sock", "nobody-has-this")
 
@@ -353,12 +353,12 @@ def test_a_file_in_its_place_is_kept(tmp_path: Path) -> None:
     assert (tmp_path / "control.sock").read_text() == "mine"
 
 
-def test_a_path_that_is_too_long_is_told(tmp_path: Path) -> None:
+def test_a_path_that_is_too_long_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="too long"):
         listen(tmp_path / ("x" * 100) / "control.sock")
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be made"):
         listen(tmp_path / "file" / "control.sock")
@@ -373,7 +373,7 @@ async def test_close_leaves_another_daemons_socket(operator: FakeOperator, tmp_p
         assert socket_of(tmp_path).exists()
 
 
-async def test_who_connects_after_the_claim_waits_for_the_answer(operator: FakeOperator, tmp_path: Path) -> None:
+async def test_a_connection_after_the_claim_waits_for_the_answer(operator: FakeOperator, tmp_path: Path) -> None:
     claim = Claim(tmp_path)
     with pytest.raises(ConfigError, match="another upnp-gw answers there"):
         Claim(tmp_path)

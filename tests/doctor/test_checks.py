@@ -140,7 +140,7 @@ def test_a_sound_machine_has_nothing_wrong() -> None:
     assert all(check.remedy is None for check in checks)
 
 
-def test_the_line_to_add_is_told_whole() -> None:
+def test_the_whole_line_to_add_is_printed() -> None:
     (check,) = [c for c in judge(replace(VALID, drops=(DROP,))) if c.name == "other tables"]
     assert check.remedy is not None
     assert check.remedy.endswith(f": {LINE}")
@@ -231,7 +231,7 @@ def test_another_daemon_is_named_as_such() -> None:
 
 
 @pytest.mark.spec("SR-21")
-def test_what_another_gateway_says_cannot_act_on_a_terminal() -> None:
+def test_text_of_another_gateway_is_escaped_on_a_terminal() -> None:
     evil = "\x1b]0;x\x07\r\nok  \u202e" + "y" * 999
     scene = replace(VALID, gateways=(OtherGateway("br-lan", ip_address("192.168.1.9"), evil, evil),))
     for check in judge(scene):

@@ -45,7 +45,7 @@ def test_the_headers_of_an_answer() -> None:
         ANSWER.replace(b"InternetGatewayDevice", b"MediaServer"),
     ],
 )
-def test_what_is_no_gateways_answer(data: bytes) -> None:
+def test_answers_of_other_hosts_are_ignored(data: bytes) -> None:
     assert answer_headers(data) is None
 
 

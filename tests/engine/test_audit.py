@@ -123,7 +123,7 @@ def test_a_port_that_the_gateway_used_is_used_in_the_replay() -> None:
     "changes",
     [{"facts": {}}, {"choice": None}, {"internal_client": None}, {"transport": None}],
 )
-def test_what_is_no_map_request_or_too_old_says_so(changes: dict[str, Any]) -> None:
+def test_a_record_that_cannot_be_explained_has_a_note(changes: dict[str, Any]) -> None:
     record = structs.replace(stored(made({"version": 1}), facts_of(mac=PC_MAC), map_request()), **changes)
     with pytest.raises(NotReplayable):
         facts_and_request(record)

@@ -74,7 +74,7 @@ async def test_incidents_and_rates_do_not_last_longer_for_a_clock_set_back(tmp_p
         assert not home.decider.history.incidents(clock()), "it ended by the boot's clock"
 
 
-async def test_a_suspend_ends_what_ran_out_in_it_and_renews_the_rest(tmp_path: Path) -> None:
+async def test_a_suspend_ends_expired_leases_and_renews_the_others(tmp_path: Path) -> None:
     """CLOCK_BOOTTIME goes on through it; the kernel's own timeouts stood still or not, the maps are right after."""
     clock = Clock()
     async with gateway_fixture(tmp_path, clock=clock) as home:

@@ -99,7 +99,7 @@ async def test_a_trial_finds_a_port_free_that_the_request_would_free(tmp_path: P
         await gateway_fixture.granted(8080, str(new))
 
 
-async def test_the_pinhole_that_another_one_would_meet_is_named(tmp_path: Path) -> None:
+async def test_the_overlapping_pinhole_is_named(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         made = await home.gateway_fixture.granted(9000, SIX, via=Via.OPERATOR, remote="2001:db8:9::/48")
         problem = await home.operator.add(
@@ -110,7 +110,7 @@ async def test_the_pinhole_that_another_one_would_meet_is_named(tmp_path: Path) 
         assert (problem.holder.mapping, problem.holder.internal_client) == (made.mapping.id, SIX)
 
 
-async def test_a_yes_that_opens_nothing_names_the_holder(tmp_path: Path) -> None:
+async def test_an_approval_that_opens_nothing_names_the_holder(tmp_path: Path) -> None:
     async with served(tmp_path, ASK) as here:
         await here.home.refused(8080, PC_IP)
         own = await here.home.granted(8080, via=Via.OPERATOR)

@@ -116,7 +116,7 @@ async def test_when_the_claimant_has_it_the_owners_mappings_end_and_the_operator
         assert ports(home) == {8002}, "the device that it was made for is back"
 
 
-async def test_whatever_opens_opens_nothing_to_a_contested_address(tmp_path: Path) -> None:
+async def test_no_operation_opens_a_port_to_a_contested_address(tmp_path: Path) -> None:
     """The operator's add, a lease that is renewed, a policy that is loaded: parked until it is settled."""
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8000, lifetime=None)
@@ -136,7 +136,7 @@ def reload(home: GatewayFixture, transaction: Transaction) -> None:
     home.reevaluation.policy_changed(transaction, LoadedPolicy(home.decider.in_force.policy, ()))
 
 
-async def test_a_yes_opens_nothing_to_a_contested_address(tmp_path: Path) -> None:
+async def test_an_approval_opens_nothing_to_a_contested_address(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         await here.home.refused(8080)
         with contested(here.home):
@@ -193,7 +193,7 @@ async def test_a_device_that_answers_no_probe_is_parked_and_its_flows_left_alone
         assert ports(home) == {8000, 8001}
 
 
-async def test_what_was_opened_in_an_earlier_run_is_looked_at(tmp_path: Path) -> None:
+async def test_mappings_of_an_earlier_run_are_checked(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8000)
         await home.granted(8001, PC_IP)

@@ -111,7 +111,7 @@ async def test_another_device_ends_none_of_them(tmp_path: Path, leases: str, ove
         assert isinstance(reply, Refused) or reply == Removed(())
 
 
-async def test_a_port_range_ends_what_a_datagram_opened_for_the_same_device(tmp_path: Path) -> None:
+async def test_a_port_range_ends_datagram_mappings_of_the_same_device(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         await opened(home, "np")
         reply = await home.unmap_range(8000, 8100)
@@ -142,7 +142,7 @@ async def test_a_pinhole_held_over_both_loses_the_lease_of_igd(tmp_path: Path) -
         assert [hold.via for hold in row.holds] == [Via.PCP]
 
 
-async def test_the_audit_log_tells_why_a_lease_of_another_protocol_ended(tmp_path: Path) -> None:
+async def test_the_audit_log_has_the_reason_for_the_end_of_another_protocols_lease(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         await opened(home, "n")
         await deletes(home, "i")

@@ -48,7 +48,7 @@ def refusals(replies: list[Reply]) -> set[Refusal]:
 
 
 @pytest.mark.spec("SR-5", "SR-26")
-async def test_datagrams_from_addresses_that_nobody_has_open_nothing(tmp_path: Path) -> None:
+async def test_datagrams_from_unused_addresses_open_nothing(tmp_path: Path) -> None:
     """However many at once: each would be a device of its own, with a quota of its own."""
     async with gateway_fixture(tmp_path) as home:
         silence = Silence(home)
@@ -64,7 +64,7 @@ async def test_datagrams_from_addresses_that_nobody_has_open_nothing(tmp_path: P
         await home.granted(9000)
 
 
-async def test_internal_clients_that_nobody_has_keep_no_requester_waiting(tmp_path: Path) -> None:
+async def test_unused_internal_clients_keep_no_requester_waiting(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         silence = Silence(home)
         calls = [asks(8000 + n, PC_IP, target=client) for n, client in enumerate(NOBODY)]
@@ -118,7 +118,7 @@ async def test_an_address_that_was_checked_lately_is_not_checked_for_each_reques
 
 @pytest.mark.spec("SR-2")
 @pytest.mark.parametrize("client", [PC_IP, CONSOLE_IP])
-async def test_who_claims_an_address_opens_nothing_to_it_until_that_is_settled(tmp_path: Path, client: str) -> None:
+async def test_a_second_claim_opens_nothing_until_the_address_is_settled(tmp_path: Path, client: str) -> None:
     """By ARP alone the console's address is the PC's for a moment; the port would lead to the console after."""
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8000)
@@ -132,7 +132,7 @@ async def test_who_claims_an_address_opens_nothing_to_it_until_that_is_settled(t
         await home.granted(9000, client, target=CONSOLE_IP)
 
 
-async def test_a_claim_to_a_link_local_address_on_another_lan_hinders_nobody(tmp_path: Path) -> None:
+async def test_a_claim_to_a_link_local_address_on_another_lan_has_no_effect(tmp_path: Path) -> None:
     """Two LANs can have the same one. A guest that is two hosts there must not keep a home device from asking."""
     local = ip_address("fe80::10")
     link = replace(TWO_LANS.lans[0], addresses=(*TWO_LANS.lans[0].addresses, IPv6Interface("fe80::1/64")))

@@ -62,7 +62,7 @@ async def test_requests_refusals_and_renewals_are_counted(tmp_path: Path) -> Non
         assert home.evidence_collector.table.rules["home-own-ports"].matched == 2
 
 
-async def test_what_is_asked_for_another_host_is_marked(tmp_path: Path) -> None:
+async def test_a_request_for_another_host_is_marked(tmp_path: Path) -> None:
     """``suggest`` writes no grant for it: that has to be written by hand (for)."""
     async with gateway_fixture(tmp_path) as home:
         await home.refused(8080, target=PC_IP)
@@ -110,7 +110,7 @@ async def test_evidence_outlives_a_restart_and_counts_nothing_twice(tmp_path: Pa
         assert again.evidence_collector.table.devices[CONSOLE].first_seen == 1_800_000_000.0
 
 
-async def test_where_the_kernel_tells_no_flows_the_bytes_tell_use_but_not_by_whom(
+async def test_without_flows_the_byte_counts_show_use_without_remote_hosts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with gateway_fixture(tmp_path) as home:
@@ -133,7 +133,7 @@ async def test_observe_mode_allows_and_marks_a_request_without_a_grant(tmp_path:
         await home.refused(5900)
 
 
-async def test_what_was_observed_ends_with_the_mode(tmp_path: Path) -> None:
+async def test_observed_mappings_end_with_the_mode(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, observing()) as home:
         await home.granted(9000)
         await home.granted(8080)
@@ -202,7 +202,7 @@ async def test_an_exchange_that_is_over_when_the_flows_are_read_is_use(tmp_path:
         assert home.evidence_collector.table.rules["home-own-ports"].last_used == home.clock.now.wall
 
 
-async def test_an_answer_to_nobody_knows_whom_is_use_by_more_than_are_known(tmp_path: Path) -> None:
+async def test_an_answer_to_an_unknown_remote_host_counts_as_more_remote_hosts(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         mapping = (await home.granted(8080, lifetime=None, transport=UDP)).mapping.id
         exchanged(home, 8080)

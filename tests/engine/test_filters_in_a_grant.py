@@ -69,7 +69,7 @@ async def test_a_refresh_with_one_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("PCP-111")
-async def test_of_a_wider_filter_the_answer_and_the_list_have_what_the_grant_lets_in(tmp_path: Path) -> None:
+async def test_a_wider_filter_is_narrowed_to_the_grant_in_answer_and_list(tmp_path: Path) -> None:
     """Deviation: the option in the answer is not the one that was asked for, but the one that is in force."""
     async with gateway_fixture(tmp_path, POLICY) as home:
         line = Line(home)
@@ -97,7 +97,7 @@ async def test_a_filter_is_granted_by_the_grant_that_has_its_hosts(tmp_path: Pat
 
 
 @pytest.mark.parametrize("way", ["reload", "restart", "renewal", "refresh"])
-async def test_what_a_new_policy_leaves_nobody_of_is_ended_or_refused(tmp_path: Path, way: str) -> None:
+async def test_a_mapping_whose_filters_a_new_policy_excludes_ends_or_is_refused(tmp_path: Path, way: str) -> None:
     """The grant is for other hosts now than the FILTER. The row stayed active, and was listed for the FILTER's."""
     before, after = (f"version = 1\n{GRANT.format('ours', nets)}" for nets in ([NET], ["198.51.100.0/24"]))
     async with reload_home(tmp_path, before) as home:
@@ -122,7 +122,7 @@ async def test_what_a_new_policy_leaves_nobody_of_is_ended_or_refused(tmp_path: 
         assert (reached(Line(home.gateway_fixture)), listed(Line(home.gateway_fixture))) == ([], [])
 
 
-async def test_what_is_kept_in_spite_of_a_new_policy_stays_as_it_was(tmp_path: Path) -> None:
+async def test_a_mapping_kept_under_a_new_policy_is_unchanged(tmp_path: Path) -> None:
     before, after = (f"version = 1\n{GRANT.format('ours', nets)}" for nets in ([NET], ["198.51.100.0/24"]))
     async with reload_home(tmp_path, before, on_reload="keep") as home:
         line = Line(home.gateway_fixture)

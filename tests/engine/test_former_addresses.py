@@ -51,7 +51,7 @@ def open_to(home: GatewayFixture) -> dict[int, str]:
 
 @pytest.mark.parametrize("held", ASKS)
 @pytest.mark.parametrize("requested", ASKS)
-async def test_the_port_goes_along_if_nobody_answers_at_the_old_address(
+async def test_the_port_moves_along_if_no_host_answers_at_the_old_address(
     home: GatewayFixture, held: str, requested: str
 ) -> None:
     await home.granted(8080, internal=8000, **ASKS[held])
@@ -94,7 +94,7 @@ async def test_it_needs_no_room_of_its_own(home: GatewayFixture) -> None:
 
 
 @pytest.mark.parametrize("requested", ["AddAnyPortMapping", "NAT-PMP", "PCP"])
-async def test_who_suggests_no_port_gets_the_one_of_its_internal_port(home: GatewayFixture, requested: str) -> None:
+async def test_without_a_suggested_port_the_internal_port_decides(home: GatewayFixture, requested: str) -> None:
     await home.granted(8080, internal=8000, **ASKS["NAT-PMP"])
     moves(home)
     again = await home.granted(0, NEW_IP, internal=8000, **ASKS[requested])
@@ -111,7 +111,7 @@ async def test_a_request_that_is_refused_moves_nothing(home: GatewayFixture) -> 
     assert (str(row.internal.address), row.parked) == (CONSOLE_IP, True)
 
 
-async def test_what_the_operator_made_stays_for_its_address(home: GatewayFixture) -> None:
+async def test_mappings_of_the_operator_stay_at_their_address(home: GatewayFixture) -> None:
     client = Endpoint(ip_address(CONSOLE_IP), 8080)
     source = Source(ip_address(CONSOLE_IP), "")
     made = MapRequest(Via.OPERATOR, source, TCP, client, 8080, PortChoice.EXACT, 86_400)

@@ -117,7 +117,7 @@ async def test_another_internal_port_is_one_of_the_days_and_evidence(tmp_path: P
         await home.refused(5000, internal=5000)
 
 
-async def test_what_is_new_is_charged_as_new(tmp_path: Path) -> None:
+async def test_a_new_opening_is_charged_as_new(tmp_path: Path) -> None:
     """As a refresh it would go to the first grant, where the day's ports are used up."""
     text = '[[grant]]\nname = "a-few"\nwho = "*"\nint_ports = ["1024-65535"]\nmax_ports_per_day = 1\n'
     async with gateway_fixture(tmp_path, policy(text + ALL + 'remote = ["203.0.113.0/24"]\n')) as home:
@@ -216,7 +216,7 @@ async def test_a_reload_opens_nothing_for_a_frozen_device(tmp_path: Path) -> Non
         assert home.gateway_fixture.firewall.reach(TCP, 5001, OTHER) is not None
 
 
-async def test_a_reload_opens_what_a_busy_device_may_open(tmp_path: Path) -> None:
+async def test_a_reload_may_open_for_a_busy_device(tmp_path: Path) -> None:
     """The gateway asks, and for no other port: neither the rate nor the day's ports stand in the way."""
     limited = f"version = 1\n[limits]\nrequests_per_minute = 3\n{ALL}max_ports_per_day = 1\n"
     async with reload_home(tmp_path, limited + 'remote = ["203.0.113.0/24"]\n') as home:
@@ -274,7 +274,7 @@ async def only_one_host_until_natpmp_asks_again(home: GatewayFixture) -> None:
 # -- try
 
 
-async def test_a_trial_knows_what_stands_and_what_is_new(tmp_path: Path) -> None:
+async def test_a_trial_distinguishes_a_refresh_from_a_new_request(tmp_path: Path) -> None:
     async with reload_home(tmp_path, f"version = 1\n{ALL}") as home:
         await home.gateway_fixture.granted(5000)
         freeze(home.gateway_fixture, CONSOLE)
@@ -322,7 +322,7 @@ async def test_delegated_follows_each_refresh(tmp_path: Path) -> None:
             assert (str(row(home, 7000).internal.address), row(home, 7000).delegated) == (target, delegated)
 
 
-async def test_an_address_that_moves_ends_what_was_delegated_once(tmp_path: Path) -> None:
+async def test_a_moved_address_ends_a_delegated_mapping_once(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(FOR_PC)) as home:
         await home.gateway.handle(to(PC_IP))
         await home.gateway.handle(to(CONSOLE_IP))

@@ -213,7 +213,7 @@ async def test_a_lower_cap_ends_nothing_before_it_is_decided_again(home: Gateway
 
 @pytest.mark.spec("PCP-081", "SR-26")
 @pytest.mark.parametrize("via", [Via.PCP, Via.NATPMP, Via.IGD2])
-async def test_a_lease_stands_until_it_ends_and_the_newcomer_is_refused(home: GatewayFixture, via: Via) -> None:
+async def test_a_full_quota_refuses_the_newcomer_and_ends_no_lease(home: GatewayFixture, via: Via) -> None:
     """RFC 6887 section 15: nobody connected to any of them yet, and none is displaced."""
     for port in range(6000, 6008):
         await home.granted(port, via=via, nonce=b"n" * 12 if via is Via.PCP else None, lifetime=7200)

@@ -201,7 +201,7 @@ async def test_a_lease_ends_with_an_event_and_its_flows_a_minute_later(tmp_path:
         assert [cut.external_port for cut in home.firewall.cuts] == [8080]
 
 
-async def test_after_a_suspend_what_ended_is_gone_before_a_request_is_served(tmp_path: Path) -> None:
+async def test_after_a_suspend_ended_leases_are_removed_before_a_request_is_served(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, lifetime=600)
         home.clock.pass_s(7200)
@@ -375,7 +375,7 @@ async def test_a_store_that_fails_undoes_the_kernel(tmp_path: Path, monkeypatch:
         await home.granted(8081)
 
 
-async def test_while_the_disk_is_full_what_stands_goes_on(
+async def test_while_the_disk_is_full_existing_mappings_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Renewals, ends of leases, deletes and denials do not wait for the disk; its failure is logged once."""
@@ -409,7 +409,7 @@ async def test_while_the_disk_is_full_what_stands_goes_on(
         assert home.ports == {(TCP, 8080)}
 
 
-async def test_in_one_batch_the_disk_refuses_only_what_opens(
+async def test_in_one_batch_a_full_disk_refuses_only_openings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with gateway_fixture(tmp_path) as home:
@@ -426,7 +426,7 @@ async def test_in_one_batch_the_disk_refuses_only_what_opens(
         assert home.ports == {(TCP, 8080)}
 
 
-async def test_a_cut_that_is_not_needed_any_more_does_not_come_back_from_what_is_owed(
+async def test_a_dropped_cut_does_not_come_back_from_the_backlog(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with gateway_fixture(tmp_path) as home:
@@ -479,7 +479,7 @@ async def test_a_foreign_flush_is_healed_from_the_ledger(tmp_path: Path) -> None
         assert FirewallHealed("ruleset flushed") in home.events
 
 
-async def test_who_asks_before_its_neighbour_entry_is_known_is_resolved_first(tmp_path: Path) -> None:
+async def test_a_requester_without_a_neighbour_entry_is_resolved_first(tmp_path: Path) -> None:
     """After the link was down the kernel knows nobody, and a NAT-PMP datagram teaches it none."""
     async with gateway_fixture(tmp_path) as home:
         mac = home.around.neighbours.mac_of(ip_address(CONSOLE_IP))
@@ -496,7 +496,7 @@ async def test_who_asks_before_its_neighbour_entry_is_known_is_resolved_first(tm
         assert all(reply.refreshed and reply.mapping.device == CONSOLE for reply in replies)
 
 
-async def test_who_does_not_answer_for_its_address_gets_nothing_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_host_that_does_not_answer_for_its_address_gets_and_loses_nothing(tmp_path: Path) -> None:
     """The link went down behind the datagram, or its source was made up."""
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, via=Via.NATPMP)
@@ -513,7 +513,7 @@ async def test_who_does_not_answer_for_its_address_gets_nothing_and_loses_nothin
         assert home.ports == {(TCP, 8080)}
 
 
-async def test_who_leaves_its_link_while_it_waits_is_not_taken_for_another(tmp_path: Path) -> None:
+async def test_a_requester_that_leaves_its_link_while_it_waits_is_refused(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)
 
@@ -587,7 +587,7 @@ async def test_a_restart_without_neighbours_restores_all_the_same(tmp_path: Path
         assert home.ports == {(TCP, 8080)}
 
 
-async def test_a_new_policy_ends_what_it_does_not_allow(tmp_path: Path) -> None:
+async def test_a_new_policy_ends_mappings_that_it_does_not_allow(tmp_path: Path) -> None:
     strict = load_text('version = 1\ndefault = "deny"\n', "strict", date.min).policy
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8080)

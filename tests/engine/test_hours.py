@@ -136,7 +136,7 @@ async def test_an_absent_device_is_not_waited_for(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("rules", [(hours("00:00-24:00"),), (hours("06:00-23:00"), hours("22:00-24:00"))])
-async def test_what_is_still_granted_goes_on(tmp_path: Path, rules: tuple[str, ...]) -> None:
+async def test_a_mapping_that_is_still_granted_continues(tmp_path: Path, rules: tuple[str, ...]) -> None:
     """Hours of a whole day have no end; another grant may take over. Nothing is interrupted by the look."""
     async with gateway_fixture(tmp_path, timed(*rules), at("2027-01-15T22:10:00")) as home:
         await home.granted(8080, lifetime=None)
@@ -153,7 +153,7 @@ async def test_a_whole_day_shortens_no_lease(tmp_path: Path) -> None:
         assert made.lifetime_s == 7200
 
 
-async def test_a_lease_that_a_client_is_told_ends_with_the_hours(tmp_path: Path) -> None:
+async def test_a_granted_lease_ends_with_the_hours(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, timed(hours("06:00-23:00")), at("2027-01-15T22:59:17.25")) as home:
         made = await home.granted(8080, via=Via.PCP, lifetime=7200, choice=PortChoice.SUGGESTED)
         assert made.lifetime_s == 43
@@ -210,7 +210,7 @@ def test_the_next_change_of_the_local_clock(moment: str, seconds: float | None) 
 
 
 @pytest.mark.parametrize("jump", [3600.0, -20 * 3600.0])
-async def test_a_wall_clock_that_is_set_ends_what_is_outside_its_hours(tmp_path: Path, jump: float) -> None:
+async def test_setting_the_wall_clock_ends_mappings_outside_their_hours(tmp_path: Path, jump: float) -> None:
     async with gateway_fixture(tmp_path, timed(hours("10:00-23:00")), at("2027-01-15T22:10")) as home:
         await home.granted(8080, lifetime=None)
         home.clock.now = Instant(home.clock.now.boot + 1, home.clock.now.wall + 1 + jump)

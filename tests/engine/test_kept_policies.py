@@ -161,7 +161,7 @@ async def test_requests_wait_for_no_old_policy(tmp_path: Path, monkeypatch: pyte
             await home.policy_commands.explain("d1")
 
 
-async def test_what_this_version_reads_differently_is_not_told_as_the_rules_of_then(tmp_path: Path) -> None:
+async def test_a_kept_policy_that_this_version_reads_differently_is_not_explained(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         loaded = home.policy_updates.in_force.loaded
         made = (await home.gateway_fixture.granted(9000)).mapping.decision

@@ -62,7 +62,7 @@ def held(here: GatewayFixture) -> set[tuple[str, str]]:
     return {(m.device, "parked" if m.parked else "active") for m in here.decider.ledger.table}
 
 
-async def test_who_moves_to_the_first_lan_gets_its_port_there(here: GatewayFixture) -> None:
+async def test_a_device_that_moves_to_the_first_lan_gets_its_port_there(here: GatewayFixture) -> None:
     await here.granted(8080, GUEST_IP)
     assert (await here.refused(8080)).refusal is Refusal.CONFLICT, "the other one is there"
     await moves(here, GUEST_IP, CONSOLE_IP)
@@ -74,7 +74,7 @@ async def test_who_moves_to_the_first_lan_gets_its_port_there(here: GatewayFixtu
     assert str(forward.internal.address) == CONSOLE_IP
 
 
-async def test_what_was_parked_comes_back_with_the_device(here: GatewayFixture) -> None:
+async def test_parked_mappings_come_back_with_the_device(here: GatewayFixture) -> None:
     await here.granted(8080, GUEST_IP)
     await moves(here, GUEST_IP, CONSOLE_IP)
     await moves(here, CONSOLE_IP, GUEST_IP)

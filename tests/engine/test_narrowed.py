@@ -81,7 +81,7 @@ async def test_a_prefix_that_a_mapping_of_the_port_has_already(tmp_path: Path) -
         assert [forward.internal.port for forward in reached(home)] == [9000]
 
 
-async def test_what_the_kernel_can_tell_apart_stays(tmp_path: Path) -> None:
+async def test_mappings_that_do_not_overlap_in_the_kernel_stay(tmp_path: Path) -> None:
     """A host goes before the prefix that it is in."""
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await two_on_a_port(home)
@@ -102,14 +102,14 @@ async def test_prefixes_that_move_up_do_not_stand_in_their_own_way(tmp_path: Pat
             )
 
 
-async def test_a_refresh_that_would_meet_another_mapping_is_a_conflict(tmp_path: Path) -> None:
+async def test_a_refresh_that_would_overlap_another_mapping_is_a_conflict(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await two_on_a_port(home)
         home.policy = policy(ONE_HOST)
         assert (await home.refused(8000, internal=8000)).refusal is Refusal.CONFLICT
 
 
-async def test_a_renewal_that_would_meet_another_mapping_ends_it(tmp_path: Path) -> None:
+async def test_a_renewal_that_would_overlap_another_mapping_ends_it(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000, internal=8000, lifetime=None)
         await home.granted(8000, internal=9000, remote="203.0.113.5", lifetime=None)
@@ -133,7 +133,7 @@ async def test_everywhere_is_anyone(tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("SR-26")
-async def test_a_filter_in_another_devices_name_does_not_narrow_what_it_holds_over_tcp(tmp_path: Path) -> None:
+async def test_a_forged_filter_does_not_narrow_a_mapping_held_over_tcp(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000)
         forged = await home.refused(8000, via=Via.PCP, nonce=NONCE, filters=FILTER)
@@ -147,7 +147,7 @@ async def test_a_filter_in_another_devices_name_does_not_narrow_what_it_holds_ov
 
 
 @pytest.mark.spec("SR-26")
-async def test_a_filter_that_was_there_first_does_not_narrow_what_is_asked_for_over_tcp(tmp_path: Path) -> None:
+async def test_an_earlier_filter_does_not_narrow_a_request_over_tcp(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000, via=Via.PCP, nonce=NONCE, filters=FILTER, lifetime=7200)
         assert not reached(home, OTHER)
@@ -159,7 +159,7 @@ async def test_a_filter_that_was_there_first_does_not_narrow_what_is_asked_for_o
         assert reached(home, HOST)
 
 
-async def test_what_a_filter_narrows_again_gives_way(tmp_path: Path) -> None:
+async def test_a_mapping_that_a_filter_narrows_again_ends_on_overlap(tmp_path: Path) -> None:
     """While it was open to anyone another mapping got the host that its FILTER names."""
     for ends in (True, False):
         async with gateway_fixture(tmp_path / str(ends), policy(WIDE)) as home:

@@ -134,7 +134,7 @@ class Everybody:
 
 
 @pytest.mark.spec("SR-19", "SR-2")
-async def test_what_is_allowed_is_what_is_installed(tmp_path: Path) -> None:
+async def test_allowed_requests_are_exactly_the_installed_ones(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy_of(POLICY % CONSOLE)) as home:
         for address, mac in ((CONSOLE_IP6, CONSOLE), (PC_IP6, PC)):
             home.around.neighbours.learn(Neighbour(ip_address(address), mac, "lan0"))

@@ -13,7 +13,7 @@ from upnp_gw.firewall.base import OverShare
 PC = OverShare("lan0", "3c:52:82:00:00:02", 5351, 100)
 
 
-def test_a_flood_is_told_once_a_minute_and_counted_whole() -> None:
+def test_a_flood_is_logged_once_a_minute_and_counted_in_full() -> None:
     log = OverShareLog()
     assert log.take([PC], 0.0) == [
         "3c:52:82:00:00:02 on lan0 sends more than its share to UDP port 5351:"
@@ -26,7 +26,7 @@ def test_a_flood_is_told_once_a_minute_and_counted_whole() -> None:
     assert log.counts() == {"over share UDP port 5351": 400}
 
 
-def test_each_host_lan_and_port_is_told_by_itself() -> None:
+def test_each_host_lan_and_port_has_its_own_message() -> None:
     log = OverShareLog()
     hosts = [PC, replace(PC, interface="lan1"), replace(PC, mac="02:00:00:00:00:01"), replace(PC, port=5000)]
     assert len(log.take(hosts, 0.0)) == 4
@@ -42,7 +42,7 @@ def test_where_the_kernel_began_anew_nothing_is_lost() -> None:
     assert log.dropped == {"UDP port 5351": 140}
 
 
-async def test_the_operator_is_told_with_the_next_counters(
+async def test_the_operator_is_warned_with_the_next_counters(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with gateway_fixture(tmp_path) as fixture:

@@ -99,7 +99,7 @@ async def test_no_two_pinholes_share_a_unique_id_and_0_is_none(home: GatewayFixt
 
 
 @pytest.mark.spec("IGD-213", "IGD-214")
-async def test_who_a_pinhole_may_lead_to(home: GatewayFixture) -> None:
+async def test_allowed_internal_clients_of_a_pinhole(home: GatewayFixture) -> None:
     assert await refused(home, pinhole(source=PC_IP6)) is Refusal.NOT_AUTHORIZED
     assert await refused(home, pinhole(80)) is Refusal.NOT_AUTHORIZED
     gateway = "2001:db8:77::1"
@@ -132,7 +132,7 @@ async def test_an_internal_client_that_is_not_known_yet_is_resolved(tmp_path: Pa
 
 
 @pytest.mark.spec("IGD-216")
-async def test_an_update_of_what_has_ended_makes_nothing(home: GatewayFixture) -> None:
+async def test_an_update_of_an_ended_pinhole_makes_none(home: GatewayFixture) -> None:
     await opened(home, pinhole(lifetime=60))
     home.clock.pass_s(61)
     assert await refused(home, pinhole(standing_only=True)) is Refusal.NO_SUCH
@@ -240,7 +240,7 @@ async def test_a_pinhole_over_pcp_and_igd_is_one_with_two_leases(home: GatewayFi
     assert home.ports == set(), "no lease of IGD stood on it"
 
 
-async def test_a_lan_prefix_that_goes_takes_its_pinholes_with_it(home: GatewayFixture) -> None:
+async def test_a_removed_lan_prefix_ends_its_pinholes(home: GatewayFixture) -> None:
     await opened(home, pinhole())
     await home.granted(9090)
     home.events.clear()

@@ -207,7 +207,7 @@ def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pyte
     assert sorted(os.listdir(tmp_path)) == ["approved.toml", "policy.toml"]
 
 
-async def test_what_does_not_come_into_force_is_taken_back_from_the_file(tmp_path: Path, store: Store) -> None:
+async def test_a_rule_that_does_not_come_into_force_is_removed_from_the_file(tmp_path: Path, store: Store) -> None:
     both = policies(tmp_path)
     change(both, ManagedChange(NAS))
     before = (tmp_path / "approved.toml").read_text()
@@ -242,7 +242,7 @@ async def test_nothing_needs_room_on_the_disk_to_take_a_change_back(
     assert policy_files(tmp_path) == ["approved.toml", "policy.toml"]
 
 
-async def test_what_cannot_be_kept_does_not_stay_in_force(
+async def test_a_policy_that_cannot_be_kept_does_not_stay_in_force(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_force: list[set[str]] = []
@@ -309,7 +309,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.mark.spec("SR-38")
 @pytest.mark.parametrize("how", ["start", "reload"])
-async def test_a_machine_owned_file_that_is_gone_is_told(
+async def test_a_missing_machine_owned_file_is_reported(
     tmp_path: Path, store: Store, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With it a block is gone too: a device that was shut out gets its ports."""

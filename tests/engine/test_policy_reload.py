@@ -27,7 +27,7 @@ async def reloaded(home: ReloadFixture, text: str) -> api.Reloaded:
     return answer
 
 
-async def test_what_is_not_allowed_any_more_ends_with_its_events(tmp_path: Path) -> None:
+async def test_a_mapping_that_is_no_longer_allowed_ends_with_its_events(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         await home.gateway_fixture.granted(8000)
         await home.gateway_fixture.granted(9000)
@@ -116,7 +116,7 @@ async def test_a_file_that_is_gone_leaves_the_old_policy(tmp_path: Path) -> None
         await home.gateway_fixture.granted(9000)
 
 
-async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
+async def test_a_kernel_error_leaves_the_old_policy_in_force(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with reload_home(tmp_path, POLICY) as home:
@@ -137,7 +137,7 @@ async def test_what_the_kernel_does_not_take_leaves_the_old_policy(
         assert len((await reloaded(home, NARROW)).fallen) == 1
 
 
-async def test_a_decision_about_what_stands_is_recorded_where_it_changed_something(tmp_path: Path) -> None:
+async def test_a_repeated_decision_is_recorded_if_it_changed_something(tmp_path: Path) -> None:
     clock, seen = Clock(), 0
 
     async def new(home: ReloadFixture) -> list[tuple[str, str, str]]:
@@ -276,7 +276,7 @@ async def test_a_flood_is_one_record_with_a_count(tmp_path: Path) -> None:
         assert [(one.count, one.refusal) for one in rate] == [(len(refused), "rate")]
 
 
-async def test_a_flood_that_is_under_way_is_told_at_the_end(tmp_path: Path) -> None:
+async def test_a_flood_in_progress_is_recorded_at_the_end(tmp_path: Path) -> None:
     text = "version = 1\n[limits]\nrequests_per_minute = 5\n" + WIDE
     async with reload_home(tmp_path, text) as home:
         for n in range(20):
@@ -286,7 +286,7 @@ async def test_a_flood_that_is_under_way_is_told_at_the_end(tmp_path: Path) -> N
         assert decision.count > 10
 
 
-async def test_an_explanation_tells_the_rules_of_the_policy_of_then(tmp_path: Path) -> None:
+async def test_an_explanation_uses_the_policy_of_the_decision(tmp_path: Path) -> None:
     async with reload_home(tmp_path, POLICY) as home:
         made = await home.gateway_fixture.granted(9000)
         before = home.gateway_fixture.decider.in_force.policy.digest

@@ -230,7 +230,7 @@ def freeze(home: GatewayFixture, *devices: str) -> None:
 
 
 @given(STEPS, map_requests())
-def test_what_becomes_reachable_was_decided_as_new(steps: list[Step], last: MapRequest) -> None:
+def test_every_new_reachability_was_decided_as_new(steps: list[Step], last: MapRequest) -> None:
     async def test(home: GatewayFixture) -> None:
         for step in (*steps, last):
             opened, records = await take(home, step)
@@ -256,7 +256,7 @@ def test_nothing_becomes_reachable_while_a_device_is_frozen(before: list[Step], 
 
 
 @given(STEPS, map_requests())
-def test_a_frozen_device_can_ask_again_for_what_it_has(before: list[Step], last: MapRequest) -> None:
+def test_a_frozen_device_can_refresh_its_mappings(before: list[Step], last: MapRequest) -> None:
     async def test(home: GatewayFixture) -> None:
         await take_all(home, before)
         reply = await home.gateway.handle(last)

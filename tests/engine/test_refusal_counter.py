@@ -39,7 +39,7 @@ def test_devices_are_apart_and_their_number_is_bounded() -> None:
     assert len(refusal_counter.over(None, [])) == MOST
 
 
-def test_what_was_undone_is_counted_again_and_nothing_is_lost() -> None:
+def test_an_undone_count_is_counted_again() -> None:
     refusal_counter = RefusalCounter()
     undo: Undo = []
     refusal_counter.begin(record(7, device="pc"), at(0), undo)

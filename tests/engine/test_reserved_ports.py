@@ -63,7 +63,7 @@ class Reader:
 
 
 @pytest.mark.spec("SR-24")
-async def test_what_cannot_be_read_or_understood_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unreadable_listing_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     unreadable = ValueError("not UTF-8")
     others = OtherTables(lambda: NETWORK, Reader(GOOD, FirewallError("busy"), ODD, unreadable, {"nftables": []}))
     ports = ReservedPorts(frozenset, others)
@@ -111,7 +111,7 @@ async def test_a_chain_that_drops_is_logged_once_and_when_it_has_gone(caplog: py
     assert caplog.records[1].getMessage().startswith(f"no longer: {dropped}")
 
 
-async def test_a_flowtable_is_told_with_what_it_means() -> None:
+async def test_a_flowtable_is_reported_with_its_effect() -> None:
     others = OtherTables(lambda: NETWORK, Reader(OFFLOADING, GOOD))
     obstacles = Obstacles(lambda: NETWORK, others)
     await others.refresh()

@@ -29,7 +29,7 @@ def summaries(mappings: list[api.Mapping]) -> list[tuple[str, str, int, str, int
 
 @pytest.mark.spec("SR-7")
 @pytest.mark.parametrize("on_reload", ["revoke", "keep"])
-async def test_block_says_what_it_closed_and_leaves_what_the_operator_added(tmp_path: Path, on_reload: str) -> None:
+async def test_block_lists_closed_mappings_and_leaves_those_of_the_operator(tmp_path: Path, on_reload: str) -> None:
     """It had ended the operator's own mappings too, and said nothing of any."""
     async with served(tmp_path, WITH_FOR, on_reload=on_reload) as here:
         written(await here.device_commands.allow("console", api.Allow(ports=[9000, 2222])))
@@ -59,7 +59,7 @@ async def test_block_says_what_it_closed_and_leaves_what_the_operator_added(tmp_
         assert here.home.ports == {(TCP, 8081)}
 
 
-async def test_block_ends_mappings_of_others_to_a_device_that_is_told_by_its_address(tmp_path: Path) -> None:
+async def test_block_by_address_ends_mappings_of_others_to_the_device(tmp_path: Path) -> None:
     """Behind another router. With ``on_reload = "keep"`` the new policy alone would leave it open."""
     behind = replace(NETWORK, routed=(ip_network("10.0.40.0/24"),))
     text = WITH_FOR.replace(CONSOLE_IP, ROUTED_IP)
@@ -72,7 +72,7 @@ async def test_block_ends_mappings_of_others_to_a_device_that_is_told_by_its_add
         assert here.home.ports == {(TCP, 2222)}
 
 
-async def test_revoke_ends_what_the_operator_added_too_and_says_so(tmp_path: Path) -> None:
+async def test_revoke_ends_and_lists_mappings_of_the_operator_too(tmp_path: Path) -> None:
     async with served(tmp_path) as here:
         own = await here.home.granted(2222, via=Via.OPERATOR)
         answer = await here.device_commands.revoke(CONSOLE)
@@ -82,7 +82,7 @@ async def test_revoke_ends_what_the_operator_added_too_and_says_so(tmp_path: Pat
         assert here.home.ports == set()
 
 
-async def test_retract_and_release_say_what_they_closed(tmp_path: Path) -> None:
+async def test_retract_and_release_list_closed_mappings(tmp_path: Path) -> None:
     """A rule whose end has passed leaves the file with the next change: what it granted ends with it."""
     async with served(tmp_path) as here:
         written(await here.device_commands.allow("console", api.Allow(ports=[8080])))

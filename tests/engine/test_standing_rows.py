@@ -90,7 +90,7 @@ async def after_start(directory: Path, loaded: LoadedPolicy, clock: Clock, **opt
 @pytest.mark.parametrize("on_reload", ["revoke", "keep"])
 @pytest.mark.parametrize("later_s", [10.0, 90.0])
 @pytest.mark.parametrize("name", POLICIES)
-async def test_a_start_in_bulk_does_what_a_start_row_by_row_does(
+async def test_a_start_in_bulk_has_the_result_of_a_start_row_by_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, later_s: float, on_reload: str
 ) -> None:
     clock = Clock()

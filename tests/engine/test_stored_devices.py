@@ -130,7 +130,7 @@ async def test_a_home_with_one_lan_loses_nothing(tmp_path: Path) -> None:
     ids=["as before", "in another order", "renamed"],
 )
 @pytest.mark.parametrize("older", [True, False], ids=["older version", "this version"])
-async def test_with_several_lans_the_address_tells_the_lan(
+async def test_with_several_lans_the_address_shows_the_lan(
     tmp_path: Path, network: Network, lan: str, guest_lan: str, older: bool
 ) -> None:
     clock = Clock()
@@ -166,7 +166,7 @@ async def test_a_guest_lan_that_is_served_no_more_leaves_nothing_to_a_home_devic
         await fixture.granted(4001)
 
 
-def test_what_a_stored_device_is_called_now() -> None:
+def test_the_present_identifier_of_a_stored_device() -> None:
     one, two = StoredDevices(NETWORK), StoredDevices(TWO_LANS)
     assert one.now(CONSOLE) == one.now(f"{CONSOLE}@lan0") == CONSOLE
     assert two.now(f"{CONSOLE}@lan1") == f"{CONSOLE}@lan1"

@@ -27,7 +27,7 @@ def policy(text: str) -> Policy:
     return load_text(text, "test", date.min).policy
 
 
-async def test_a_grant_that_was_narrowed_narrows_what_stands_at_a_restart(tmp_path: Path) -> None:
+async def test_a_narrowed_grant_narrows_existing_mappings_at_a_restart(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000)
     async with gateway_fixture(tmp_path, policy(WIDE + 'remote = ["203.0.113.0/24"]\n')) as home:
@@ -84,7 +84,7 @@ async def test_a_control_point_changes_nothing_of_the_operators_mapping(tmp_path
         assert home.ports == {(TCP, 9000)}
 
 
-async def test_asking_twice_does_not_save_the_flows_of_what_was_disabled(tmp_path: Path) -> None:
+async def test_a_second_request_does_not_keep_the_flows_of_a_disabled_mapping(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         await home.granted(8000)
         await home.granted(8000, enabled=False)
@@ -93,9 +93,7 @@ async def test_asking_twice_does_not_save_the_flows_of_what_was_disabled(tmp_pat
         assert [cut.external_port for cut in home.firewall.cuts] == [8000]
 
 
-async def test_the_writer_outlives_a_fault_that_nobody_foresaw(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_writer_survives_an_unforeseen_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         apply = home.firewall.apply
 
@@ -109,7 +107,7 @@ async def test_the_writer_outlives_a_fault_that_nobody_foresaw(
 
 
 @pytest.mark.parametrize("where", ["_write", "_write_rows"])
-async def test_the_writer_outlives_whatever_the_disk_does(
+async def test_the_writer_survives_every_disk_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     def full(*_: object) -> None:
@@ -167,7 +165,7 @@ async def test_a_batch_that_is_tried_again_one_by_one_counts_once(tmp_path: Path
         assert question.times == 1
 
 
-async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) -> None:
+async def test_a_failed_request_is_not_counted_as_granted(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(ASK_POLICY)) as home:
         await home.refused(9000)
         for port in (8000, 8001):
@@ -180,7 +178,7 @@ async def test_what_failed_for_good_is_not_counted_as_granted(tmp_path: Path) ->
         await home.granted(8003)
 
 
-async def test_a_question_that_was_settled_by_what_failed_still_waits(tmp_path: Path) -> None:
+async def test_a_question_answered_by_a_failed_change_still_waits(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(ASK_POLICY)) as home:
         await home.refused(9000)
         home.policy = policy(WIDE)

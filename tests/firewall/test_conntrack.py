@@ -322,7 +322,7 @@ NEW_PORTS = [
 
 @pytest.mark.lab
 @pytest.mark.parametrize(("flows", "meant", "sent_by_kernel"), NEW_PORTS, ids=range(len(NEW_PORTS)))
-def test_the_kernel_sends_little_more_than_what_a_new_mapping_ends(
+def test_the_kernel_sends_few_entries_besides_the_flows_to_end(
     bare: Host,
     flows: list[FlowsToEnd],
     meant: list[NetlinkMessage],
@@ -375,7 +375,7 @@ ANSWERED = [
 
 
 @pytest.mark.parametrize(("protocol", "status", "answered"), ANSWERED)
-def test_a_knock_at_a_closed_port_is_no_conversation(protocol: int, status: int, answered: bool) -> None:
+def test_a_probe_of_a_closed_port_is_no_conversation(protocol: int, status: int, answered: bool) -> None:
     there, back = one_way(PEER, 5000, EXTERNAL, 4074, protocol), one_way(CONSOLE, 3074, PEER, 5000, protocol)
     flow = entry(there, back, status=status)
     transport = Transport.TCP if protocol == 6 else Transport.UDP

@@ -86,7 +86,7 @@ def test_an_expired_forward_can_be_opened_again_by_itself_or_by_another(firewall
     assert firewall.ids() == {"m1", "m3"}
 
 
-def test_what_is_replaced_leaves_in_the_same_transaction(firewall: Any2) -> None:
+def test_a_replaced_element_leaves_in_the_same_transaction(firewall: Any2) -> None:
     firewall.apply(Open(forward("m1")))
     for new in (
         forward("m1", to="192.168.77.20"),
@@ -158,7 +158,7 @@ def test_a_batch_is_all_or_nothing(any_firewall: Any2) -> None:
     assert any_firewall.ids() == {"m1", "m2"}, "the books went back with the kernel"
 
 
-def test_close_keeps_what_runs_and_flush_ends_it(any_firewall: Any2) -> None:
+def test_close_keeps_running_flows_and_flush_ends_them(any_firewall: Any2) -> None:
     any_firewall.open(settings())
     any_firewall.apply(Open(forward("m1")))
     any_firewall.close()

@@ -42,7 +42,7 @@ def ended(*questions: Callable[[], object]) -> bool:
 
 
 @pytest.mark.spec("SR-3", "SR-29", "SR-39")
-def test_a_lease_ends_in_the_kernel_with_nobody_there(gateway: Gateway, fresh_lab: Lab) -> None:
+def test_a_lease_ends_in_the_kernel_without_the_daemon(gateway: Gateway, fresh_lab: Lab) -> None:
     lab, console, peer, other = (fresh_lab, *(fresh_lab.hosts[name] for name in ("console", "peer1", "peer2")))
     router = gateway.firewall.mode is FirewallMode.ROUTER
     v4 = lab.external[0], console.address, peer.address, other.address

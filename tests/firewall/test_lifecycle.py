@@ -190,14 +190,14 @@ except FirewallError as error:
 """
 
 
-def test_a_library_that_crashes_over_the_ruleset_is_told_before_the_daemon_needs_it() -> None:
+def test_a_library_that_crashes_on_the_ruleset_is_reported_before_the_daemon_needs_it() -> None:
     ran = subprocess.run([sys.executable, "-c", CRASHES], capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     assert re.match(r"libnftables crashes when it reads the tables.*Upgrade libnftables1", ran.stdout)
 
 
 @pytest.mark.parametrize("mode", FirewallMode)
-def test_every_set_of_one_part_names_what_it_holds(mode: FirewallMode) -> None:
+def test_every_set_of_one_part_names_its_field(mode: FirewallMode) -> None:
     """A ``{ type ipv4_addr; }`` that nft 1.1 made makes nft 1.0.6 crash; ``{ typeof ip saddr; }`` does not."""
     declared = re.findall(r"(?:set|map) (\w+) \{ (type(?:of)?) ([^;]+);", structure(settings(mode)))
     assert {"wan", "external", "pm"} <= {name for name, _, _ in declared}

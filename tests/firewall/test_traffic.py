@@ -163,7 +163,7 @@ def test_flows_of_a_closed_mapping_live_until_they_are_cut(gateway: Gateway, fre
 
 
 @pytest.mark.parametrize("goes", ["anyone", "narrowed", "named"])
-def test_a_cut_ends_what_nothing_else_lets_in(gateway: Gateway, fresh_lab: Lab, goes: str) -> None:
+def test_a_cut_ends_flows_that_no_other_forward_lets_in(gateway: Gateway, fresh_lab: Lab, goes: str) -> None:
     """Two forwards of a port to one endpoint, for anyone and for one remote host: the flows of the other stay."""
     lab, peer, other = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["peer2"]
     anyone = to(lab, "console", "m1", 3074, internal_port=443)
@@ -285,7 +285,7 @@ def test_a_sender_from_before_the_mapping_is_let_in(gateway: Gateway, fresh_lab:
             assert call.ask().answered_by == "console"
 
 
-def test_what_a_lan_host_asks_at_the_same_port_of_a_server_goes_on(gateway: Gateway, fresh_lab: Lab) -> None:
+def test_a_flow_of_a_lan_host_to_the_same_port_of_a_server_continues(gateway: Gateway, fresh_lab: Lab) -> None:
     """The server of a LAN host's own flow listens on the port that another host maps. Its late answer arrives."""
     lab, peer, pc = fresh_lab, fresh_lab.hosts["peer1"], fresh_lab.hosts["pc"]
     with pc.inside():
@@ -424,7 +424,7 @@ def test_a_static_forward_of_another_table_wins(gateway: Gateway, fresh_lab: Lab
         assert reach(peer, TCP, lab.external[0], 8080).answered_by == "pc"
 
 
-def test_a_foreign_flush_is_told_once_and_healed(gateway: Gateway, fresh_lab: Lab) -> None:
+def test_a_foreign_flush_is_reported_once_and_healed(gateway: Gateway, fresh_lab: Lab) -> None:
     lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
     one = to(lab, "console", "m1", 3074)
     gateway.apply(Open(one))

@@ -135,7 +135,7 @@ def test_undo_restores_the_questions() -> None:
     assert ask(queue, port=7000).number > 3, "no number is given twice"
 
 
-def test_a_datagram_does_not_change_what_tcp_proved() -> None:
+def test_a_datagram_does_not_change_a_question_of_tcp() -> None:
     queue = ApprovalQueue()
     ask(queue, description="proved")
     ask(queue, via=Via.NATPMP, description="claimed")

@@ -116,7 +116,7 @@ def test_a_burst_of_datagrams_is_no_incident() -> None:
     assert not lan.incidents
 
 
-def test_an_honest_program_that_retries_is_no_incident() -> None:
+def test_a_program_that_retries_is_no_incident() -> None:
     """Syncthing tries ten external ports for one internal port, over every protocol there is."""
     lan = Lan()
     for n in range(8):

@@ -140,7 +140,7 @@ LIMITED: list[tuple[dict[str, object], Refusal]] = [
 
 @pytest.mark.spec("SR-5")
 @pytest.mark.parametrize(("facts", "refusal"), LIMITED)
-def test_limits_hold_whatever_the_grant_says(facts: dict[str, object], refusal: Refusal) -> None:
+def test_limits_hold_over_every_grant(facts: dict[str, object], refusal: Refusal) -> None:
     verdict = decide(policy(PC_GRANT), but(facts_of(), **facts), map_request())
     assert (verdict.outcome, verdict.refusal) == (Outcome.DENY, refusal)
     observing = decide(policy(f'mode = "observe"\n{PC_GRANT}'), but(facts_of(), **facts), map_request())
@@ -208,7 +208,7 @@ FORBIDS = [
 
 
 @pytest.mark.parametrize(("condition", "request_", "denied"), FORBIDS)
-def test_a_forbid_denies_what_it_matches_and_the_verdict_names_it(
+def test_a_forbid_denies_a_matching_request_and_the_verdict_names_it(
     condition: str, request_: MapRequest, denied: bool
 ) -> None:
     text = f"""
@@ -527,7 +527,7 @@ def test_approve_makes_an_allow_a_question() -> None:
     assert (verdict.outcome, verdict.refusal, verdict.rule) == (Outcome.ASK, Refusal.ASK, "games")
 
 
-def test_an_approval_is_a_grant_beside_it_whatever_its_name() -> None:
+def test_the_name_of_an_approval_does_not_change_the_verdict() -> None:
     text = f'{PC_GRANT}approve = true\n[[grant]]\nname = "zz-approved"\nwho = "pc"'
     assert decide(policy(text), facts_of(), map_request()).rule == "zz-approved"
 

@@ -178,7 +178,7 @@ def test_devices() -> None:
 
 
 @pytest.mark.spec("SR-5")
-def test_memory_is_bounded_whatever_the_lan_sends() -> None:
+def test_memory_is_bounded_under_any_input_from_the_lan() -> None:
     history = history_of(requests_per_minute=10, incident_after=2)
     for n in range(MOST_DEVICES + 500):
         device = f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}"

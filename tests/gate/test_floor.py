@@ -165,7 +165,7 @@ def test_where_the_gateway_chooses_its_own_ports_are_the_ledgers_business() -> N
     assert answer(suggested(40000, 8443)).outcome is Outcome.ALLOW
 
 
-def test_a_pinhole_does_not_meet_the_gateways_ports() -> None:
+def test_a_pinhole_may_use_a_port_of_the_gateway() -> None:
     assert answer(map_request(PC6, 8443)).outcome is Outcome.ALLOW
 
 

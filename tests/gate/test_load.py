@@ -167,7 +167,7 @@ WRONG = [
 
 @pytest.mark.spec("SR-30")
 @pytest.mark.parametrize(("text", "key", "message"), WRONG)
-def test_every_mistake_names_the_file_the_key_and_what_is_accepted(text: str, key: str, message: str) -> None:
+def test_every_error_names_file_key_and_accepted_values(text: str, key: str, message: str) -> None:
     error = loaded_error(text if text.startswith("\ufeff") else f"version = 1\n{text}")
     assert error.key == key
     assert message in str(error)

@@ -134,7 +134,7 @@ def is_in(request: MapRequest, clamps: Clamps, question: Question, before: Polic
     free=st.booleans(),
     data=st.data(),
 )
-def test_a_yes_allows_what_its_question_showed(
+def test_an_approval_allows_what_its_question_showed(
     text: str, asks: list[MapRequest], later: list[MapRequest], free: bool, data: st.DataObject
 ) -> None:
     raw = parse_tables(text + DEVICE if text.startswith("default") else DEVICE + text, "policy.toml")

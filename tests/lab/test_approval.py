@@ -66,7 +66,7 @@ def asks(point: ControlPoint, port: int, **changed: Any) -> None:
 
 
 @pytest.mark.spec("SR-28", "SR-29", "SR-42")
-def test_a_yes_is_for_the_remote_host_family_port_and_lease_of_its_question(home: Home) -> None:
+def test_an_approval_is_for_the_remote_host_family_port_and_lease_of_its_question(home: Home) -> None:
     point, stranger, friend = home.point(), home.lab.hosts["peer1"], home.lab.hosts["peer2"]
     six = home.point(igd_version=IgdVersion.IGD2)
     with EchoServer(home.console, TCP, 5000):
@@ -101,7 +101,7 @@ def test_a_yes_is_for_the_remote_host_family_port_and_lease_of_its_question(home
 
 
 @pytest.mark.spec("SR-28", "SR-29", "SR-42")
-def test_a_yes_for_a_pinhole_is_for_its_remote_host_and_port_and_no_port_mapping(home: Home) -> None:
+def test_an_approved_pinhole_is_for_its_remote_host_and_port_and_no_port_mapping(home: Home) -> None:
     six, address = home.point(igd_version=IgdVersion.IGD2), home.console.address6
     stranger, friend = home.lab.hosts["peer1"], home.lab.hosts["peer2"]
     with EchoServer(home.console, TCP, 5001):
@@ -124,7 +124,7 @@ def test_a_yes_for_a_pinhole_is_for_its_remote_host_and_port_and_no_port_mapping
 
 
 @pytest.mark.spec("SR-28", "SR-29", "SR-42")
-def test_a_yes_answers_the_question_that_was_shown(home: Home) -> None:
+def test_an_approval_answers_the_question_that_was_shown(home: Home) -> None:
     point, friend = home.point(), home.lab.hosts["peer2"]
     with EchoServer(home.console, TCP, 5010):
         asks(point, 5010, NewRemoteHost=friend.address, NewLeaseDuration=600)
@@ -163,7 +163,7 @@ def test_a_question_that_changed_is_asked_again_and_says_so(home: Home) -> None:
         assert arrives(home, home.peer, 5011)
 
 
-def test_one_yes_serves_a_client_that_tries_ten_ports_over_two_protocols(home: Home) -> None:
+def test_one_approval_serves_a_client_that_tries_ten_ports_over_two_protocols(home: Home) -> None:
     """As Syncthing does: the same ports again at each try. There is one question for it."""
     point, ports = home.point(), (22000, *range(41000, 41010))
 
@@ -195,7 +195,7 @@ def test_one_yes_serves_a_client_that_tries_ten_ports_over_two_protocols(home: H
 
 
 @pytest.mark.spec("SR-25")
-def test_the_operator_is_told_who_holds_a_port_and_no_client_is(home: Home) -> None:
+def test_only_the_operator_learns_the_holder_of_a_port(home: Home) -> None:
     address, pc = str(home.console.address), str(home.pc.address)
     for device in (address, pc):
         home.daemon.cli("allow", device, "8095", "--for", "1d")

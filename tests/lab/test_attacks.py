@@ -36,7 +36,7 @@ def home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.mark.spec("SR-5", "SR-8", "SR-11", "SR-22", "SR-23")
 @pytest.mark.parametrize("name", ATTACKS)
-def test_the_honest_client_is_served_beside(home: Home, name: str) -> None:
+def test_a_well_behaved_client_is_served_during_the_attack(home: Home, name: str) -> None:
     database = home.daemon.state_dir / "ledger.db"
     before, stored = memory_kb(home.daemon.pid), database.stat().st_size
     well_behaved = WellBehavedClient(home)

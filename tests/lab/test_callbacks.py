@@ -109,7 +109,7 @@ def listening(host: Host) -> socket.socket:
 
 
 @pytest.mark.spec("SR-8", "IGD-189", "IGD-190")
-def test_no_callback_leads_to_anybody_else(home: Home) -> None:
+def test_no_callback_reaches_another_host(home: Home) -> None:
     with captured(home.gateway) as seen:
         for name, callback in REFUSED.items():
             assert (name, subscribe(home, filled(home, callback))) == (name, 412)

@@ -267,9 +267,7 @@ def warned(home: Home, owner: Host) -> list[str]:
 # -- the owner comes back to an address that another host took
 
 
-def test_who_returns_to_an_address_that_another_host_took_is_not_reached_by_its_mappings(
-    home: Home, owner: Host
-) -> None:
+def test_an_owner_that_returns_is_not_reached_by_mappings_of_another_host(home: Home, owner: Host) -> None:
     """And does not inherit them when the other host gives the address up, as RFC 5227 has it."""
     pc = home.pc
     with ExitStack() as stack:
@@ -308,9 +306,7 @@ def test_who_returns_to_an_address_that_another_host_took_is_not_reached_by_its_
 # -- the owner has mappings, and another host claims its address
 
 
-def test_what_leads_to_an_address_is_shut_while_it_is_contested_and_back_when_it_is_settled(
-    home: Home, owner: Host
-) -> None:
+def test_mappings_to_a_contested_address_are_closed_until_it_is_settled(home: Home, owner: Host) -> None:
     pc = home.pc
     maps_everything(home, owner, owner)
     assert reached(home, owner) == dict.fromkeys(PORTS, owner.name)

@@ -264,7 +264,7 @@ def test_a_laptop_that_moves_to_the_home_lan_takes_its_port_along_and_a_guest_ca
 
 
 @pytest.mark.parametrize("stolen", [ROUTED[3], HOME.network[NAS.number]], ids=["behind a router", "the NAS's own"])
-def test_a_guest_that_takes_an_address_behind_a_router_of_the_home_lan_is_not_heard(
+def test_a_guest_with_an_address_behind_a_router_of_the_home_lan_is_ignored(
     copied: Copied, stolen: IPAddress
 ) -> None:
     """Over TCP too: its SYN has an answer where the gateway's socket is bound to the guest LAN."""

@@ -152,7 +152,7 @@ def enforced(learnt: Household) -> Household:
     return learnt
 
 
-def test_what_carried_traffic_is_known_by_days_and_peers(learnt: Household) -> None:
+def test_traffic_is_known_by_days_and_remote_hosts(learnt: Household) -> None:
     (console,) = learnt.device("console")
     assert (console["days"], len(console["remotes"]), console["ungranted"]) == (3, 5, 3)
     (nas,) = learnt.device("nas")
@@ -168,7 +168,7 @@ def test_the_burst_was_one_incident(learnt: Household) -> None:
     assert [(i["device_name"], i["action"]) for i in incidents] == [("pc", "freeze")]
 
 
-def test_the_suggested_policy_covers_what_was_used_and_nothing_of_the_pc(enforced: Household) -> None:
+def test_the_suggested_policy_covers_used_ports_and_nothing_of_the_pc(enforced: Household) -> None:
     text = enforced.policy.read_text()
     assert "# the policy of this home" in text
     assert 'who = "pc"' not in text
@@ -177,7 +177,7 @@ def test_the_suggested_policy_covers_what_was_used_and_nothing_of_the_pc(enforce
     assert (grants["grants"], grants["mode"]) == (3, "enforce")
 
 
-def test_what_carried_traffic_still_works(enforced: Household) -> None:
+def test_ports_with_traffic_still_work(enforced: Household) -> None:
     for name, transport, port, peers in USED[:-1]:
         assert enforced.home.point(name).add(port, transport) == {}
         for peer in peers:
@@ -189,7 +189,7 @@ def test_the_nas_is_reached_by_its_peer_alone(enforced: Household) -> None:
     assert enforced.home.shut(8443, TCP, "peer2")
 
 
-def test_what_was_only_observed_is_closed_and_refused_with_a_reason(enforced: Household) -> None:
+def test_observed_ports_are_closed_and_refused_with_a_reason(enforced: Household) -> None:
     home = enforced.home
     assert home.shut(4444, TCP, "peer2"), "the infected PC lost what it had"
     assert "torrent" not in {row["device_name"] for row in home.rows() if row["internal_port"] == 6889}
@@ -209,7 +209,7 @@ def test_what_was_only_observed_is_closed_and_refused_with_a_reason(enforced: Ho
         assert reason["reasons"][-1] in " ".join(explained.split())
 
 
-def test_the_log_tells_what_observing_let_through(enforced: Household) -> None:
+def test_the_log_marks_requests_allowed_by_observing(enforced: Household) -> None:
     log = enforced.home.daemon.cli("log", "--device", "console", "--limit", "1000").stdout
     assert "[observe] allowed: the gateway is in observe mode" in log
     assert len(enforced.home.ask("GET", "/v1/incidents")) == 1, "still one"

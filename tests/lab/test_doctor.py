@@ -63,7 +63,7 @@ def test_in_every_mode_it_asks_for_nothing_that_the_daemon_does_and_knows_its_po
         assert examined(daemon, *modes[mode])["ports", "ok"] == FREE, "after it was stopped"
 
 
-def test_a_foreign_filter_of_forwarded_traffic_is_told_before_router_mode_fails_on_it(
+def test_a_foreign_filter_of_forwarded_traffic_is_reported_before_router_mode_fails(
     namespaces: None, tmp_path: Path
 ) -> None:
     with Lab(Topology()) as lab:

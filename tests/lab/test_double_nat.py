@@ -30,7 +30,7 @@ def advertising(namespaces: None, tmp_path: Path) -> Iterator[Home]:
         yield home
 
 
-def test_clients_are_told_the_address_above_and_the_kernel_uses_its_own(advertising: Home, tmp_path: Path) -> None:
+def test_clients_get_the_advertised_address_and_the_kernel_uses_its_own(advertising: Home, tmp_path: Path) -> None:
     home = advertising
     point = home.point()
     assert point.call("GetExternalIPAddress") == {"NewExternalIPAddress": str(ABOVE)}
@@ -51,7 +51,7 @@ def test_clients_are_told_the_address_above_and_the_kernel_uses_its_own(advertis
     assert not [sentence for sentence in status["warnings"] if "address" in sentence]
 
 
-def test_an_address_that_is_not_on_the_interface_is_told(namespaces: None, tmp_path: Path) -> None:
+def test_an_address_that_is_not_on_the_interface_gets_a_warning(namespaces: None, tmp_path: Path) -> None:
     with served_home(tmp_path, *ROUTER, *configured(tmp_path, f'addresses = ["{ABOVE}"]')) as home:
         [warning] = [text for text in home.ask("GET", "/v1/status")["warnings"] if str(ABOVE) in text]
         assert f"{ABOVE} of [wan] addresses is not on wan0" in warning
@@ -63,6 +63,6 @@ def test_an_address_that_is_not_on_the_interface_is_told(namespaces: None, tmp_p
         assert f'advertise = "{ABOVE}"' in check["remedy"]
 
 
-def test_a_private_address_is_told_in_the_log_at_the_start(namespaces: None, tmp_path: Path) -> None:
+def test_a_private_address_is_logged_at_the_start(namespaces: None, tmp_path: Path) -> None:
     with served_home(tmp_path, *ROUTER, *configured(tmp_path, 'advertise = "10.1.2.3"')) as home:
         assert "the external address 10.1.2.3 is not public (private (RFC 1918))" in "\n".join(home.daemon.output)

@@ -51,7 +51,7 @@ def refused(made: Home, *words: str) -> dict[str, Any]:
 
 
 @pytest.mark.spec("SR-6", "SR-28", "SR-29")
-def test_ask_yes_and_the_packet_arrives(home: Home) -> None:
+def test_after_an_approval_the_packet_arrives(home: Home) -> None:
     with EchoServer(home.console, TCP, 8080):
         output = asks(home.console, 8080)
         assert "606" in output
@@ -78,7 +78,7 @@ def test_ask_yes_and_the_packet_arrives(home: Home) -> None:
 
 
 @pytest.mark.spec("SR-7")
-def test_block_shuts_what_the_device_opened_and_leaves_open_what_you_added(home: Home) -> None:
+def test_block_closes_mappings_of_the_device_and_leaves_those_of_the_operator(home: Home) -> None:
     address = str(home.console.address)
     home.daemon.cli("revoke", "--device", address)
     home.daemon.cli("allow", address, "8090", "--proto", "tcp", "--for", "1d")
@@ -164,7 +164,7 @@ def test_a_command_that_cannot_be_done_says_why_and_ends_with_one(home: Home) ->
     assert refused(home, "retract", "never-admin-ports")["error"] == "not-found"
 
 
-def test_what_was_said_outlives_a_restart(home: Home) -> None:
+def test_acknowledged_mappings_survive_a_restart(home: Home) -> None:
     asks(home.console, 9000)
     before = home.daemon.json("queue"), home.daemon.json("devices")
     home.daemon.stop()

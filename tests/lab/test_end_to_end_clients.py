@@ -218,7 +218,7 @@ def test_upnpc_deletes_what_natpmpc_mapped(home: Home) -> None:
 
 
 @pytest.mark.spec("SR-15")
-def test_a_delete_without_a_protocol_shuts_both_transports_and_nobody_elses(home: Home) -> None:
+def test_a_delete_without_a_protocol_closes_both_own_transports_only(home: Home) -> None:
     """As nat-port-mapper (libp2p) ends its mappings."""
     home.point("pc").add(8081, UDP)
     for port, transport in ((8080, TCP), (8080, UDP), (8081, TCP)):

@@ -42,7 +42,7 @@ class Listening:
 
 @FACES
 @pytest.mark.spec("IGD-180", "IGD-201")
-def test_the_initial_event_tells_everything(home: Home, igd_version: IgdVersion) -> None:
+def test_the_initial_event_has_every_variable(home: Home, igd_version: IgdVersion) -> None:
     home.point(igd_version=igd_version).add(8080)
     with Subscriber(home.point(igd_version=igd_version)) as subscriber:
         assert subscriber.answer.status == 200
@@ -111,7 +111,7 @@ def test_a_change_of_another_devices_mapping_raises_no_count(home: Home) -> None
 
 
 @pytest.mark.spec("IGD-185", "IGD-186", "IGD-188")
-def test_who_unsubscribes_hears_no_more(home: Home) -> None:
+def test_no_event_follows_an_unsubscribe(home: Home) -> None:
     point = home.point()
     with Subscriber(point) as leaves, Subscriber(point) as stays:
         leaves.next()
@@ -129,7 +129,7 @@ def test_who_unsubscribes_hears_no_more(home: Home) -> None:
 
 @FACES
 @pytest.mark.spec("IGD-196")
-def test_a_new_external_address_is_told(home: Home, igd_version: IgdVersion) -> None:
+def test_a_new_external_address_is_an_event(home: Home, igd_version: IgdVersion) -> None:
     with Subscriber(home.point(igd_version=igd_version)) as subscriber:
         subscriber.next()
         for address in (OTHER, home.external):
@@ -141,7 +141,7 @@ def test_a_new_external_address_is_told(home: Home, igd_version: IgdVersion) -> 
 
 @FACES
 @pytest.mark.spec("IGD-196")
-def test_a_lost_link_is_told_by_both_services(home: Home, igd_version: IgdVersion) -> None:
+def test_a_lost_link_is_an_event_of_both_services(home: Home, igd_version: IgdVersion) -> None:
     point, wan = home.point(igd_version=igd_version), "gateway"
     with Subscriber(point) as connection, Subscriber(point, "WANCommonInterfaceConfig") as link:
         connection.next()

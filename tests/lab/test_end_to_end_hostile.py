@@ -122,7 +122,7 @@ def test_datagrams_in_the_name_of_hosts_that_are_not_there_open_nothing(namespac
 
 
 @pytest.mark.spec("SR-23")
-def test_idle_connections_of_one_host_lock_nobody_out(modest: Home) -> None:
+def test_idle_connections_of_one_host_do_not_block_others(modest: Home) -> None:
     """The peer ends or spins at a thousand of them."""
     with ExitStack() as idle:
         held = 0
@@ -232,7 +232,7 @@ FULL = ROOMY.replace("total_mappings = 1024", "total_mappings = 3").replace("per
 
 
 @pytest.mark.spec("IGD-140", "SR-5")
-def test_a_full_table_takes_no_more_and_keeps_what_it_has(namespaces: None, tmp_path: Path) -> None:
+def test_a_full_table_refuses_new_mappings_and_keeps_its_own(namespaces: None, tmp_path: Path) -> None:
     with served_home(tmp_path, *ROUTER, policy=FULL) as home, EchoServer(home.console, TCP, 9000):
         for port in (8000, 8001, 8002):
             home.point().add(port, NewInternalPort=9000)

@@ -131,7 +131,7 @@ def test_a_disabled_mapping_is_listed_and_closed_until_it_is_enabled(home: Home,
 
 @FACES
 @pytest.mark.spec("IGD-137", "IGD-158", "IGD-159")
-def test_nobody_maps_for_another_or_deletes_anothers(home: Home, igd_version: IgdVersion) -> None:
+def test_no_device_maps_for_another_or_deletes_its_mappings(home: Home, igd_version: IgdVersion) -> None:
     """Deviation: v1 says 606 too, with the reason, where the standard has 714 or 501."""
     home.point(igd_version=igd_version).add(8080)
     pc = home.point("pc", igd_version)
@@ -148,7 +148,7 @@ def test_nobody_maps_for_another_or_deletes_anothers(home: Home, igd_version: Ig
 
 @FACES
 @pytest.mark.spec("IGD-144")
-def test_of_two_who_ask_at_once_one_gets_the_port(home: Home, igd_version: IgdVersion) -> None:
+def test_of_two_simultaneous_requests_one_gets_the_port(home: Home, igd_version: IgdVersion) -> None:
     points = [home.point(name, igd_version) for name in ("console", "pc")]
     with EchoServer(home.console, TCP, 9000), EchoServer(home.pc, TCP, 9000), ThreadPoolExecutor(2) as both:
         for port in range(8080, 8090):

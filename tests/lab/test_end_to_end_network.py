@@ -127,7 +127,7 @@ def test_a_new_lan_address_is_served_and_mappings_stay(home: Home) -> None:
         "delete element inet upnp_gw pm { udp . 3074 }",
     ],
 )
-def test_what_others_take_out_is_back_in_under_a_second(home: Home, foreign: str) -> None:
+def test_elements_removed_by_others_are_back_in_under_a_second(home: Home, foreign: str) -> None:
     """The best of three: a loaded machine has pauses of its own."""
     point = home.point()
     point.add(3074, UDP)

@@ -56,7 +56,7 @@ def burst(home: Home, ports: tuple[int, ...], host: str = "pc") -> list[int]:
 
 
 @pytest.mark.spec("SR-7")
-def test_quarantine_cuts_live_flows_and_shuts_what_was_open_until_released(home: Home) -> None:
+def test_quarantine_cuts_live_flows_and_closes_ports_until_released(home: Home) -> None:
     pc, console, peer = home.pc, home.console, home.peer
     home.point("pc").add(8080)
     home.point("pc").add(3074, UDP)

@@ -99,7 +99,7 @@ def test_a_restart_keeps_mappings_leases_and_identity(home: Home, end: Ending) -
         assert 0 <= old["lease_left_s"] - new["lease_left_s"] < 60, "a lease does not grow"
 
 
-def test_what_was_deleted_before_a_kill_is_cut_after_it(home: Home) -> None:
+def test_flows_of_a_mapping_deleted_before_a_kill_are_cut_after_it(home: Home) -> None:
     """Its flows had five seconds left when the daemon died."""
     point = home.point()
     with EchoServer(home.console, TCP, 8000):
@@ -114,7 +114,7 @@ def test_what_was_deleted_before_a_kill_is_cut_after_it(home: Home) -> None:
         assert home.shut(8080)
 
 
-def test_a_lease_that_ends_while_nobody_is_there_is_not_restored(home: Home) -> None:
+def test_a_lease_that_ends_while_the_daemon_is_dead_is_not_restored(home: Home) -> None:
     point = home.point()
     point.add(8080, NewLeaseDuration=2)
     point.add(8081, NewLeaseDuration=600)

@@ -132,7 +132,7 @@ def test_several_external_addresses(home: Home) -> None:
         assert home.shut(8081)
 
 
-def test_what_came_through_is_counted(home: Home) -> None:
+def test_passed_traffic_is_counted(home: Home) -> None:
     home.point().add(8080)
     with EchoServer(home.console, TCP, 8080):
         for _ in range(3):

@@ -47,7 +47,7 @@ def home(module_home: Household) -> Iterator[Household]:
 @pytest.mark.parametrize(
     "complaint", ["Device or resource busy", "Cannot allocate memory", "Too many open files in system"]
 )
-def test_a_kernel_that_refuses_refuses_what_changes_it_and_nothing_else(home: Household, complaint: str) -> None:
+def test_a_failing_kernel_refuses_only_requests_that_change_it(home: Household, complaint: str) -> None:
     point = home.point()
     point.add(8080)
     with home.daemon.faulty("kernel", complaint):
@@ -78,7 +78,7 @@ def test_a_table_that_cannot_be_installed_again_is_tried_until_it_can(home: Hous
         assert home.reach(3074, UDP)
 
 
-def test_a_full_map_is_said_to_be_full(home: Household) -> None:
+def test_a_full_map_is_reported_as_full(home: Household) -> None:
     """Elements that somebody else put there take the room; they go with the heal, and there is room again."""
     home.point().add(8080)
     before = home.ask("GET", "/v1/status")["healed"]
@@ -98,7 +98,7 @@ def test_a_full_map_is_said_to_be_full(home: Household) -> None:
         "flush set inet upnp_gw live",
     ],
 )
-def test_what_is_changed_by_hand_is_undone_in_under_a_second(home: Household, by_hand: str) -> None:
+def test_manual_changes_are_undone_in_under_a_second(home: Household, by_hand: str) -> None:
     """The best of three: a loaded machine has pauses of its own."""
     home.point().add(8080)
     with EchoServer(home.console, TCP, 9999), EchoServer(home.console, TCP, 8080):

@@ -120,7 +120,7 @@ def test_an_interface_without_mac_addresses_comes_late_and_is_served(namespaces:
         assert not any("Traceback" in line for line in home.daemon.output)
 
 
-def test_the_mappings_of_a_lan_that_goes_are_there_when_it_comes_back(namespaces: None, tmp_path: Path) -> None:
+def test_mappings_of_a_lan_that_disappears_are_back_with_it(namespaces: None, tmp_path: Path) -> None:
     with served_home(tmp_path, *ROUTER, topology=Topology(lans=(HOME, GUEST))) as home:
         home.point().add(8080)
         home.point("guest").add(8081)
@@ -134,7 +134,7 @@ def test_the_mappings_of_a_lan_that_goes_are_there_when_it_comes_back(namespaces
         assert until(home.agrees), "the gateway asks again who is on the link that came back"
 
 
-def test_links_that_flap_under_load_confuse_nobody(alone: Household) -> None:
+def test_flapping_links_under_load_lose_no_mapping(alone: Household) -> None:
     load = Load(alone, rest_s=0.02)
     try:
         for _ in range(3):

@@ -158,7 +158,7 @@ def test_a_full_disk_stops_no_mapping_and_grants_no_new_one(home: Household) -> 
         assert [record["external_port"] for record in denied] == [8091], "written when there was room again"
 
 
-def test_a_failing_disk_is_told_and_loses_nothing(home: Household) -> None:
+def test_a_failing_disk_is_reported_and_loses_nothing(home: Household) -> None:
     point = home.point()
     point.add(8080)
     with home.daemon.faulty("disk", "disk I/O error"):
@@ -171,7 +171,7 @@ def test_a_failing_disk_is_told_and_loses_nothing(home: Household) -> None:
     assert home.daemon.stop() == 0
 
 
-def test_what_a_stop_could_not_write_is_told(home: Household) -> None:
+def test_changes_that_a_stop_could_not_write_are_reported(home: Household) -> None:
     home.point().add(8080)
     with home.daemon.faulty("disk", "disk I/O error"):
         home.point().delete(8080)
@@ -213,7 +213,7 @@ def test_a_store_that_cannot_be_read_is_named_and_kept(home: Household, damage: 
 
 
 @pytest.mark.spec("SR-38")
-def test_a_store_whose_log_is_gone_opens_nothing_of_an_older_state(home: Household) -> None:
+def test_a_store_without_its_log_opens_nothing_of_an_older_state(home: Household) -> None:
     """A mapping of the older state, which was deleted since, is shut; nothing but a kill is no loss."""
     log = home.daemon.state_dir / "ledger.db-wal"
     point = home.point()

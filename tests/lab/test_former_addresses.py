@@ -59,7 +59,7 @@ ASKS: dict[str, Ask] = {"IGD": by_igd, "IGD, any port": by_igd_any, "NAT-PMP": b
 
 
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
-def test_the_port_goes_along_to_the_new_address(home: Home, ask: Ask) -> None:
+def test_the_port_moves_along_to_the_new_address(home: Home, ask: Ask) -> None:
     has(home, OLD)
     with EchoServer(home.console, TCP, PORT):
         assert ask(home, OLD) == PORT

@@ -58,7 +58,9 @@ async def subscribe_and_wait(address: IPv6Address, port: int, interface: str) ->
 
 
 @pytest.mark.parametrize("name", ["console", "twin"])
-def test_of_two_hosts_with_one_link_local_address_the_subscriber_is_told(namespaces: None, name: str) -> None:
+def test_of_two_hosts_with_one_link_local_address_the_subscriber_gets_the_event(
+    namespaces: None, name: str
+) -> None:
     with Lab(TWINS) as lab, ThreadPoolExecutor(1) as threads:
         console, twin = lab.hosts["console"], lab.hosts["twin"]
         listeners = {}

@@ -36,7 +36,7 @@ def namespace() -> str:
 
 
 @BOTH
-def test_a_packet_between_lan_hosts_arrives_and_says_who_answered(lab: Lab, transport: Transport) -> None:
+def test_a_packet_between_lan_hosts_arrives_and_names_the_answering_host(lab: Lab, transport: Transport) -> None:
     console, pc = lab.hosts["console"], lab.hosts["pc"]
     with EchoServer(console, transport, 3074) as server:
         proof = reach(pc, transport, console.address, 3074, source_port=4000)
@@ -66,7 +66,7 @@ def test_a_drop_is_a_timeout_and_no_route_is_unreachable(fresh_lab: Lab, transpo
 
 
 @BOTH
-def test_the_gateway_translates_only_what_a_test_tells_it(fresh_lab: Lab, transport: Transport) -> None:
+def test_the_gateway_of_the_lab_translates_only_by_rules_of_the_test(fresh_lab: Lab, transport: Transport) -> None:
     lab = fresh_lab
     console, peer = lab.hosts["console"], lab.hosts["peer1"]
     with EchoServer(console, transport, 3074):
@@ -162,7 +162,7 @@ def test_unplugged_host_is_silent_and_back_again(fresh_lab: Lab) -> None:
         assert reach(pc, Transport.UDP, console.address, 3074, timeout=2).arrived
 
 
-def test_run_tells_what_a_failed_command_printed(lab: Lab) -> None:
+def test_a_failed_command_is_reported_with_its_output(lab: Lab) -> None:
     with pytest.raises(subprocess.CalledProcessError) as failed:
         lab.gateway.run(["sh", "-c", "echo so; echo bad >&2; exit 3"])
     assert (failed.value.returncode, failed.value.stdout, failed.value.stderr) == (3, "so\n", "bad\n")

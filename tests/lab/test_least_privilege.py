@@ -100,7 +100,7 @@ def test_without_root_it_hears_two_hosts_that_answer_for_one_address(home: Home)
     home.daemon.start()
 
 
-def test_what_it_writes_is_not_for_everybody(home: Home) -> None:
+def test_its_files_are_not_readable_by_everybody(home: Home) -> None:
     home.point().add(8090)
     home.daemon.cli("allow", str(home.console.address), "9999")
     made = {path.name: path.stat().st_mode & 0o777 for path in home.daemon.state_dir.iterdir()}
@@ -109,7 +109,7 @@ def test_what_it_writes_is_not_for_everybody(home: Home) -> None:
     home.clear()
 
 
-def test_what_roots_runs_left_goes_over_to_the_user(home: Home) -> None:
+def test_files_of_runs_as_root_are_given_to_the_user(home: Home) -> None:
     """A gateway that ran as root until its user was made keeps its mappings."""
     account = find(USER, "", "0 0 4294967295")
     assert account is not None

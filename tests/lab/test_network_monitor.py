@@ -182,7 +182,7 @@ async def test_external_addresses_come_and_go_in_the_kernels_order(fresh_lab: La
         assert seen.network.connected_at > since
 
 
-async def test_configured_external_addresses_stand_whatever_the_link_has(fresh_lab: Lab) -> None:
+async def test_configured_external_addresses_do_not_depend_on_the_link(fresh_lab: Lab) -> None:
     configured = (IPv4Address("11.9.9.9"), IPv4Address("11.9.9.8"))
     async with watching(fresh_lab, external=configured) as seen:
         fresh_lab.gateway.ip(f"addr flush dev {WAN}")
@@ -270,7 +270,7 @@ async def test_a_host_is_seen_over_both_families_as_one_device(fresh_lab: Lab) -
         assert all(isinstance(e, NeighbourSeen) and e.neighbour.interface == LAN for e in seen.neighbours)
 
 
-async def test_lookup_is_ahead_of_the_event_and_tells_it(fresh_lab: Lab) -> None:
+async def test_a_lookup_before_the_event_publishes_it(fresh_lab: Lab) -> None:
     console = fresh_lab.hosts["console"]
     async with watching(fresh_lab) as seen:
         reach(console, Transport.UDP, HOME.network[1], 9)
@@ -318,7 +318,7 @@ async def test_an_address_that_nobody_has_is_absent(lab: Lab) -> None:
         assert seen.neighbours == []
 
 
-async def test_what_cannot_be_probed(fresh_lab: Lab) -> None:
+async def test_addresses_that_cannot_be_probed(fresh_lab: Lab) -> None:
     fixed = HOME.network[150]
     fresh_lab.gateway.ip(f"neigh add {fixed} lladdr {PC.mac} dev {LAN} nud permanent")
     async with watching(fresh_lab) as seen:

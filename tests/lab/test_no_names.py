@@ -112,7 +112,7 @@ def test_a_name_is_refused_and_nobody_is_asked_for_it(home: Home) -> None:
 
 
 @pytest.mark.spec("SR-16")
-def test_what_is_granted_sends_nothing_to_the_internet_either(home: Home) -> None:
+def test_a_grant_sends_nothing_to_the_internet(home: Home) -> None:
     """Nor do names where a client may write what it likes, nor the operator's commands."""
     point = home.point(igd_version=IgdVersion.IGD2)
     with Subscriber(point) as subscriber:

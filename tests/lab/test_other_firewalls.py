@@ -85,7 +85,7 @@ def test_a_port_that_is_published_a_moment_ago_is_not_granted(home: Home) -> Non
     assert until(grantable, AT_ONCE_S)
 
 
-def test_a_forward_chain_of_others_that_drops_is_told_when_it_comes_and_when_it_goes(home: Home) -> None:
+def test_a_dropping_forward_chain_is_logged_when_it_appears_and_disappears(home: Home) -> None:
     def warned() -> list[str]:
         return [line for line in home.daemon.json("status")["warnings"] if "inet closed forward" in line]
 
@@ -175,9 +175,7 @@ def served(home: Home, seconds: float) -> dict[str, bool]:
 
 
 @pytest.mark.parametrize("program", INPUT_CHAINS)
-def test_an_input_chain_of_others_that_drops_is_told_and_cured_by_the_lines_of_the_doctor(
-    home: Home, program: str
-) -> None:
+def test_a_dropping_input_chain_is_reported_and_the_lines_of_the_doctor_fix_it(home: Home, program: str) -> None:
     def warnings_of() -> list[str]:
         return [line for line in home.daemon.json("status")["warnings"] if "packets from hosts on lan0 to" in line]
 

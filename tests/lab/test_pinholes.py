@@ -226,7 +226,7 @@ def test_the_initial_event_has_both_variables(home: Home) -> None:
         assert subscriber.next() == {"FirewallEnabled": "1", "InboundPinholeAllowed": "1"}
 
 
-def test_a_lan_prefix_that_goes_takes_its_pinholes_with_it(home: Home) -> None:
+def test_a_removed_lan_prefix_ends_its_pinholes(home: Home) -> None:
     point, gateway = home.point(igd_version=IgdVersion.IGD2), home.gateway
     pinhole(point)
     gateway.ip(f"addr del {gateway.address6}/64 dev lan0")

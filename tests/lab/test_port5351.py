@@ -384,7 +384,7 @@ def test_a_burst_of_renewals_is_served_whole(home: Home) -> None:
             home.lab.hosts.pop(host.name).close()
 
 
-def test_the_daemon_counts_what_it_answered(home: Home) -> None:
+def test_the_daemon_counts_its_answers(home: Home) -> None:
     natpmpc(home)
     status = home.daemon.cli("status", "--json").stdout
     assert re.search(r'"5351 answered nat-pmp": \d+', status)

@@ -79,7 +79,7 @@ def test_an_ordinary_user_has_a_whole_lab() -> None:
 
 
 @pytest.mark.usefixtures("namespaces")
-def test_too_late_for_a_user_namespace_is_said_in_a_sentence() -> None:
+def test_a_user_namespace_that_comes_too_late_is_reported() -> None:
     assert as_nobody(WITH_THREADS) == (
         "not root, and a user namespace can only be entered before the first thread starts.\n"
     )

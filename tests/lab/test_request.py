@@ -108,7 +108,7 @@ def test_a_refusal_ends_with_1_and_silence_with_3(home: Home, tmp_path: Path) ->
     assert "does not listen on UDP port 5351" in done.stderr, "the ICMP error ends it, not the time"
 
 
-def test_what_is_listened_on_is_asked_for(home: Home, tmp_path: Path) -> None:
+def test_listening_ports_are_requested(home: Home, tmp_path: Path) -> None:
     with EchoServer(home.console, TCP, 8080), EchoServer(home.console, UDP, 3074):
         done = request(home, tmp_path, "--listening", "--yes", "tcp/8080,udp/3074")
         assert done.stdout.splitlines() == [
@@ -146,7 +146,7 @@ def test_it_is_held_over_its_lease_a_kill_and_a_lost_state(home: Home, tmp_path:
         assert home.rows() == []
 
 
-def test_a_new_external_address_is_told_while_it_holds(home: Home, tmp_path: Path) -> None:
+def test_a_new_external_address_is_printed_while_it_holds(home: Home, tmp_path: Path) -> None:
     other = IPv4Address("11.22.33.99")
     with holding(home, tmp_path, "tcp", 8080, "--via", "pcp") as (held, line):
         assert line.startswith(f"{home.external}:8080 ")

@@ -239,7 +239,7 @@ async def test_a_source_outside_the_lan_gets_nothing(lab: Lab) -> None:
 
 
 @pytest.mark.spec("IGD-047", "IGD-051", "IGD-052", "IGD-061", "IGD-062")
-async def test_what_is_no_search_of_ours_gets_nothing_and_stops_nothing(lab: Lab) -> None:
+async def test_other_datagrams_get_no_answer_and_stop_nothing(lab: Lab) -> None:
     good = search("ssdp:all", mx="0")
     junk = [
         b"",

@@ -80,7 +80,7 @@ def ask_natpmp(line: Talk, port: int, suggested: int = 0, lifetime: int = LEASE_
 
 
 @pytest.mark.spec("SR-6", "SR-7")
-def test_a_frozen_device_renews_what_it_holds_and_changes_none_of_it(home: Home) -> None:
+def test_a_frozen_device_renews_its_mappings_and_cannot_change_them(home: Home) -> None:
     point, point2 = home.point(), home.point(igd_version=IgdVersion.IGD2)
     peer, friend = home.peer, home.lab.hosts["peer2"]
     address6 = home.console.address6

@@ -25,7 +25,7 @@ def home(namespaces: None, tmp_path: Path) -> Iterator[Household]:
         yield home
 
 
-def test_a_stop_answers_what_is_in_flight(home: Household) -> None:
+def test_a_stop_answers_requests_in_flight(home: Household) -> None:
     """The disk is slow; the requests wait for it when the signal comes."""
     points = [home.point(host) for host in ("console", "pc", "tv", "nas")]
     with (
@@ -45,7 +45,7 @@ def test_a_stop_answers_what_is_in_flight(home: Household) -> None:
     assert home.disagreement() == ""
 
 
-def test_a_stop_under_load_loses_nothing_that_was_said(home: Household) -> None:
+def test_a_stop_under_load_loses_no_acknowledged_change(home: Household) -> None:
     load = Load(home, rest_s=0.01)
     try:
         for _ in range(3):
@@ -76,7 +76,7 @@ def test_a_signal_while_it_starts_is_attended_to(home: Household, number: signal
 
 
 @pytest.mark.spec("SR-3")
-def test_a_stop_goes_to_its_end_whatever_signals_come(namespaces: None, tmp_path: Path) -> None:
+def test_a_stop_completes_under_further_signals(namespaces: None, tmp_path: Path) -> None:
     with household(tmp_path, "--flush") as home:
         home.point().add(8080)
         pid = home.daemon.pid

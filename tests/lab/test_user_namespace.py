@@ -54,7 +54,7 @@ asyncio.run(main())
     [("libnftables", 1 << 30, 1), ("libnftables", 250_000, 2), ("netlink", 1 << 30, 1)],
     ids=["the library's limit", "a lower one", "our own messages"],
 )
-def test_a_large_refill_arrives_whatever_can_be_sent_at_once(writing: str, longest: int, fewest: int) -> None:
+def test_a_large_refill_arrives_in_parts_of_any_size(writing: str, longest: int, fewest: int) -> None:
     script = [sys.executable, "-c", SCRIPT, str(longest), writing]
     argv = ["unshare", "--user", "--map-root-user", "--net", *script]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, cwd=os.getcwd(), check=False)

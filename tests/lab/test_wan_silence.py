@@ -125,7 +125,7 @@ def send_to_gateway(home: Home, packets: list[bytes]) -> None:
 
 
 @pytest.mark.spec("SR-1", "PMP-071", "PCP-180")
-def test_the_wan_gets_no_byte_whatever_state_the_gateway_is_in(namespaces: None, tmp_path: Path, mode: str) -> None:
+def test_the_wan_gets_no_byte_in_any_state_of_the_gateway(namespaces: None, tmp_path: Path, mode: str) -> None:
     with prepared(tmp_path, mode) as home:
         everywhere = probes_of(home.gateway.address)
         assert answered(home.console, everywhere) == everywhere

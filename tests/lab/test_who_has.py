@@ -62,7 +62,7 @@ async def answers(query: SocketQuery, number: int) -> set[str]:
     return set(query.answers)
 
 
-async def test_two_hosts_that_answer_are_both_heard(two_lans: Lab, family: str) -> None:
+async def test_answers_of_two_hosts_are_both_read(two_lans: Lab, family: str) -> None:
     """The kernel's neighbour table hears one of them."""
     console, pc = two_lans.hosts["console"], two_lans.hosts["pc"]
     address: IPAddress = getattr(console, family)
@@ -80,7 +80,7 @@ async def test_two_hosts_that_answer_are_both_heard(two_lans: Lab, family: str) 
         query.close()
 
 
-async def test_what_is_said_of_another_address_or_on_another_link_is_no_answer(two_lans: Lab, family: str) -> None:
+async def test_a_message_about_another_address_or_link_is_no_answer(two_lans: Lab, family: str) -> None:
     guest, pc, gateway = two_lans.hosts["guest"], two_lans.hosts["pc"], two_lans.gateway
     address: IPAddress = getattr(two_lans.hosts["console"], family)
     async with asking(two_lans) as who_has:
@@ -92,7 +92,7 @@ async def test_what_is_said_of_another_address_or_on_another_link_is_no_answer(t
         query.close()
 
 
-async def test_a_flood_of_answers_is_heard_once(two_lans: Lab, family: str) -> None:
+async def test_a_flood_of_answers_is_read_once(two_lans: Lab, family: str) -> None:
     """A host that says so a thousand times takes nobody's place; nor do a thousand hosts."""
     pc, gateway = two_lans.hosts["pc"], two_lans.gateway
     address: IPAddress = getattr(two_lans.hosts["console"], family)
@@ -110,7 +110,7 @@ async def test_a_flood_of_answers_is_heard_once(two_lans: Lab, family: str) -> N
         query.close()
 
 
-async def test_without_a_question_nothing_is_heard(two_lans: Lab, family: str) -> None:
+async def test_without_an_open_query_nothing_is_read(two_lans: Lab, family: str) -> None:
     pc, gateway = two_lans.hosts["pc"], two_lans.gateway
     address: IPAddress = getattr(two_lans.hosts["console"], family)
     async with asking(two_lans) as who_has:
@@ -137,7 +137,7 @@ async def test_two_questions_about_one_address_both_hear_the_answer(two_lans: La
 
 
 @pytest.mark.parametrize("first", [ip_address("10.0.0.2"), HOME.network6[2]], ids=["IPv4", "IPv6"])
-async def test_the_kernel_has_room_for_many_questions_and_says_when_it_has_none(
+async def test_the_kernel_has_room_for_many_queries_and_reports_when_it_is_full(
     two_lans: Lab, first: IPAddress
 ) -> None:
     with suppress(FileNotFoundError):  # before 6.7 it is the whole machine's, and as small

@@ -67,7 +67,7 @@ def test_days_and_remote_hosts_are_bounded() -> None:
     assert row.more_remotes
 
 
-def test_what_nobody_asked_for_is_no_evidence() -> None:
+def test_a_port_without_a_request_is_no_evidence() -> None:
     table = EvidenceTable()
     table.used(opening(1), NOW, 1, 1)
     table.talked(opening(1), 1, None)
@@ -89,7 +89,7 @@ def test_the_old_is_forgotten() -> None:
     assert (changes.gone, changes.gone_devices, changes.gone_rules) == ([opening(1)], ["a"], ["games"])
 
 
-def test_what_the_store_did_not_take_is_told_again() -> None:
+def test_changes_that_the_store_did_not_write_are_written_again() -> None:
     table = EvidenceTable()
     table.row(opening(1), NOW)
     table.seen("a", NOW)

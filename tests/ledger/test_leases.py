@@ -34,7 +34,9 @@ from upnp_gw.model.mapping import Hold, Instant, Via
         (Via.OPERATOR, None, 30 * 86400),
     ],
 )
-def test_a_hold_lives_what_was_asked_within_the_clamp(via: Via, requested_s: int | None, lives: int) -> None:
+def test_a_hold_lives_for_the_requested_time_within_the_clamp(
+    via: Via, requested_s: int | None, lives: int
+) -> None:
     assert lifetime_s(asks(via=via, lifetime=requested_s), clamps()) == lives
 
 
@@ -57,7 +59,7 @@ def test_the_kernel_ends_it_soon_after_the_next_look() -> None:
 
 
 @pytest.mark.spec("IGD-128", "IGD-129", "IGD-130")
-def test_what_is_left_is_shown_by_face() -> None:
+def test_the_remaining_lease_is_shown_by_version() -> None:
     """Deviation: version 2 shows min(remaining, 604800), version 1 the real remaining time."""
     month = mapping(1, until=NOW.boot + 30 * 86400)
     assert left_s(month, Via.IGD2, NOW) == 604800

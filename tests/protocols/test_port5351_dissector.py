@@ -93,7 +93,7 @@ async def test_nothing_we_answer_is_malformed(tmp_path: Path) -> None:
 
 
 @pytest.mark.spec("PMP-006", "PCP-007")
-async def test_the_dissector_reads_what_we_meant(tmp_path: Path) -> None:
+async def test_the_dissector_reads_our_answers_correctly(tmp_path: Path) -> None:
     answers = await answers_of(tmp_path)
     text = "\n".join(tshark(tmp_path, answers, "5351,40000", "-V"))
     for words in (
@@ -111,7 +111,7 @@ async def test_the_dissector_reads_what_we_meant(tmp_path: Path) -> None:
         assert words in text, words
 
 
-async def test_what_our_client_side_asks_is_not_malformed_either(tmp_path: Path) -> None:
+async def test_requests_of_our_client_side_are_not_malformed(tmp_path: Path) -> None:
     request = [data for _, data in REQUESTS if data[0] != 3]
     rows = tshark(tmp_path, request, "40000,5351", "-T", "fields", "-e", "_ws.malformed")
     assert [row.strip() for row in rows] == [""] * len(request)

@@ -93,9 +93,7 @@ async def test_a_kill_loses_nothing_and_is_silent(crashed: Path, caplog: pytest.
     assert not kept(crashed, "")
 
 
-async def test_whoever_looked_into_the_file_took_nothing_away(
-    crashed: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_reader_of_the_file_removes_nothing(crashed: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An operator's sqlite3 moves the log into the database file and removes it."""
     store = Store(crashed / "ledger.db", "boot-1")
     await store.open()
@@ -105,7 +103,7 @@ async def test_whoever_looked_into_the_file_took_nothing_away(
     assert caplog.text == ""
 
 
-async def test_whoever_reads_in_the_file_does_not_keep_it_from_opening(
+async def test_a_reader_of_the_file_does_not_keep_it_from_opening(
     crashed: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with closing(sqlite3.connect(crashed / "ledger.db", isolation_level=None)) as reader:
@@ -181,7 +179,7 @@ async def test_a_damaged_log_opens_no_port_of_an_older_state(
     assert caplog.text == "", "it is said once"
 
 
-async def test_clients_are_told_that_state_was_lost(crashed: Path) -> None:
+async def test_clients_see_a_new_epoch_after_lost_state(crashed: Path) -> None:
     """NAT-PMP and PCP: an epoch that begins anew makes them ask again."""
     store = Store(crashed / "ledger.db", "boot-1")
     await store.open()
@@ -233,7 +231,7 @@ async def test_where_the_older_state_is_meant_it_is_taken(crashed: Path, caplog:
 
 @pytest.mark.parametrize("with_log", [True, False])
 @pytest.mark.parametrize("how", ["emptied", "removed"])
-async def test_a_database_file_that_is_gone_is_told(
+async def test_a_missing_database_file_is_reported(
     crashed: Path, how: str, with_log: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     """SQLite deletes the log of an empty database file without a word."""
@@ -254,7 +252,7 @@ async def test_a_database_file_that_is_gone_is_told(
 
 
 @pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal"])
-async def test_an_empty_file_or_a_log_alone_is_told_without_a_mark(
+async def test_an_empty_file_or_a_log_alone_is_reported_without_a_mark(
     crashed: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     for end in {"", "-wal", "-shm", "-highwater"} - {name.removeprefix("ledger.db")}:
@@ -360,7 +358,7 @@ async def test_a_damaged_file_with_a_log_is_left_as_it_is(crashed: Path) -> None
 
 
 @pytest.mark.parametrize("mark", [b"", b"garbage", b'{"store": 7}', b"\x00" * 128])
-async def test_a_mark_that_cannot_be_read_is_told_and_made_again(
+async def test_an_unreadable_mark_is_reported_and_made_again(
     crashed: Path, mark: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     (crashed / "ledger.db-highwater").write_bytes(mark)

@@ -141,7 +141,7 @@ async def test_a_batch_is_whole_or_not_at_all(store: Store) -> None:
 @pytest.mark.parametrize(
     "fault", [OSError(28, "No space left"), MemoryError(), sqlite3.Warning("w"), KeyError("x")]
 )
-async def test_whatever_fails_is_an_error_of_the_store(
+async def test_every_failure_is_an_error_of_the_store(
     store: Store, fault: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:

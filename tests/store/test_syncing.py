@@ -125,7 +125,7 @@ async def test_a_stop_leaves_nothing_unsynced(tmp_path: Path, disk: Disk) -> Non
     assert in_database_file(tmp_path / "ledger.db") == 1
 
 
-async def test_a_sync_that_fails_is_told_once_and_made_good(
+async def test_a_failed_sync_is_logged_once_and_repeated(
     store: Store, tmp_path: Path, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Linux reports a page that it could not write once: a second sync that succeeds says nothing about it."""
@@ -156,7 +156,7 @@ async def test_a_log_that_is_removed_under_the_gateway_costs_nothing(
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced"])
-async def test_a_database_file_that_is_removed_under_the_gateway_is_told(
+async def test_a_database_file_removed_while_running_is_reported(
     store: Store, tmp_path: Path, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "ledger.db"

@@ -108,7 +108,7 @@ def test_both_transports_and_families_share_a_grant() -> None:
     assert (grant["proto"], grant["family"]) == (["tcp", "udp"], ["ip4", "ip6"])
 
 
-def test_few_peers_are_who_may_connect_and_many_are_not() -> None:
+def test_few_remote_hosts_become_the_remote_of_a_grant_and_many_do_not() -> None:
     seen = Seen()
     few = frozenset({ip_address("203.0.113.5"), ip_address("203.0.113.9")})
     seen.used(NAS, TCP, 8443, 4, remotes=few)
@@ -123,7 +123,7 @@ def test_few_peers_are_who_may_connect_and_many_are_not() -> None:
     }
 
 
-def test_who_may_connect_is_open_for_both_families_where_one_is() -> None:
+def test_remote_is_open_for_both_families_if_it_is_for_one() -> None:
     seen = Seen()
     seen.used(NAS, TCP, 8443, 4, 4, remotes=frozenset({ip_address("203.0.113.5")}))
     seen.used(NAS, TCP, 8443, 4, 6)

@@ -166,7 +166,7 @@ def test_an_empty_machine_owned_policy_is_no_policy_without_rules(place: Path) -
 
 
 @pytest.mark.parametrize("planted", [*IRREGULAR, dangling, loop, link_out], ids=named)
-def test_what_lies_where_a_new_policy_is_written(place: Path, planted: Callable[[Path], None]) -> None:
+def test_files_at_the_place_of_a_new_policy(place: Path, planted: Callable[[Path], None]) -> None:
     """Writing goes nowhere else: it takes the place of what lies there, or fails at once."""
     path = place / ".approved.toml.new"
     planted(path)

@@ -59,7 +59,7 @@ y = 3
         ("test[2].x", None),
     ],
 )
-def test_the_line_where_a_key_stands(key: str, line: int | None) -> None:
+def test_the_line_of_a_key(key: str, line: int | None) -> None:
     assert line_of(TEXT, key) == line
     assert line_of(TEXT.replace("\n", "\r\n"), key) == line
 

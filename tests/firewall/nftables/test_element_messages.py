@@ -122,7 +122,7 @@ def test_libnftables_of_this_machine_sends_the_same_batches(bare: Host, name: st
 
 
 @pytest.mark.lab
-def test_what_libnftables_sends_is_really_caught(bare: Host) -> None:
+def test_messages_of_libnftables_are_recorded(bare: Host) -> None:
     def work() -> list[bytes]:
         session = Session()
         with sent_batches() as seen:

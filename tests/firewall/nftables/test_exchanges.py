@@ -21,7 +21,7 @@ def answered(gateway: Gateway) -> Exchanges:
     return gateway.do(gateway.firewall.read(remotes=True)).exchanges
 
 
-def test_who_answered_is_known_though_the_flow_is_forgotten(gateway: Gateway, fresh_lab: Lab) -> None:
+def test_an_answered_endpoint_is_known_after_its_flow_is_forgotten(gateway: Gateway, fresh_lab: Lab) -> None:
     lab = fresh_lab
     console, one, two = lab.hosts["console"], lab.hosts["peer1"], lab.hosts["peer2"]
     v4, v6 = console.address, console.address6

@@ -40,7 +40,7 @@ async def test_changes_that_come_together_share_a_pass(passes: list[list[FlowsTo
     await teardown.close()
 
 
-async def test_who_reopens_a_mapping_does_not_wait_for_the_share(passes: list[list[FlowsToEnd]]) -> None:
+async def test_reopening_a_mapping_does_not_wait_for_the_share(passes: list[list[FlowsToEnd]]) -> None:
     teardown, one, loop = FlowTeardown(), forward("m1", 80), asyncio.get_running_loop()
     teardown.end([Flows.through(forward("m0", 81))])
     await teardown.settled()

@@ -37,7 +37,7 @@ def event(kind: int, table: bytes = TABLE, family: int = 1, port: int = 77, subs
         (NetlinkMessage(10 << 8 | 2, 0, 0, 77, b"\x01"), None),
     ],
 )
-def test_what_counts_as_foreign(message: NetlinkMessage, kind: int | None) -> None:
+def test_changes_that_count_as_foreign(message: NetlinkMessage, kind: int | None) -> None:
     assert foreign_change(message, {5}) == kind
 
 
@@ -54,7 +54,7 @@ def test_what_counts_as_foreign(message: NetlinkMessage, kind: int | None) -> No
         (event(6, attribute(1, b"filter\0"), subsystem=1), False),
     ],
 )
-def test_what_is_a_change_of_another_table(message: NetlinkMessage, is_elsewhere: bool) -> None:
+def test_changes_of_another_table(message: NetlinkMessage, is_elsewhere: bool) -> None:
     assert changes_other_table(message) is is_elsewhere
 
 
@@ -113,7 +113,7 @@ def opened(bare: Host, other_tables: list[None]) -> Iterator[Driver[NftablesFire
         ("insert rule inet upnp_gw forward accept", "rule added"),
     ],
 )
-def test_a_foreign_change_is_told_once(
+def test_a_foreign_change_is_reported_once(
     opened: Driver[NftablesFirewall], bare: Host, script: str, what: str
 ) -> None:
     opened.apply(Open(forward()))
@@ -124,7 +124,7 @@ def test_a_foreign_change_is_told_once(
 
 
 @pytest.mark.lab
-def test_changes_of_others_tables_and_large_ones_of_our_own_are_not_told(
+def test_changes_of_other_tables_and_large_own_ones_are_not_reported(
     opened: Driver[NftablesFirewall], bare: Host, other_tables: list[None]
 ) -> None:
     other_tables.clear()
@@ -141,9 +141,7 @@ def test_changes_of_others_tables_and_large_ones_of_our_own_are_not_told(
 
 
 @pytest.mark.lab
-def test_a_lost_event_is_told_as_such(
-    opened: Driver[NftablesFirewall], bare: Host, other_tables: list[None]
-) -> None:
+def test_a_lost_event_is_reported(opened: Driver[NftablesFirewall], bare: Host, other_tables: list[None]) -> None:
     """A foreign change too large for the socket (another firewall loads its sets) must not go unnoticed."""
     watch = opened.firewall._monitor
     assert watch is not None

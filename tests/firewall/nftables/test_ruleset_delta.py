@@ -43,7 +43,7 @@ def test_a_refused_batch_leaves_the_books_as_they_were() -> None:
     assert not kept.users
 
 
-def test_what_carries_outlives_each_mapping_by_itself() -> None:
+def test_the_carrying_element_outlives_its_mapping() -> None:
     kept = empty_state()
     one, two = forward("m1", 80, timeout_s=1000), forward("m2", 81, internal_port=80, keep=False)
     delta_of(kept, [Open(one), Open(two)], 0).commit()
@@ -70,7 +70,7 @@ def test_a_closed_forward_carries_its_flows_until_they_are_cut() -> None:
     assert "live" not in commands_of(delta_of(kept, [Cut(one)], 6).edits.whole())
 
 
-def test_what_the_kernel_has_ended_of_the_closed_is_forgotten() -> None:
+def test_closed_forwards_that_expired_in_the_kernel_are_forgotten() -> None:
     kept = empty_state()
     for number in range(5):
         delta_of(kept, [Open(forward("m1", 80 + number))], number).commit()
@@ -118,7 +118,7 @@ def test_the_external_ports_of_router_mode_stand_as_long_as_any_mapping_of_them(
     )
 
 
-def test_the_source_port_is_the_keepers_and_moves_on_when_it_goes() -> None:
+def test_the_source_port_belongs_to_its_keeper_and_moves_on_after_it() -> None:
     kept = empty_state()
     one, two = forward("m1", 80), forward("m2", 81, internal_port=80, keep=False)
     delta_of(kept, [Open(one), Open(two)], 0).commit()
@@ -153,7 +153,7 @@ def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
     assert delta.flows == [Flows.through(forward("m1"))]
 
 
-def test_a_cut_spares_what_another_forward_to_the_endpoint_lets_in() -> None:
+def test_a_cut_spares_flows_of_another_forward_to_the_endpoint() -> None:
     kept = empty_state()
     named = forward("m2", remote="203.0.113.7/32", timeout_s=60)
     delta_of(kept, [Open(forward("m1")), Open(named)], 0).commit()
@@ -188,7 +188,7 @@ def test_a_refresh_ends_no_flows() -> None:
     ],
 )
 @pytest.mark.spec("SR-12")
-def test_what_makes_no_sense_is_refused_before_the_kernel(wrong: Forward) -> None:
+def test_an_invalid_change_is_refused_before_the_kernel(wrong: Forward) -> None:
     with pytest.raises(FirewallError):
         delta_of(empty_state(), [Open(wrong)], 0)
 
@@ -314,7 +314,7 @@ def test_the_kernels_complaint_is_one_sentence(error: str, sentence: str) -> Non
         Session(Refusing(error)).run("add table inet x")
 
 
-def test_refill_forgets_what_stood() -> None:
+def test_refill_forgets_earlier_forwards() -> None:
     kept = empty_state()
     delta_of(kept, [Open(forward("m1")), Open(forward("m2", 80))], 0).commit()
     delta = delta_of(kept, [Refill((forward("m3", 81),))], 0)

@@ -164,7 +164,7 @@ def test_a_flood_brings_its_share_and_the_others_lose_nothing(
 
 
 @pytest.mark.spec("SR-5", "SR-22")
-def test_a_mac_address_has_one_share_whatever_addresses_it_sends_from(lab: Lab) -> None:
+def test_a_mac_address_has_one_share_for_all_its_ip_addresses(lab: Lab) -> None:
     greedy, well_behaved = plug(lab), lab.hosts["console"]
     frames = forged(greedy, lab, 5351, 1)
     begun = time.monotonic()
@@ -180,7 +180,7 @@ def test_a_mac_address_has_one_share_whatever_addresses_it_sends_from(lab: Lab) 
 
 
 @pytest.mark.spec("SR-5", "SR-22")
-def test_made_up_mac_addresses_take_nothing_from_a_host_that_was_heard_before(
+def test_made_up_mac_addresses_take_nothing_from_a_known_host(
     fresh: tuple[Lab, Driver[NftablesFirewall]],
 ) -> None:
     lab, well_behaved, greedy = fresh[0], fresh[0].hosts["console"], fresh[0].hosts["pc"]
@@ -214,7 +214,7 @@ def test_the_same_mac_address_on_another_lan_is_another_host(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(("port", "payload"), [(5352, b"\0\0"), (1900, NOTIFY), (1901, SEARCH)])
-def test_what_is_for_others_is_not_counted(lab: Lab, port: int, payload: bytes) -> None:
+def test_packets_to_other_ports_are_not_counted(lab: Lab, port: int, payload: bytes) -> None:
     """Another program of the gateway may listen there."""
     with listening(lab.gateway, port) as listener:
         send(lab.hosts["pc"], str(lab.gateway.address), port, FLOOD, payload)
@@ -295,7 +295,7 @@ def test_on_a_tunnel_an_address_is_a_host(fresh: tuple[Lab, Driver[NftablesFirew
     assert received["192.168.99.10"] <= share(shares.PORT_CONTROL, begun)
 
 
-def test_what_was_dropped_is_counted_for_each_host(fresh: tuple[Lab, Driver[NftablesFirewall]]) -> None:
+def test_dropped_packets_are_counted_for_each_host(fresh: tuple[Lab, Driver[NftablesFirewall]]) -> None:
     lab, pc = fresh[0], fresh[0].hosts["pc"]
     begun = time.monotonic()
     send(pc, str(lab.gateway.address), 5351, FLOOD)

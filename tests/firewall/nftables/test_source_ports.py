@@ -77,7 +77,7 @@ def test_flows_from_before_the_mapping_leave_its_port(router: Gateway, fresh_lab
 
 
 @pytest.mark.spec("SR-41")
-def test_who_has_the_port_at_another_external_address_is_another_host(router: Gateway, fresh_lab: Lab) -> None:
+def test_the_port_at_another_external_address_belongs_to_another_host(router: Gateway, fresh_lab: Lab) -> None:
     """Its flows from before both mappings have the port at the first address: they end like everybody else's."""
     lab, console, pc, peer = (fresh_lab, *(fresh_lab.hosts[name] for name in ("console", "pc", "peer1")))
     first, second = lab.external[0], IPv4Address("11.22.33.45")
@@ -121,7 +121,7 @@ def test_a_lan_host_with_an_external_address_gets_no_mapped_port(router: Gateway
 
 
 @pytest.mark.spec("PCP-055")
-def test_what_a_host_asked_before_it_mapped_leaves_with_the_mapped_port_from_then_on(
+def test_flows_from_before_a_mapping_leave_with_the_mapped_port_afterwards(
     gateway: Gateway, fresh_lab: Lab
 ) -> None:
     """A client asks a STUN server, maps, and asks again: with two ports it would take this for a symmetric NAT.

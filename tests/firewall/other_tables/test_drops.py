@@ -146,7 +146,7 @@ INPUT = {
 
 @pytest.mark.lab
 @pytest.mark.parametrize("case", INPUT)
-def test_chains_that_swallow_what_lan_hosts_send_to_the_gateway(bare: Host, case: str) -> None:
+def test_chains_that_drop_packets_of_lan_hosts_to_the_gateway(bare: Host, case: str) -> None:
     script, what, lines = INPUT[case]
     bare.nft("flush ruleset\n" + script)
     drops = input_drops(listed(bare), "wan0", [LAN], SERVED)

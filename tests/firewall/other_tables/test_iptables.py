@@ -20,14 +20,14 @@ def translated(text: str) -> list[Any]:
     return found
 
 
-def test_a_match_is_told_by_the_text_of_its_rule() -> None:
+def test_a_match_is_read_from_the_text_of_its_rule() -> None:
     found = translated("ip protocol tcp tcp dport { 80,8000-8080 } drop")
     left = {"payload": {"protocol": "tcp", "field": "dport"}}
     right = {"set": [80, {"range": [8000, 8080]}]}
     assert found == [{"match": {"op": "==", "left": left, "right": right}}, {"drop": None}]
 
 
-def test_what_stands_in_quotes_is_no_match() -> None:
+def test_quoted_text_is_no_match() -> None:
     """The operator chooses a comment and a log prefix as he likes."""
     for quoted in ('log prefix "tcp dport { 22 }"', 'comment "udp dport { , }"'):
         assert translated(f"ip protocol tcp {quoted} drop") == [XT, {"drop": None}]

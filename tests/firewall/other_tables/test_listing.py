@@ -223,7 +223,7 @@ def test_the_line_that_is_named_cures_it(load: Any) -> None:
         (nat("tcp dport 80 dnat to 10.0.0.1"), []),
     ],
 )
-def test_who_else_filters_forwarded_traffic(load: Any, script: str, found: list[str]) -> None:
+def test_other_filters_of_forwarded_traffic(load: Any, script: str, found: list[str]) -> None:
     assert forward_filters(load(script)) == found
 
 

@@ -49,7 +49,7 @@ def test_a_flowtable_that_nothing_fills_takes_no_flow() -> None:
     assert flow_offloads(listing({"dev": ["eth0"]}, [{"accept": None}])) == []
 
 
-def test_two_rules_of_one_chain_are_told_once() -> None:
+def test_two_rules_of_one_chain_are_one_message() -> None:
     assert len(flow_offloads(listing({"dev": "eth0"}, [ADD], [{"counter": None}, ADD]))) == 1
 
 
@@ -120,7 +120,7 @@ def test_an_offloaded_flow_is_not_counted_and_a_cut_ends_it(
 
 @pytest.mark.lab
 @pytest.mark.parametrize("version", [4, 6])
-def test_by_the_line_that_is_told_a_mapped_flow_stays_in_the_chains(
+def test_with_the_printed_line_a_mapped_flow_stays_in_the_chains(
     offloaded: FlowOffload, gateway: Gateway, fresh_lab: Lab, version: int
 ) -> None:
     """It is counted, and the kernel alone ends it with its lease."""

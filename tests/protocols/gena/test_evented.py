@@ -94,7 +94,7 @@ def test_a_lost_address_is_an_empty_string_and_a_lost_link_is_down() -> None:
     assert seen.values(IgdVersion.IGD1, "WANCommonInterfaceConfig") == {"PhysicalLinkStatus": "Down"}
 
 
-def test_a_device_counts_what_it_may_see() -> None:
+def test_a_device_counts_its_visible_mappings() -> None:
     """A deviation: the count is the subscriber's own, not the table's."""
     seen = Seen(counts={CONSOLE: 3, LAPTOP: 7})
     assert seen.values(IgdVersion.IGD1, "WANIPConnection", CONSOLE)["PortMappingNumberOfEntries"] == "3"
@@ -106,7 +106,7 @@ def test_a_service_that_no_description_declares_events_nothing() -> None:
     assert Seen().properties()(IgdVersion.IGD1, service, CONSOLE) == {}
 
 
-def test_an_evented_variable_that_nobody_reads_is_found_at_start() -> None:
+def test_an_evented_variable_without_a_value_is_found_at_the_start() -> None:
     models = {(IgdVersion.IGD1, "Layer3Forwarding"): ServiceModel({}, {"Unheard": True})}
     with pytest.raises(KeyError):
         Seen().properties(models)

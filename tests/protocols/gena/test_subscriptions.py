@@ -89,7 +89,7 @@ def gateway() -> Table:
 
 
 @pytest.mark.spec("IGD-180")
-def test_a_subscription_is_granted_and_first_told_everything(gateway: Table) -> None:
+def test_a_subscription_is_granted_and_gets_every_variable_first(gateway: Table) -> None:
     answer = gateway.subscribe()
     assert answer.status == 200
     assert answer.headers == {"SID": "uuid:00000000-0000-0000-0000-000000000001", "TIMEOUT": "Second-1800"}
@@ -118,7 +118,7 @@ def test_an_answer_that_was_never_written_holds_no_place_for_long(gateway: Table
     assert len(gateway.table) == 0
 
 
-def test_written_twice_is_told_once(gateway: Table) -> None:
+def test_a_value_written_twice_is_one_event(gateway: Table) -> None:
     sid = gateway.live()
     gateway.pass_s(1000)
     gateway.table.delivered(sid, gateway.now)
@@ -167,7 +167,7 @@ def test_after_unsubscribe_or_expiry_nothing_is_sent(gateway: Table) -> None:
 
 
 @pytest.mark.spec("IGD-188")
-def test_the_deadline_is_the_expiry_when_all_is_told(gateway: Table) -> None:
+def test_without_pending_events_the_deadline_is_the_expiry(gateway: Table) -> None:
     gateway.live()
     assert gateway.table.next_deadline() == 1000 + 1800
 
@@ -198,7 +198,7 @@ def test_the_values_of_an_abandoned_message_go_with_the_next(gateway: Table) -> 
     assert gateway.due()[0].values == {"Status": "Disconnected", "Count": "1"}
 
 
-def test_only_what_changed_is_told(gateway: Table) -> None:
+def test_only_changed_variables_are_sent(gateway: Table) -> None:
     gateway.live()
     gateway.change(Count="1")
     assert [d.values for d in gateway.due()] == [{"Count": "1"}]
@@ -263,7 +263,7 @@ def test_a_service_without_evented_variables_has_no_event_url(gateway: Table) ->
     assert gateway.ask("SUBSCRIBE", headers, service=INTERFACE).status == 404
 
 
-def test_what_the_parser_refuses_is_answered_with_its_status(gateway: Table) -> None:
+def test_a_request_that_the_parser_refuses_gets_its_status(gateway: Table) -> None:
     assert gateway.ask("SUBSCRIBE", {}) == EventAnswer(412, reason="nt")
 
 
@@ -339,7 +339,7 @@ STEPS = st.lists(
 
 @pytest.mark.spec("IGD-192")
 @given(STEPS)
-def test_whatever_happens_messages_are_single_ordered_and_end_with_the_truth(
+def test_messages_are_single_and_ordered_and_end_with_the_current_values(
     steps: list[tuple[str, int | float | DeliveryOutcome]],
 ) -> None:
     gateway = Table()

@@ -84,7 +84,7 @@ def test_out_of_the_range_of_its_type() -> None:
 
 @pytest.mark.spec("SR-17")
 @given(st.text(max_size=8))
-def test_a_port_is_what_its_ascii_digits_say_or_refused(text: str) -> None:
+def test_a_port_is_the_number_of_its_ascii_digits_or_refused(text: str) -> None:
     try:
         number = read_arguments([PORT], [("P", text)]).number("P")
     except InvalidArgument:

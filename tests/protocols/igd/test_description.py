@@ -45,7 +45,7 @@ def texts(element: etree._Element, name: str) -> list[str]:
 
 @both
 @pytest.mark.spec("IGD-002", "IGD-003", "IGD-004", "IGD-006")
-def test_tree_nests_and_lists_what_the_face_serves(igd_version: IgdVersion) -> None:
+def test_the_tree_nests_and_lists_the_services_of_its_version(igd_version: IgdVersion) -> None:
     (root,) = tree(made(igd_version)).findall(f"{NS}device")
     (wan,) = root.findall(f"{NS}deviceList/{NS}device")
     (connection,) = wan.findall(f"{NS}deviceList/{NS}device")
@@ -137,7 +137,7 @@ def test_config_id_changes_with_the_documents_and_only_then(igd_version: IgdVers
     assert len({root.config_id, *(other.config_id for other in others)}) == 7
 
 
-def test_config_id_tells_documents_apart_by_their_borders() -> None:
+def test_config_id_distinguishes_documents_by_their_boundaries() -> None:
     assert config_id([b"ab", b"c"]) != config_id([b"a", b"bc"])
 
 

@@ -39,7 +39,7 @@ def code(answer: Answer) -> int:
 @pytest.mark.spec("IGD-210")
 @pytest.mark.parametrize("enabled", [True, False])
 @pytest.mark.parametrize("pinholes", [True, False])
-def test_the_status_is_always_told(enabled: bool, pinholes: bool) -> None:
+def test_the_status_is_always_answered(enabled: bool, pinholes: bool) -> None:
     gateway = FakeGateway()
     gateway.firewall6 = Ipv6Firewall(enabled, pinholes)
     answer = ask(gateway, "GetFirewallStatus")

@@ -78,7 +78,7 @@ RAW = [
 
 @pytest.mark.spec("IGD-090", "SR-14")
 @pytest.mark.parametrize(("sent", "read_as"), RAW)
-def test_what_clients_write_raw(sent: bytes, read_as: str) -> None:
+def test_descriptions_that_clients_do_not_escape(sent: bytes, read_as: str) -> None:
     assert description_of(read(body(sent))) == read_as
 
 
@@ -93,7 +93,7 @@ def test_what_clients_write_raw(sent: bytes, read_as: str) -> None:
     ],
 )
 @pytest.mark.parametrize("charset", ["", "utf-8", "iso-8859-1", "gbk"])
-def test_what_can_be_read_strictly_is(sent: bytes, read_as: str, charset: str) -> None:
+def test_a_body_that_can_be_read_strictly_is(sent: bytes, read_as: str, charset: str) -> None:
     """UTF-8 is UTF-8, whatever is declared."""
     assert description_of(read(body(sent), charset)) == read_as
 
@@ -163,7 +163,7 @@ REFUSED = {
 
 @pytest.mark.spec("SR-14", "IGD-086", "IGD-088")
 @pytest.mark.parametrize("data", REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_not_repaired(data: bytes) -> None:
+def test_bodies_that_are_not_repaired(data: bytes) -> None:
     assert refused(data).status in (400, 500)
 
 
@@ -256,14 +256,14 @@ def is_read_alike(data: bytes, charset: str) -> None:
 @example(b"x</%b><NewLeaseDuration>1</NewLeaseDuration><%b>&" % (D.encode(), D.encode()), "")
 @example(b"&<!--", "")
 @examples(400)
-def test_whatever_a_description_holds_the_rest_is_read_as_it_is(description: bytes, charset: str) -> None:
+def test_no_description_changes_the_reading_of_the_rest(description: bytes, charset: str) -> None:
     is_read_alike(body(description), charset)
 
 
 @pytest.mark.spec("SR-14", "SR-15")
 @given(HOSTILE, CHARSETS, st.lists(st.tuples(st.floats(0, 1), st.integers(0, 12), HOSTILE), min_size=1, max_size=4))
 @examples(600)
-def test_whatever_is_damaged_nothing_but_the_description_is_read_differently(
+def test_only_the_description_of_a_damaged_body_is_read_differently(
     description: bytes, charset: str, damage: list[tuple[float, int, bytes]]
 ) -> None:
     data = body(description)

@@ -140,7 +140,7 @@ BAD_XML = {
 
 @pytest.mark.spec("IGD-088", "IGD-086", "SR-14")
 @pytest.mark.parametrize("body", BAD_XML.values(), ids=BAD_XML.keys())
-def test_what_is_no_call_is_400(body: bytes) -> None:
+def test_a_body_without_a_call_is_400(body: bytes) -> None:
     error = refused(headers(), body)
     assert (error.status, error.fault) == (400, None)
 
@@ -239,7 +239,7 @@ def test_response_in_bytes() -> None:
 
 @pytest.mark.spec("IGD-168")
 @pytest.mark.parametrize("inner", ["<p>a &amp; b</p>", "<p>]]&gt;</p>", "]]>", ""])
-def test_a_document_goes_as_cdata_and_comes_back_whole(inner: str) -> None:
+def test_a_document_is_sent_as_cdata_and_read_back_unchanged(inner: str) -> None:
     """``upnpc -L`` sees an empty list where the PortListing is escaped."""
     answer = build_response(URN, "X", [("A", Document(inner))])
     assert answer.count(b"<A><![CDATA[") == 1
@@ -247,7 +247,7 @@ def test_a_document_goes_as_cdata_and_comes_back_whole(inner: str) -> None:
 
 
 @pytest.mark.spec("IGD-080")
-def test_fault_has_what_clients_read() -> None:
+def test_a_fault_has_the_fields_that_clients_read() -> None:
     root = etree.fromstring(build_fault(718, "ConflictInMappingEntry: <x>"))
     fault = root.find(f"{{{ENVELOPE}}}Body/{{{ENVELOPE}}}Fault")
     assert fault is not None

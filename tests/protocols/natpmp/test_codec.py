@@ -92,7 +92,7 @@ def test_an_unknown_opcode_gets_the_request_back(sent: str, answered: str) -> No
 
 @pytest.mark.spec("PMP-050", "PMP-051", "PMP-052")
 @pytest.mark.parametrize("data", ["", "00", "0080", "0081" + "00" * 10, "00ff", "0001", "0002" + "00" * 9])
-def test_what_gets_no_answer(data: str) -> None:
+def test_datagrams_without_an_answer(data: str) -> None:
     with pytest.raises(WireError):
         natpmp.parse_request(bytes.fromhex(data))
 

@@ -100,7 +100,7 @@ async def test_a_taken_port_gives_another(line: Line, client: str, internal: int
 
 
 @pytest.mark.spec("PMP-017", "PMP-018", "PMP-019", "PMP-075", "PCP-041", "PCP-080", "PCP-083", "PCP-030")
-async def test_what_the_policy_forbids(tmp_path: Path) -> None:
+async def test_requests_that_the_policy_forbids(tmp_path: Path) -> None:
     narrow = OPEN + 'ext_ports = ["5000-5001"]\n'
     async with gateway_fixture(tmp_path, policy_of(narrow)) as fixture:
         line = Line(fixture)
@@ -161,7 +161,7 @@ async def test_a_refresh_keeps_the_port_and_sets_the_lifetime(line: Line) -> Non
 
 
 @pytest.mark.spec("PMP-027", "PMP-041", "PCP-053", "PCP-054", "PCP-072")
-async def test_the_operators_mapping_is_told_and_left_alone(line: Line) -> None:
+async def test_the_operators_mapping_is_returned_and_unchanged(line: Line) -> None:
     assert isinstance(await line.gateway_fixture.gateway.handle(operators(line.gateway_fixture, 22, 2222)), Granted)
     before = line.mappings_to(22)
     answer = await line.natpmp(22, 22, 600)
@@ -254,7 +254,7 @@ async def test_delete_all(line: Line, deleted: Transport, stays: Transport) -> N
 
 
 @pytest.mark.spec("PMP-048", "PMP-050", "PMP-051", "PMP-052")
-async def test_what_is_no_mapping_request(line: Line) -> None:
+async def test_invalid_mapping_requests(line: Line) -> None:
     assert (await line.answer(b"\0\3" + bytes(10))).hex() == "00830005" + "00" * 8
     for silent in (b"", b"\0", b"\0\x80", b"\0\xff" + bytes(10), b"\0\1", b"\0\2" + bytes(9)):
         assert await line.answer_or_none(silent) is None
@@ -334,7 +334,7 @@ async def test_forged_packets_leave_the_victim_as_it_was(line: Line) -> None:
 
 
 @pytest.mark.spec("SR-26")
-async def test_what_datagrams_opened_stands_and_the_device_itself_may_delete_it(line: Line) -> None:
+async def test_forged_mappings_stay_and_the_device_itself_may_delete_them(line: Line) -> None:
     """Eight forged mappings fill the console's quota. Nobody can tell them from its own, so each stays for its
     lifetime; over IGD the console lists and deletes them."""
     made = line.gateway_fixture

@@ -97,7 +97,7 @@ def test_an_error_is_the_request_with_a_new_head() -> None:
         ("01" + V20[2:], "0280000100000708" + "000003e8" + V20[24:]),
     ],
 )
-def test_another_version_is_told_ours(sent: str, answered: str) -> None:
+def test_another_version_gets_our_version(sent: str, answered: str) -> None:
     assert error_of(sent) is ResultCode.UNSUPP_VERSION
     assert build_error(bytes.fromhex(sent), ResultCode.UNSUPP_VERSION, 1000).hex() == answered
 
@@ -156,7 +156,7 @@ ERRORS: dict[str, tuple[str, ResultCode | str]] = {
 
 @pytest.mark.spec(*sorted({word for name in ERRORS for word in [name.split()[0]] if word.startswith("PCP-")}))
 @pytest.mark.parametrize("name", ERRORS)
-def test_what_is_wrong_is_told_by_its_name(name: str) -> None:
+def test_each_error_is_named(name: str) -> None:
     hexa, expected = ERRORS[name]
     assert error_of(hexa) == expected
 
@@ -221,7 +221,7 @@ def test_any_bytes_are_a_message_or_a_wire_error(data: bytes) -> None:
             parse()
 
 
-def test_a_client_is_told_where_its_options_do_not_fit() -> None:
+def test_options_that_do_not_fit_get_an_error() -> None:
     big = Request(0, HOST, vectors.tcp_map(), (UnknownOption(200, bytes(1100)),))
     with pytest.raises(ValueError, match="1100"):
         build_request(big)
@@ -230,7 +230,7 @@ def test_a_client_is_told_where_its_options_do_not_fit() -> None:
 @pytest.mark.parametrize(
     "hexa", ["", "0280", "0201" + "00" * 22, "0380000000000000" + "00" * 16, "028000ff" + "00" * 20]
 )
-def test_what_is_no_response(hexa: str) -> None:
+def test_invalid_responses(hexa: str) -> None:
     with pytest.raises(WireError):
         parse_response(bytes.fromhex(hexa))
 

@@ -213,7 +213,7 @@ async def test_a_restart_keeps_nonces_filters_and_the_epoch(tmp_path: Path) -> N
         (0, 0, 0, ResultCode.SUCCESS),
     ],
 )
-async def test_what_cannot_be_mapped(
+async def test_protocols_and_ports_that_cannot_be_mapped(
     line: Line, protocol: int, port: int, lifetime: int, result: ResultCode
 ) -> None:
     await line.map(9000, 9000)
@@ -283,7 +283,7 @@ async def test_prefer_failure(line: Line) -> None:
 
 
 @pytest.mark.spec("PCP-090", "PCP-091", "PCP-092")
-async def test_prefer_failure_for_what_cannot_be(line: Line) -> None:
+async def test_prefer_failure_for_an_impossible_mapping(line: Line) -> None:
     line.gateway_fixture.reserved_ports((TCP, 8443))
     own = await line.map(8080, 8443, 600, PreferFailure())
     low = await line.map(8080, 80, 600, PreferFailure())
@@ -451,7 +451,7 @@ async def test_a_pinhole_passes_the_same_gate(line: Line) -> None:
 
 
 @pytest.mark.spec("PCP-182")
-async def test_nobody_reaches_anothers_mapping(line: Line) -> None:
+async def test_no_host_reaches_the_mapping_of_another(line: Line) -> None:
     await line.map(8080, 8080)
     before = line.mappings_to(8080)
     assert (await line.map(8080, 0, 0, client=PC_IP)).result == 0
@@ -460,7 +460,7 @@ async def test_nobody_reaches_anothers_mapping(line: Line) -> None:
 
 
 @pytest.mark.spec("PCP-103", "PCP-182", "SR-25", "SR-26")
-async def test_visibility_for_all_lets_nobody_end_anothers_lease(tmp_path: Path) -> None:
+async def test_visibility_for_all_allows_no_delete_of_another_devices_lease(tmp_path: Path) -> None:
     """Also not the device that now has the holder's address: it neither sees nor ends what it does not hold."""
     async with gateway_fixture(tmp_path, visibility="all") as fixture:
         line = Line(fixture)

@@ -78,7 +78,7 @@ def test_a_late_timer_loses_no_round() -> None:
     assert (announcer.next_deadline() or 0) > 5000.0
 
 
-def test_what_did_not_get_out_is_said_again_sooner_and_ever_later() -> None:
+def test_a_failed_announcement_is_repeated_with_growing_delay() -> None:
     announcer = Announcer(1800, middle)
     announcer.start(0.0, 1)
     waits = []

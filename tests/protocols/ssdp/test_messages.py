@@ -141,7 +141,7 @@ def test_date_for_every_month_and_weekday(month: int) -> None:
     [("6.18.44-fc", "Linux/6.18"), ("5.4", "Linux/5.4"), ("odd\r\nX: y", "Linux/0"), ("", "Linux/0")],
 )
 @pytest.mark.spec("IGD-036")
-def test_server_has_three_tokens_whatever_the_kernel_calls_itself(release: str, token: str) -> None:
+def test_server_has_three_tokens_for_any_kernel_release(release: str, token: str) -> None:
     assert server_token(release).split(" ")[0] == token
     assert len(server_token(release).split(" ")) == 3
 

@@ -52,7 +52,7 @@ def flood(
 
 
 @pytest.mark.spec("IGD-056", "IGD-057")
-def test_an_answer_goes_to_who_asked_from_where_its_location_is() -> None:
+def test_an_answer_goes_to_the_sender_from_the_address_of_its_location() -> None:
     one = responder()
     ask(one, search(IGD1))
     (answer,) = one.on_deadline(2.0)
@@ -85,7 +85,7 @@ def test_a_single_answer_comes_soon() -> None:
         assert len(one.on_deadline(0.11)) == 1
 
 
-def test_a_set_comes_within_a_second_whatever_mx_says() -> None:
+def test_a_set_comes_within_a_second_for_any_mx() -> None:
     """bupnp (Node) asks for everything with MX 10, MAN without quotes, and listens for one second."""
     request = search("ssdp:all", mx="10").replace(b'"ssdp:discover"', b"ssdp:discover")
     for seed in range(50):
@@ -130,7 +130,7 @@ def test_nothing_waits_after_a_refusal(data: bytes, reason: str) -> None:
 
 
 @pytest.mark.spec("SR-11")
-def test_no_answer_is_longer_than_what_it_is_charged() -> None:
+def test_no_answer_is_longer_than_its_charge() -> None:
     voice = MessageIdentity(VOICE.roots, server_token("1234.1234.9"), 86_400, 65_535)
     own = IPv6Address("2001:db80:1111:2222:3333:4444:5555:6666")
     one = Responder(voice, random.Random(3).uniform)
@@ -147,7 +147,7 @@ def test_no_answer_is_longer_than_what_it_is_charged() -> None:
     assert 300 < longest <= ANSWER_BYTES
 
 
-def test_forget_drops_what_waits() -> None:
+def test_forget_drops_pending_answers() -> None:
     one = responder()
     ask(one, search("ssdp:all"))
     one.forget()
@@ -155,7 +155,7 @@ def test_forget_drops_what_waits() -> None:
 
 
 @pytest.mark.spec("SR-11")
-def test_honest_bursts_are_served_in_full() -> None:
+def test_bursts_of_well_behaved_clients_are_served_in_full() -> None:
     """ssdp:all three times in a row (UDP gets lost), aioupnp's 14 searches, nat-upnp's search for every call."""
     answers, refused = flood(responder(), search("ssdp:all"), 3, 0.5)
     assert (len(answers), refused) == (3 * EVERY, [])
@@ -189,7 +189,7 @@ def test_a_burst_from_forged_sources_draws_less_than_it_cost() -> None:
 
 
 @pytest.mark.spec("SR-11")
-def test_over_time_a_source_draws_what_the_bucket_refills() -> None:
+def test_over_time_a_source_gets_the_refill_rate() -> None:
     answers, _ = flood(responder(), search("ssdp:all"), 3000, 300)
     assert sum(len(answer.data) for answer in answers) <= 36 * 1024 + 300 * 4 * 1024
 

@@ -91,7 +91,7 @@ def test_searches_as_clients_write_them(message: bytes) -> None:
         (GOOD + b"x" * 1024, "too-long"),
     ],
 )
-def test_what_is_no_search(message: bytes, reason: str) -> None:
+def test_invalid_searches(message: bytes, reason: str) -> None:
     with pytest.raises(WireError) as caught:
         parse_search(message, multicast=True)
     assert caught.value.reason == reason
@@ -206,7 +206,7 @@ def test_a_typed_search_is_answered_by_one_root_with_the_version_asked_for(
         V1.udns[Level.ROOT].removeprefix("uuid:"),
     ],
 )
-def test_what_we_are_not_stays_unanswered(target: str) -> None:
+def test_searches_for_other_types_are_not_answered(target: str) -> None:
     assert matching_targets(target, BOTH) == ()
 
 

@@ -176,7 +176,7 @@ async def test_subscriptions_reach_the_eventing_of_their_service(capture: Captur
 
 
 @pytest.mark.parametrize("capture", calls(lambda c: not is_served(c)))
-async def test_what_only_the_captured_gateway_had(capture: Capture) -> None:
+async def test_requests_with_paths_of_the_captured_gateway(capture: Capture) -> None:
     async with serving() as fixture:
         data = await fixture.send(capture.to(fixture))
         assert status_of(data) == (405 if capture.path == "/" else 404)

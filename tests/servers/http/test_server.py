@@ -323,7 +323,7 @@ async def test_faults_are_500_with_a_code(fixture: HttpFixture) -> None:
 
 
 @pytest.mark.spec("IGD-170")
-async def test_version_1_serves_what_only_version_2_declares(fixture: HttpFixture) -> None:
+async def test_version_1_serves_actions_that_only_version_2_declares(fixture: HttpFixture) -> None:
     """Deviation: upnpc -n asks the IGD:1 service it found for AddAnyPortMapping; its description lists none."""
     data = await fixture.send(fixture.post("AddAnyPortMapping", ADD, igd_version=IgdVersion.IGD1))
     assert status_of(data) == 200
