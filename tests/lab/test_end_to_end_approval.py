@@ -25,7 +25,7 @@ requests_per_minute = 600
 name = "never-admin-ports"
 int_ports = [22, 23, 135, "137-139", 445, 3389, 5900]
 """
-FACE = ("-u", "http://192.168.77.1:5000/igd2.xml")
+IGD2_DESCRIPTION = ("-u", "http://192.168.77.1:5000/igd2.xml")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def upnpc(host: Host, *words: object) -> str:
-    return host.run(["upnpc", *FACE, *map(str, words)], check=False).stdout
+    return host.run(["upnpc", *IGD2_DESCRIPTION, *map(str, words)], check=False).stdout
 
 
 def asks(host: Host, port: int) -> str:

@@ -16,7 +16,7 @@ from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
-FACES = pytest.mark.parametrize("igd_version", list(IgdVersion))
+VERSIONS = pytest.mark.parametrize("igd_version", list(IgdVersion))
 CONTROL_POINT = (sys.executable, "-m", "upnp_gw.lab.control_point")
 DEBIANS_PYTHON = "/usr/bin/python3"
 
@@ -39,7 +39,7 @@ def test_upnpc_finds_the_gateway_and_its_status(home: Home) -> None:
     assert re.search(r"Bytes: +Sent: +\d+\s+Recv: +\d+", output)
 
 
-@FACES
+@VERSIONS
 @pytest.mark.parametrize("transport", list(Transport))
 @pytest.mark.parametrize("lease", [0, 600])
 def test_upnpc_adds_lists_and_deletes(
@@ -77,7 +77,7 @@ def test_upnpc_enforces_its_remote_host(home: Home) -> None:
         assert "returned : 0" in upnpc(console, *at(IgdVersion.IGD2), "-d", 3074, "UDP", first)
 
 
-@FACES
+@VERSIONS
 def test_upnpc_gets_any_port_and_deletes_a_range(home: Home, igd_version: IgdVersion) -> None:
     """Deviation for v1: its description lists no AddAnyPortMapping, upnpc calls it all the same and is served."""
     expected = 5000 + igd_version.version
@@ -151,7 +151,7 @@ def test_python_miniupnpc(home: Home) -> None:
         assert home.shut(report["port"], UDP)
 
 
-@FACES
+@VERSIONS
 @pytest.mark.parametrize("transport", list(Transport))
 def test_igd_device(home: Home, igd_version: IgdVersion, transport: Transport) -> None:
     console, word = home.console, transport.value

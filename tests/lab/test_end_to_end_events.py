@@ -11,7 +11,7 @@ from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
-FACES = pytest.mark.parametrize("igd_version", list(IgdVersion))
+VERSIONS = pytest.mark.parametrize("igd_version", list(IgdVersion))
 OTHER = IPv4Address("11.22.33.99")
 COUNT, UPDATE = "PortMappingNumberOfEntries", "SystemUpdateID"
 
@@ -40,7 +40,7 @@ class Listening:
         assert self.subscriber.next() == expected
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-180", "IGD-201")
 def test_the_initial_event_has_every_variable(home: Home, igd_version: IgdVersion) -> None:
     home.point(igd_version=igd_version).add(8080)
@@ -61,7 +61,7 @@ def test_the_initial_event_has_every_variable(home: Home, igd_version: IgdVersio
     }
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-193", "IGD-194", "IGD-195", "IGD-201")
 def test_add_overwrite_and_delete_are_one_event_each(home: Home, igd_version: IgdVersion) -> None:
     point = home.point(igd_version=igd_version)
@@ -76,7 +76,7 @@ def test_add_overwrite_and_delete_are_one_event_each(home: Home, igd_version: Ig
         listener.expect_message(1, **{COUNT: "0"})
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-131", "IGD-193")
 def test_the_end_of_a_lease_is_one_event(home: Home, igd_version: IgdVersion) -> None:
     point = home.point(igd_version=igd_version)
@@ -127,7 +127,7 @@ def test_no_event_follows_an_unsubscribe(home: Home) -> None:
         assert len(leaves.messages) == 1
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-196")
 def test_a_new_external_address_is_an_event(home: Home, igd_version: IgdVersion) -> None:
     with Subscriber(home.point(igd_version=igd_version)) as subscriber:
@@ -139,7 +139,7 @@ def test_a_new_external_address_is_an_event(home: Home, igd_version: IgdVersion)
             assert home.point(igd_version=igd_version).external_address() == str(address)
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-196")
 def test_a_lost_link_is_an_event_of_both_services(home: Home, igd_version: IgdVersion) -> None:
     point, wan = home.point(igd_version=igd_version), "gateway"

@@ -13,10 +13,10 @@ from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
-FACES = pytest.mark.parametrize("igd_version", list(IgdVersion))
+VERSIONS = pytest.mark.parametrize("igd_version", list(IgdVersion))
 
 
-@FACES
+@VERSIONS
 @pytest.mark.parametrize("transport", list(Transport))
 @pytest.mark.spec("IGD-110", "IGD-111", "IGD-112", "IGD-113")
 def test_a_mapping_is_found_and_its_port_reached_and_the_other_protocols_is_not(
@@ -41,7 +41,7 @@ def test_a_mapping_is_found_and_its_port_reached_and_the_other_protocols_is_not(
     }
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-114", "IGD-132")
 def test_the_same_client_asks_again_and_the_values_are_replaced(home: Home, igd_version: IgdVersion) -> None:
     point = home.point(igd_version=igd_version)
@@ -57,7 +57,7 @@ def test_the_same_client_asks_again_and_the_values_are_replaced(home: Home, igd_
     assert len(home.rows()) == 1
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-115", "IGD-117")
 def test_a_port_that_another_client_holds_is_a_conflict(home: Home, igd_version: IgdVersion) -> None:
     with EchoServer(home.console, TCP, 8080), EchoServer(home.pc, TCP, 8080):
@@ -70,7 +70,7 @@ def test_a_port_that_another_client_holds_is_a_conflict(home: Home, igd_version:
         assert home.reach(8080).answered_by == "console"
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-116", "IGD-118", "IGD-153", "IGD-157")
 def test_two_remote_hosts_are_two_narrow_mappings(home: Home, igd_version: IgdVersion) -> None:
     point = home.point(igd_version=igd_version)
@@ -91,7 +91,7 @@ def test_two_remote_hosts_are_two_narrow_mappings(home: Home, igd_version: IgdVe
         assert point.specific(8080, UDP, first)["NewInternalPort"] == "8000"
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-120")
 def test_a_star_is_every_remote_host(home: Home, igd_version: IgdVersion) -> None:
     point = home.point(igd_version=igd_version)
@@ -102,7 +102,7 @@ def test_a_star_is_every_remote_host(home: Home, igd_version: IgdVersion) -> Non
     assert point.specific(8080) == point.specific(8080, remote="*")
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-131", "IGD-155")
 def test_a_lease_of_two_seconds_ends(home: Home, igd_version: IgdVersion) -> None:
     point = home.point(igd_version=igd_version)
@@ -115,7 +115,7 @@ def test_a_lease_of_two_seconds_ends(home: Home, igd_version: IgdVersion) -> Non
         assert home.shut(8080)
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-134")
 def test_a_disabled_mapping_is_listed_and_closed_until_it_is_enabled(home: Home, igd_version: IgdVersion) -> None:
     point = home.point(igd_version=igd_version)
@@ -129,7 +129,7 @@ def test_a_disabled_mapping_is_listed_and_closed_until_it_is_enabled(home: Home,
         assert len(home.rows()) == 1
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-137", "IGD-158", "IGD-159")
 def test_no_device_maps_for_another_or_deletes_its_mappings(home: Home, igd_version: IgdVersion) -> None:
     """Deviation: v1 says 606 too, with the reason, where the standard has 714 or 501."""
@@ -146,7 +146,7 @@ def test_no_device_maps_for_another_or_deletes_its_mappings(home: Home, igd_vers
         assert home.shut(8081)
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-144")
 def test_of_two_simultaneous_requests_one_gets_the_port(home: Home, igd_version: IgdVersion) -> None:
     points = [home.point(name, igd_version) for name in ("console", "pc")]
@@ -161,7 +161,7 @@ def test_of_two_simultaneous_requests_one_gets_the_port(home: Home, igd_version:
             assert home.reach(port).answered_by == winner.name
 
 
-@FACES
+@VERSIONS
 @pytest.mark.spec("IGD-150", "IGD-151", "IGD-152", "IGD-154", "IGD-156")
 def test_entries_are_walked_deleted_and_gone(home: Home, igd_version: IgdVersion) -> None:
     point = home.point(igd_version=igd_version)

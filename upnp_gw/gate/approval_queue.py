@@ -68,6 +68,7 @@ class ApprovalQueue:
         return tuple(sorted(self._each(), key=lambda question: question.number))
 
     def get(self, number: int) -> Question | None:
+        """The question with this number; None: there is none."""
         return next((question for question in self._each() if question.number == number), None)
 
     def successor(self, number: int) -> Question | None:

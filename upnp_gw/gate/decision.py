@@ -80,6 +80,8 @@ class Facts:
 
 
 class Outcome(StrEnum):
+    """The answer of the gate. ASK: refused now, and the operator is asked."""
+
     ALLOW = "allow"
     DENY = "deny"
     ASK = "ask"

@@ -42,10 +42,12 @@ class Incident:
 
     @property
     def quarantines(self) -> bool:
+        """True if the device's mappings end."""
         return self.action is OnIncident.QUARANTINE
 
     @property
     def freezes(self) -> bool:
+        """True if the device can open nothing new."""
         return self.action is not OnIncident.LOG
 
 

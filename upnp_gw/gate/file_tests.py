@@ -100,6 +100,7 @@ class CaseResult:
 
     @property
     def passed(self) -> bool:
+        """True if the result is as wanted."""
         return self.wanted == self.got
 
     def __str__(self) -> str:

@@ -99,6 +99,7 @@ class CheckedPolicy:
 
     @property
     def failed(self) -> tuple[file_tests.CaseResult, ...]:
+        """The tests that failed, in the order of the file."""
         return tuple(result for result in self.results if not result.passed)
 
 

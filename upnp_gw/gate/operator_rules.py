@@ -97,6 +97,7 @@ class OperatorRules:
         return self._unnamed(network.device_id(mac, lan or network.main_lan))
 
     def name_of(self, device: str) -> str | None:
+        """The name of a device in the policy in force; None: it has none."""
         return name_of(self.policy, device, self.main_lan)
 
     def _unnamed(self, device: str) -> CommandTarget:
@@ -114,6 +115,7 @@ class OperatorRules:
     # -- rules
 
     def name(self, target: CommandTarget, name: str) -> ManagedChange:
+        """A name for the device. Rules that commands wrote under its old name follow."""
         renamed = {} if target.name in (None, name) else {target.name: name}
         return ManagedChange(
             {name: self._facts(target.devices)}, renamed={str(old): new for old, new in renamed.items()}

@@ -23,6 +23,8 @@ class TomlTable(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class TopTable(TomlTable):
+    """The whole policy file."""
+
     version: int
     default: str = "deny"
     mode: str = "enforce"
@@ -45,6 +47,8 @@ class ApprovedTable(TomlTable):
 
 
 class LimitsTable(TomlTable):
+    """``[limits]``."""
+
     total_mappings: int | None = None
     per_device: int | None = None
     elements_per_device: int | None = None
@@ -56,6 +60,8 @@ class LimitsTable(TomlTable):
 
 
 class DeviceTable(TomlTable):
+    """``[device.NAME]``."""
+
     mac: Names | None = None
     ip: Names | None = None
     lan: Names | None = None
@@ -70,6 +76,8 @@ class MemberList(TomlTable):
 
 
 class ForbidTable(TomlTable):
+    """``[[forbid]]``."""
+
     name: str
     who: Names | None = None
     zone: str | None = None
@@ -83,6 +91,8 @@ class ForbidTable(TomlTable):
 
 
 class GrantTable(TomlTable):
+    """``[[grant]]``."""
+
     name: str
     who: Names | None = None
     zone: str | None = None
@@ -108,6 +118,8 @@ class GrantTable(TomlTable):
 
 
 class CaseFrom(TomlTable):
+    """``from`` of a ``[[test]]``: the requester."""
+
     device: str | None = None
     ip: str | None = None
     mac: str | None = None
@@ -118,6 +130,8 @@ class CaseFrom(TomlTable):
 
 
 class CaseRequest(TomlTable):
+    """``request`` of a ``[[test]]``."""
+
     proto: str
     int_port: int = msgspec.field(name="int")
     ext: int | None = None
@@ -129,6 +143,8 @@ class CaseRequest(TomlTable):
 
 
 class CaseTable(TomlTable):
+    """``[[test]]``."""
+
     name: str
     sender: dict[str, Any] = msgspec.field(name="from")
     request: dict[str, Any]

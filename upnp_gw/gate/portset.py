@@ -20,6 +20,7 @@ def normalized(ranges: Iterable[tuple[int, int]]) -> PortRanges:
 
 
 def contains(ranges: PortRanges, port: int) -> bool:
+    """True if the port is in one of the ranges. O(ranges)."""
     for low, high in ranges:
         if port < low:
             return False
@@ -29,7 +30,7 @@ def contains(ranges: PortRanges, port: int) -> bool:
 
 
 def subtract(ranges: PortRanges, others: PortRanges) -> PortRanges:
-    """The ports of ``ranges`` that are not in ``taken``."""
+    """The ports of ``ranges`` that are not in ``others``."""
     rest: list[tuple[int, int]] = []
     for low, high in ranges:
         start = low

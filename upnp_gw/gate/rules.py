@@ -61,6 +61,7 @@ class PolicyRules:
         return text
 
     def zone(self, text: str | None, place: KeyPath) -> str | None:
+        """The name of a zone of the policy; None: not set. Raises ConfigError."""
         if text is not None and text not in self.zones:
             raise place.wrong(text, known_names("zone", self.zones), example=False)
         return text
@@ -89,12 +90,14 @@ class PolicyRules:
     def matching(
         self, family: Names | None, proto: Names | None, place: KeyPath
     ) -> tuple[frozenset[Family], frozenset[Transport]]:
+        """The address families and transports of a rule; both where a key is not set. Raises ConfigError."""
         return (
             BOTH_FAMILIES if family is None else values.read_choices(family, Family, place.at("family")),
             BOTH_TRANSPORTS if proto is None else values.read_choices(proto, Transport, place.at("proto")),
         )
 
     def forbid(self, raw: object, place: KeyPath) -> Forbid:
+        """Reads a ``[[forbid]]``. Raises ConfigError."""
         table = to_table(raw, ForbidTable, place.where, place.key)
         families, transports = self.matching(table.family, table.proto, place)
         return Forbid(
@@ -109,6 +112,7 @@ class PolicyRules:
         )
 
     def grant(self, raw: object, place: KeyPath) -> Grant:
+        """Reads a ``[[grant]]``. Raises ConfigError."""
         table = to_table(raw, GrantTable, place.where, place.key)
         if table.who is None and table.zone is None:
             raise place.at("who").fail('missing; accepted: a device, "@group", a list, "*", or zone = "..."')

@@ -46,6 +46,8 @@ class Assurance(StrEnum):
 
 
 class OnIncident(StrEnum):
+    """The effect of an incident. FREEZE: the device opens nothing new. QUARANTINE: its mappings end too."""
+
     FREEZE = "freeze"
     QUARANTINE = "quarantine"
     LOG = "log"
@@ -101,6 +103,8 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Zone:
+    """A named set of prefixes of the policy."""
+
     name: str
     prefixes: tuple[IPNetwork, ...]
     spans: tuple[tuple[int, int, int], ...] = field(init=False, compare=False, repr=False)
@@ -114,6 +118,7 @@ class Zone:
         object.__setattr__(self, "scopes", frozenset(scope_of(net.network_address) for net in self.prefixes))
 
     def has(self, address: IPAddress) -> bool:
+        """True if the address is in one of the prefixes."""
         number, family = int(address), address.version
         for version, first, last in self.spans:  # noqa: SIM110 - any() costs a generator in every decision
             if version == family and first <= number <= last:

@@ -47,6 +47,7 @@ class KeyPath:
         return f"{self.key} in {self.where}"
 
     def at(self, key: str | int) -> "KeyPath":
+        """The path of a key, or of an index of a list, below this one."""
         return KeyPath(self.where, f"{self.key}[{key}]" if isinstance(key, int) else join_keys(self.key, key))
 
     def wrong(self, value: object, accepted: str = "", example: bool = True) -> ConfigError:
@@ -62,6 +63,7 @@ class KeyPath:
         return self.fail(f"empty{means}{format_example(accepted_value(self.key)[1])}")
 
     def fail(self, problem: str) -> ConfigError:
+        """The error for this key."""
         return ConfigError(self.where, self.key, problem)
 
 
@@ -112,12 +114,14 @@ def _port_range(value: int | str, place: KeyPath) -> tuple[int, int]:
 
 
 def read_port(value: int, place: KeyPath) -> int:
+    """A port 1 to 65535. Raises ConfigError."""
     if not 1 <= value <= 65535:
         raise place.wrong(value, "a port 1 to 65535")
     return value
 
 
 def read_number(value: int, low: int, high: int, place: KeyPath) -> int:
+    """A number from ``low`` to ``high``. Raises ConfigError."""
     if not low <= value <= high:
         raise place.wrong(value, f"a number {low} to {high}")
     return value
@@ -135,6 +139,7 @@ def read_hours(text: str, place: KeyPath) -> tuple[int, int]:
 
 
 def read_minute_of_day(text: str, place: KeyPath) -> int:
+    """``06:30`` -> 390, 0 to 1439. Raises ConfigError."""
     match = _CLOCK.fullmatch(text)
     minute = _minute(match[1], match[2]) if match else None
     if minute is None or minute == 1440:
@@ -165,6 +170,7 @@ def _minute(hour: str, minute: str) -> int | None:
 
 
 def read_address(text: str, place: KeyPath) -> IPAddress:
+    """An IPv4 or IPv6 address. Raises ConfigError."""
     try:
         if "%" not in text:
             return ip_address(text)
@@ -174,6 +180,7 @@ def read_address(text: str, place: KeyPath) -> IPAddress:
 
 
 def read_prefix(text: str, place: KeyPath) -> IPNetwork:
+    """An address or a prefix without host bits. Raises ConfigError."""
     try:
         if "%" not in text:
             return ip_network(text)
@@ -205,6 +212,7 @@ def read_name(text: str, place: KeyPath) -> str:
 
 
 def read_choice(text: str, kind: type[E], place: KeyPath, *excluded: E) -> E:
+    """A member of an enum by its value. Raises ConfigError."""
     choices = {member.value: member for member in kind if member not in excluded}
     if text not in choices:
         raise place.wrong(text, quoted_choices(choices), example=False)
@@ -218,6 +226,7 @@ def quoted_choices(words: Iterable[str]) -> str:
 
 
 def read_choices(texts: str | list[str], kind: type[E], place: KeyPath) -> frozenset[E]:
+    """Members of an enum, from one value or a list of them. Raises ConfigError."""
     values = as_list(texts)
     if not values:
         raise place.empty(f", so it would match nothing; accepted: {quoted_choices(kind)}")

@@ -46,6 +46,7 @@ class Charges:
         self._elements: Counter[str] = Counter()
 
     def add(self, mapping: Mapping) -> None:
+        """Counts a row."""
         device, external = mapping.device, mapping.key.external_port
         external_ports = self._ports.setdefault(device, {}).setdefault(internal_port_of(mapping), {})
         if external not in external_ports:
@@ -57,6 +58,7 @@ class Charges:
         self._elements[device] += len(allowed_peers(mapping))
 
     def remove(self, mapping: Mapping) -> None:
+        """Takes back ``add`` of the same row."""
         device, external, internal = mapping.device, mapping.key.external_port, internal_port_of(mapping)
         of_device, grants = self._ports[device], self._grants[device]
         rules = of_device[internal][external]
@@ -78,6 +80,7 @@ class Charges:
         return self._mappings[device]
 
     def elements(self, device: str) -> int:
+        """Number of kernel elements for a device's mappings."""
         return self._elements[device]
 
     def of(self, device: str, internal: InternalPort, without: Iterable[Mapping] = ()) -> Charged:
@@ -121,6 +124,7 @@ class Charges:
 
 
 def internal_port_of(mapping: Mapping) -> InternalPort:
+    """The internal port that a mapping is counted under. With ``for`` each internal client counts by itself."""
     client = mapping.internal.address if mapping.delegated else None
     return InternalPort(mapping.key.transport, mapping.internal.port, client)
 

@@ -38,6 +38,7 @@ class Epoch:
         return replace(self if self.external is None else self.restarted(now), external=external)
 
     def to_json(self, boot_id: str) -> str:
+        """The stored form. ``boot_id``: the kernel's, which shows at the next start whether BOOTTIME continued."""
         external = None if self.external is None else str(self.external)
         return json.dumps({"number": self.number, "since": self.since, "external": external, "boot": boot_id})
 

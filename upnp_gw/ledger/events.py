@@ -123,6 +123,7 @@ class Events:
         return unsubscribe
 
     def publish(self, event: Event) -> None:
+        """Calls every subscriber at once, in the order of subscription."""
         for listener in tuple(self._listeners):
             try:
                 listener(event)

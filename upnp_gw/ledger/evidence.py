@@ -74,6 +74,7 @@ class Evidence:
 
     @property
     def touched(self) -> float:
+        """Wall-clock seconds of the last request or use."""
         return max(self.last_asked, self.last_used or 0.0)
 
     @property
@@ -114,6 +115,7 @@ class RuleEvidence:
 
     @property
     def worth(self) -> tuple[bool, float]:
+        """The rule that was in force least recently is dropped first."""
         return True, self.last_in_force
 
 
@@ -159,9 +161,11 @@ class BoundedRows(dict[K, V]):
         return self[key]
 
     def least_worth(self, keys: Iterable[K], count: int, spared: K) -> list[K]:
+        """At most ``count`` of these keys, those with the least worth first, without ``spared``."""
         return sorted((k for k in keys if k != spared), key=lambda k: self.worth(self[k]))[:count]
 
     def drop(self, keys: Iterable[K]) -> None:
+        """Removes rows, and calls ``on_drop`` for each."""
         for key in keys:
             del self[key]
             self.changed.pop(key, None)

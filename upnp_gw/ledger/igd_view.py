@@ -38,12 +38,14 @@ class LedgerView:
         return None if self._all else self._device_of(source)
 
     def find(self, source: Source, key: MappingKey) -> Mapping | Refused | None:
+        """As ``View.find``."""
         mapping = self._ledger.find(key, self._network())
         if mapping is None or self._visible_device(source) in (None, mapping.device):
             return mapping
         return Refused(Refusal.NOT_AUTHORIZED, "the mapping belongs to another device", None)
 
     def at(self, source: Source, index: int) -> Mapping | None:
+        """As ``View.at``."""
         mapping_id = self._ledger.table.numbering(self._visible_device(source)).at(index)
         return self._ledger.table.get(mapping_id) if mapping_id is not None else None
 
@@ -56,6 +58,7 @@ class LedgerView:
         return any(hold is not None and hold.nonce == request.nonce for hold in holds)
 
     def pinhole(self, source: Source, unique_id: int) -> Mapping | Refused | None:
+        """As ``View.pinhole``."""
         mapping = self._ledger.table.pinhole(unique_id)
         if mapping is None or mapping.until <= self._clock().boot:
             return None
@@ -64,6 +67,7 @@ class LedgerView:
         return Refused(Refusal.NOT_AUTHORIZED, "the pinhole belongs to another device", None)
 
     def packets(self, mapping: Mapping) -> int:
+        """Packets that the mapping let in, since its grant."""
         return self._ledger.usage_of(mapping).packets
 
     def mapping(self, mapping_id: str) -> Mapping | None:
@@ -75,11 +79,13 @@ class LedgerView:
         return self._ledger.epoch.seconds(self._clock())
 
     def count(self, source: Source) -> int:
+        """As ``View.count``."""
         return len(self._ledger.table.numbering(self._visible_device(source)))
 
     def in_range(
         self, source: Source, transport: Transport, start: int, end: int, everyone: bool, limit: int
     ) -> Sequence[Mapping]:
+        """As ``View.in_range``."""
         device = None if self._all and everyone else self._device_of(source)
         table = self._ledger.table
         rows = [table.get(i) for i in table.numbering(device)]
@@ -92,12 +98,15 @@ class LedgerView:
         return mappings[:limit] if limit else mappings
 
     def left_s(self, mapping: Mapping, via: Via) -> int:
+        """Seconds until the lease over this protocol ends, at least 1."""
         return left_s(mapping, via, self._clock())
 
     def system_update_id(self) -> int:
+        """SystemUpdateID of WANIPConnection:2."""
         return self._ledger.update_id
 
     def wan(self) -> WanStatus:
+        """The status of the WAN. Uptime counts from the first external address."""
         network = self._network()
         connected = bool(network.external) and network.wan.up
         since = network.connected_at

@@ -29,6 +29,7 @@ class PendingCut:
     """BOOTTIME seconds."""
 
     def forward(self) -> Forward:
+        """The forward whose flows are to be cut."""
         return Forward(
             self.mapping,
             self.decision,
@@ -58,10 +59,12 @@ class PendingCuts:
             self.add(cut)
 
     def add(self, cut: PendingCut) -> None:
+        """Adds a cut by its number."""
         self._pending[cut.number] = cut
         self._by_port.setdefault((cut.key.transport, cut.key.external_port), set()).add(cut.number)
 
     def drop(self, number: int) -> None:
+        """Removes a cut that was made or is not needed."""
         cut = self._pending.pop(number, None)
         if cut is not None:
             port = (cut.key.transport, cut.key.external_port)
@@ -98,6 +101,7 @@ class PendingCuts:
         ]
 
     def due(self, now: float) -> list[PendingCut]:
+        """The cuts whose time has come, oldest first. ``now``: BOOTTIME seconds."""
         return sorted((c for c in self._pending.values() if c.due <= now), key=lambda cut: cut.number)
 
     def next(self) -> float | None:

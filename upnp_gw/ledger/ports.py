@@ -14,6 +14,7 @@ than a short one (SR-22). Every port is tried only if nearly all are occupied.""
 
 
 def permits(ranges: PortRanges, port: int) -> bool:
+    """True if the port is in one of the ranges."""
     return any(low <= port <= high for low, high in ranges)
 
 

@@ -24,15 +24,18 @@ class Numbering:
     _ids: dict[int, str] = field(default_factory=dict)
 
     def put(self, number: int, mapping_id: str) -> None:
+        """Adds an id, or replaces that of the same number."""
         if number not in self._ids:
             self._order.insert(bisect_left(self._order, number), number)
         self._ids[number] = mapping_id
 
     def remove(self, number: int) -> None:
+        """Removes an id; later indexes move down by one (IGD-151)."""
         if self._ids.pop(number, None) is not None:
             del self._order[bisect_left(self._order, number)]
 
     def at(self, index: int) -> str | None:
+        """The id at an index from 0; None: the index is out of range."""
         return self._ids[self._order[index]] if 0 <= index < len(self._order) else None
 
     def __len__(self) -> int:
@@ -79,13 +82,16 @@ class MappingTable:
         return list(self._rows)
 
     def get(self, mapping_id: str) -> Mapping | None:
+        """The mapping with this id; None: there is none."""
         row = self._rows.get(mapping_id)
         return row.mapping if row else None
 
     def row(self, mapping_id: str) -> Row | None:
+        """The mapping with this id, with its number."""
         return self._rows.get(mapping_id)
 
     def by_key(self, key: MappingKey) -> Mapping | None:
+        """The mapping with exactly this key."""
         mapping_id = self._by_key.get(key)
         return self._rows[mapping_id].mapping if mapping_id else None
 
@@ -132,6 +138,7 @@ class MappingTable:
         return len(self._of_device.get(device, ()))
 
     def devices(self) -> Iterable[str]:
+        """The devices that hold mappings."""
         return tuple(self._of_device)
 
     # -- changes, called only by TableDelta and by the restore
@@ -220,6 +227,7 @@ class TableDelta:
         self._before.setdefault(mapping.id, before)
 
     def remove(self, mapping_id: str) -> None:
+        """Removes a row."""
         before = self.table.remove(mapping_id)
         if before is not None:
             self._before.setdefault(mapping_id, before)
@@ -230,6 +238,7 @@ class TableDelta:
         return [(before, after) for before, after in pairs if before != after]
 
     def undo(self) -> None:
+        """Restores the rows as they were, in reverse order."""
         for mapping_id in reversed(self._before):
             self.table.remove(mapping_id)
         for row in self._before.values():

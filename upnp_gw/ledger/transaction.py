@@ -28,10 +28,12 @@ class LastNumbers:
     cut: int = 0
 
     def next_mapping(self) -> str:
+        """A new mapping id: ``m7``."""
         self.mapping += 1
         return f"m{self.mapping}"
 
     def next_decision(self) -> DecisionId:
+        """A new decision id: ``d17``."""
         self.decision += 1
         return DecisionId(f"d{self.decision}")
 
@@ -41,6 +43,7 @@ class LastNumbers:
         return DecisionId(f"d{self.decision + 1}")
 
     def next_cut(self) -> int:
+        """A new number of a pending cut."""
         self.cut += 1
         return self.cut
 
@@ -66,6 +69,7 @@ class Ledger:
         return mapping
 
     def usage_of(self, mapping: Mapping) -> Usage:
+        """The connections and bytes of a mapping since its grant."""
         return self.usage.get(mapping.id, Usage())
 
 

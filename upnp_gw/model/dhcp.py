@@ -41,17 +41,22 @@ class Lease:
     """Wall-clock seconds; None: never, or not known."""
 
     def live(self, wall: float) -> bool:
+        """True if the lease has not ended at this wall-clock second."""
         return self.expires is None or wall < self.expires
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseFile:
+    """A lease file and its format."""
+
     leases: tuple[Lease, ...]
     problem: str | None = None
     """The first part that could not be read. The rest was read."""
 
 
 class LeaseFileKind(StrEnum):
+    """The formats of lease files, by DHCP server."""
+
     DNSMASQ = "dnsmasq"
     KEA = "kea"
     ISC = "isc"

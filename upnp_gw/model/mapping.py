@@ -175,6 +175,7 @@ class Mapping:
 
     @property
     def kind(self) -> MappingKind:
+        """PINHOLE for an IPv6 internal client, else PORT_MAPPING."""
         return MappingKind.PINHOLE if self.internal.address.version == 6 else MappingKind.PORT_MAPPING
 
     @property

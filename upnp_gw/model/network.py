@@ -28,10 +28,12 @@ class Link:
 
     @property
     def ipv4(self) -> tuple[IPv4Address, ...]:
+        """Its IPv4 addresses."""
         return tuple(a.ip for a in self.addresses if isinstance(a, IPv4Interface))
 
     @property
     def ipv6(self) -> tuple[IPv6Address, ...]:
+        """Its IPv6 addresses, link-local ones among them."""
         return tuple(a.ip for a in self.addresses if isinstance(a, IPv6Interface))
 
     @property
@@ -147,6 +149,7 @@ class Network:
         return collapsed((*rest, *own))
 
     def lan(self, interface: str) -> Link | None:
+        """The LAN link of this name; None: it is not a LAN."""
         return self._lans.get(interface)
 
     def link_of_host(self, address: IPAddress, interface: str) -> Link | None:
@@ -270,6 +273,7 @@ class Neighbours:
         return frozenset(where for _, where in self._by_mac.get(mac, ()))
 
     def all(self) -> Iterable[Neighbour]:
+        """Every entry, as a copy."""
         return tuple(entry for entries in self._by_address.values() for entry in entries.values())
 
     def learn(self, entry: Neighbour) -> Neighbour | None:
@@ -316,6 +320,7 @@ class GatewayPorts:
     """Ports that a dnat rule of another table redirects."""
 
     def holds(self, transport: Transport, port: int) -> bool:
+        """True if no mapping may use this external port."""
         place = (transport, port)
         return place in self.listening or place in self.static or place in PORT_CONTROL_PORTS
 

@@ -181,6 +181,8 @@ class Removed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
+    """No mapping, or no change: the protocols turn it into their own error codes."""
+
     refusal: Refusal
     reason: str
     """A sentence that is safe to send to the control point: it has no text of clients or exceptions."""

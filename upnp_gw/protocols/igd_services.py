@@ -21,10 +21,12 @@ class IgdVersion(StrEnum):
 
     @property
     def version(self) -> int:
+        """1 or 2, as in the URNs."""
         return 1 if self is IgdVersion.IGD1 else 2
 
     @property
     def via(self) -> Via:
+        """The version as a protocol of the ledger."""
         return Via.IGD1 if self is IgdVersion.IGD1 else Via.IGD2
 
 
@@ -36,6 +38,7 @@ class Level(StrEnum):
     CONNECTION = "WANConnectionDevice"
 
     def urn(self, igd_version: IgdVersion) -> str:
+        """The device type, such as ``urn:schemas-upnp-org:device:WANDevice:1``."""
         return f"{DEVICE}{self.value}:{igd_version.version}"
 
 
@@ -52,6 +55,7 @@ class Service:
 
     @property
     def urn(self) -> str:
+        """The service type, such as ``urn:schemas-upnp-org:service:WANIPConnection:2``."""
         return f"{SERVICE}{self.name}:{self.version}"
 
 
@@ -71,14 +75,17 @@ SERVICES: dict[IgdVersion, tuple[Service, ...]] = {
 
 
 def service_of(igd_version: IgdVersion, name: str) -> Service | None:
+    """The service of this name in an IGD version; None: that version does not have it."""
     return next((service for service in SERVICES[igd_version] if service.name == name), None)
 
 
 def description_path(igd_version: IgdVersion) -> str:
+    """The path of the root description: ``/igd1.xml``."""
     return f"/{igd_version.value}.xml"
 
 
 def scpd_path(igd_version: IgdVersion, service: Service) -> str:
+    """The path of a service description."""
     return f"/scpd/{igd_version.value}/{service.name}.xml"
 
 

@@ -8,6 +8,8 @@ from upnp_gw.model.request import MapRequest, ReleaseRequest, Reply
 
 @dataclass(frozen=True, slots=True)
 class PendingReply:
+    """A request that waits for the gateway."""
+
     request: MapRequest | ReleaseRequest
     answer: Callable[[Reply, int], bytes]
     """(reply, the epoch's seconds at that moment) -> the datagram to send back."""

@@ -21,11 +21,14 @@ class Rate:
 
 @dataclass(slots=True)
 class Bucket:
+    """A token bucket. ``level``: what it had at ``at``, BOOTTIME seconds."""
+
     rate: Rate
     level: float
     at: float
 
     def fill(self, now: float) -> float:
+        """Refills the bucket up to ``now``, and returns its level."""
         self.level = min(self.rate.burst, self.level + max(0.0, now - self.at) * self.rate.per_s)
         self.at = now
         return self.level

@@ -27,6 +27,7 @@ class Series:
         self._left, self._gap, self._at = self.count, FIRST_GAP_S, now
 
     def stop(self) -> None:
+        """Ends the series; the rest is not sent."""
         self._left, self._at = 0, None
 
     def next_deadline(self) -> float | None:

@@ -19,6 +19,8 @@ T = TypeVar("T")
 
 
 class Identity:
+    """The gateway's UUID and URL token, kept in the state directory (IGD-007, SR-10)."""
+
     def __init__(self, store: Store, uuid: UUID, token: str, last_boot_id: int) -> None:
         self._store = store
         self.uuid = uuid

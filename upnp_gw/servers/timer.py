@@ -23,6 +23,7 @@ class DeadlineTimer:
             self._handle = asyncio.get_running_loop().call_later(wait_s, self._callback)
 
     def cancel(self) -> None:
+        """Nothing is called any more until ``set``."""
         if self._handle is not None:
             self._handle.cancel()
             self._handle = None

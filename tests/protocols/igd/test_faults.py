@@ -1,4 +1,4 @@
-"""Codes: every refusal has one on both faces, and no face sends what is not its own."""
+"""Codes: every refusal has one on both versions, and no version sends what is not its own."""
 
 import pytest
 

@@ -23,7 +23,7 @@ from upnp_gw.protocols.igd.services import ROWS
 from upnp_gw.protocols.igd_services import IgdVersion
 
 P = "{urn:schemas-upnp-org:gw:WANIPConnection}"
-faces = pytest.mark.parametrize("igd_version", IgdVersion)
+versions = pytest.mark.parametrize("igd_version", IgdVersion)
 
 
 def add(gateway: FakeGateway, igd_version: IgdVersion = IgdVersion.IGD2, **changed: str) -> None:
@@ -46,7 +46,7 @@ def specific(gateway: FakeGateway, igd_version: IgdVersion = IgdVersion.IGD2, **
     return values(gateway, igd_version, "GetSpecificPortMappingEntry", **key_arguments(**changed))
 
 
-@faces
+@versions
 @pytest.mark.spec("IGD-110", "IGD-113")
 def test_what_is_asked(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
@@ -67,7 +67,7 @@ def test_what_is_asked(igd_version: IgdVersion) -> None:
     ]
 
 
-@faces
+@versions
 @pytest.mark.spec("IGD-111", "IGD-154", "IGD-077")
 def test_found_by_key_and_by_index(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
@@ -88,7 +88,7 @@ def test_found_by_key_and_by_index(igd_version: IgdVersion) -> None:
     }
 
 
-@faces
+@versions
 @pytest.mark.spec("IGD-112", "IGD-124")
 def test_tcp_and_udp_are_independent(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
@@ -99,7 +99,7 @@ def test_tcp_and_udp_are_independent(igd_version: IgdVersion) -> None:
     assert answer["NewProtocol"] == "TCP"
 
 
-@faces
+@versions
 @pytest.mark.spec("IGD-114", "IGD-134")
 def test_the_same_key_of_the_same_client_is_replaced(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
@@ -122,7 +122,7 @@ def test_the_same_key_of_the_same_client_is_replaced(igd_version: IgdVersion) ->
     }
 
 
-@faces
+@versions
 @pytest.mark.spec("IGD-115")
 def test_the_same_key_of_another_client_is_a_conflict(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
@@ -133,7 +133,7 @@ def test_the_same_key_of_another_client_is_a_conflict(igd_version: IgdVersion) -
     assert gateway.table == before
 
 
-@faces
+@versions
 @pytest.mark.spec("IGD-118", "IGD-119", "IGD-120", "IGD-153", "IGD-157")
 def test_remote_hosts(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
@@ -249,7 +249,7 @@ def test_deviation_lifetimes_shown() -> None:
     assert specific(gateway, IgdVersion.IGD1)["NewLeaseDuration"] == 2_592_000
 
 
-@faces
+@versions
 @pytest.mark.spec("IGD-130", "IGD-131", "IGD-132")
 def test_leases_count_down_are_renewed_and_end(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
@@ -262,7 +262,7 @@ def test_leases_count_down_are_renewed_and_end(igd_version: IgdVersion) -> None:
     assert refused(gateway, igd_version, "GetSpecificPortMappingEntry", **key_arguments()) == 714
 
 
-@faces
+@versions
 @pytest.mark.spec("IGD-150", "IGD-151", "IGD-152")
 def test_the_walk_by_index(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
@@ -287,7 +287,7 @@ def test_the_walk_by_index(igd_version: IgdVersion) -> None:
         assert refused(gateway, igd_version, "GetGenericPortMappingEntry", NewPortMappingIndex=index) == code
 
 
-@faces
+@versions
 @pytest.mark.spec("IGD-155", "IGD-156")
 def test_deleting_twice(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
@@ -301,7 +301,7 @@ def test_deleting_twice(igd_version: IgdVersion) -> None:
         assert refused(gateway, igd_version, action, **key_arguments(NewExternalPort="0")) == 714
 
 
-@faces
+@versions
 @pytest.mark.spec("IGD-159", "SR-25")
 def test_another_devices_mapping_is_606_and_not_free(igd_version: IgdVersion) -> None:
     """weupnp takes 714 for a free port. On version 1 a deviation."""
@@ -404,7 +404,7 @@ def test_add_any() -> None:
     assert (request.choice, request.external_port) == (PortChoice.SUGGESTED, 0)
 
 
-@faces
+@versions
 @pytest.mark.spec("SR-15")
 @pytest.mark.parametrize("empty", ["", " ", "\r\n"])
 def test_a_delete_without_a_protocol_is_of_both(igd_version: IgdVersion, empty: str) -> None:
@@ -418,7 +418,7 @@ def test_a_delete_without_a_protocol_is_of_both(igd_version: IgdVersion, empty: 
     assert refused(gateway, igd_version, "DeletePortMapping", **key_arguments(NewProtocol=empty)) == 714
 
 
-@faces
+@versions
 @pytest.mark.spec("SR-15")
 def test_a_delete_without_a_protocol_is_strict_in_the_rest(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()
@@ -432,7 +432,7 @@ def test_a_delete_without_a_protocol_is_strict_in_the_rest(igd_version: IgdVersi
     assert gateway.requests == []
 
 
-@faces
+@versions
 @pytest.mark.spec("SR-15")
 def test_no_other_action_takes_an_empty_protocol(igd_version: IgdVersion) -> None:
     gateway = FakeGateway()

@@ -62,12 +62,16 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
+    """A renewal. ``timeout_s``: seconds to grant, TIMEOUT_MIN_S..TIMEOUT_MAX_S (IGD-185)."""
+
     sid: str
     timeout_s: int
 
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
+    """The end of a subscription (IGD section 7.2)."""
+
     sid: str
 
 

@@ -45,16 +45,19 @@ class Arguments:
         self._values = values
 
     def number(self, name: str) -> int:
+        """A ui2 or ui4 argument, in the range of its type."""
         value = self._values[name]
         assert isinstance(value, int)
         return value
 
     def flag(self, name: str) -> bool:
+        """A boolean argument."""
         value = self._values[name]
         assert isinstance(value, bool)
         return value
 
     def text(self, name: str) -> str:
+        """A string argument as it was sent, unescaped once; it may be empty."""
         value = self._values[name]
         assert isinstance(value, str)
         return value

@@ -32,6 +32,7 @@ class Caller:
 
     @property
     def via(self) -> Via:
+        """The version as a protocol of the ledger."""
         return self.igd_version.via
 
 

@@ -55,11 +55,12 @@ class Fault:
 
     @property
     def description(self) -> str:
+        """The errorDescription: the standard's name of the code, then ``detail``."""
         name = NAMES[self.code]
         return f"{name}: {self.detail}" if self.detail else name
 
 
-_BOTH_FACES = {
+_BOTH_VERSIONS = {
     Refusal.NOT_AUTHORIZED: 606,
     Refusal.ASK: 606,
     Refusal.RATE: 606,
@@ -73,14 +74,14 @@ _BOTH_FACES = {
     Refusal.BACKEND: 501,
 }
 REFUSALS: dict[IgdVersion, dict[Refusal, int]] = {
-    IgdVersion.IGD1: _BOTH_FACES
+    IgdVersion.IGD1: _BOTH_VERSIONS
     | {
         Refusal.QUOTA: 606,
         Refusal.CONFLICT_OTHER: 718,
         Refusal.TABLE_FULL: 501,
         Refusal.NO_PORT: 718,
     },
-    IgdVersion.IGD2: _BOTH_FACES
+    IgdVersion.IGD2: _BOTH_VERSIONS
     | {
         Refusal.QUOTA: 728,
         Refusal.CONFLICT_OTHER: 729,

@@ -17,6 +17,7 @@ def default_connection_service(igd_version: IgdVersion, udns: Mapping[Level, str
 
 
 def get_default_connection_service(caller: Caller, _: Arguments) -> Answer:
+    """GetDefaultConnectionService: the WANIPConnection service of the called version (IGD-108)."""
     return {"NewDefaultConnectionService": caller.default_connection}
 
 

@@ -34,10 +34,11 @@ class ArgumentModel:
 
 @dataclass(frozen=True, slots=True)
 class ActionModel:
+    """An action, with its arguments in the order of the messages (IGD-077)."""
+
     name: str
     inputs: tuple[ArgumentModel, ...]
     outputs: tuple[ArgumentModel, ...]
-    """An action, with its arguments in the order of the messages (IGD-077)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ NOTHING_IN_RANGE = {Refusal.NO_SUCH: 730}
 
 
 def add_port_mapping(caller: Caller, arguments: Arguments) -> PendingAction:
+    """AddPortMapping: exactly the requested external port, or a fault (IGD section 6.2)."""
     request = _map_request(caller, arguments, PortChoice.EXACT)
     return PendingAction(request, partial(_added, caller.igd_version))
 
@@ -67,6 +68,10 @@ def delete_port_mapping(caller: Caller, arguments: Arguments) -> Answer | Pendin
 
 
 def delete_port_mapping_range(caller: Caller, arguments: Arguments) -> PendingAction:
+    """DeletePortMappingRange: ends all mappings in the range that the caller may end, as one change.
+
+    730 if there is none, 733 for a reversed range (IGD-160 to IGD-164).
+    """
     protocol = transport(caller.igd_version, arguments.text("NewProtocol"))
     start, end = _range(arguments)
     request = UnmapRangeRequest(
@@ -103,6 +108,10 @@ def get_specific_entry(caller: Caller, arguments: Arguments) -> Answer:
 
 
 def get_list_of_port_mappings(caller: Caller, arguments: Arguments) -> Answer:
+    """GetListOfPortMappings: visible mappings of a range by external port, at most NewNumberOfPorts (0: all).
+
+    730 if there is none (IGD-165 to IGD-169).
+    """
     protocol = transport(caller.igd_version, arguments.text("NewProtocol"))
     start, end = _range(arguments)
     mappings = caller.view.in_range(

@@ -14,10 +14,12 @@ COUNTERS = ("TotalBytesSent", "TotalBytesReceived", "TotalPacketsSent", "TotalPa
 
 
 def link_status(caller: Caller) -> str:
+    """PhysicalLinkStatus: ``Up`` or ``Down``."""
     return "Up" if caller.view.wan().up else "Down"
 
 
 def get_common_link_properties(caller: Caller, _: Arguments) -> Answer:
+    """GetCommonLinkProperties: bit/s, the same in both directions (IGD-104)."""
     speed = min(caller.view.wan_speed(), UI4 - 1)
     return {
         "NewWANAccessType": ACCESS_TYPE,
@@ -28,10 +30,12 @@ def get_common_link_properties(caller: Caller, _: Arguments) -> Answer:
 
 
 def counter(index: int) -> Variable:
+    """A counter of the WAN since the boot, modulo 2^32: strict clients fail on more than ui4 (IGD-105)."""
     return lambda caller: caller.view.wan_counters()[index] % UI4
 
 
 def get_counter(name: str, index: int) -> Action:
+    """The action that reads this counter."""
     read = counter(index)
     return lambda caller, _: {f"New{name}": read(caller)}
 

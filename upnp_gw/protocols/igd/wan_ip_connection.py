@@ -15,6 +15,7 @@ CONNECTION_TYPES = frozenset({"Unconfigured", ROUTED, "IP_Bridged"})
 
 
 def connection_status(caller: Caller) -> str:
+    """ConnectionStatus: ``Connected`` while the WAN is up and has an address, else ``Disconnected`` (IGD-101)."""
     return "Connected" if caller.view.wan().connected else "Disconnected"
 
 
@@ -24,11 +25,13 @@ def external_ip_address(caller: Caller) -> str:
 
 
 def uptime(caller: Caller) -> int:
+    """Uptime: seconds since the WAN is connected; 0 if it is not."""
     wan = caller.view.wan()
     return min(wan.uptime_s, 2**32 - 1) if wan.connected else 0
 
 
 def set_connection_type(caller: Caller, arguments: Arguments) -> Answer:
+    """SetConnectionType: 601 for an unknown type, else 731 (version 1: 501): it is read-only (IGD-106)."""
     if arguments.text("NewConnectionType").strip(SPACE) not in CONNECTION_TYPES:
         return Fault(601)
     return Fault(
@@ -44,10 +47,12 @@ def request_connection(caller: Caller, _: Arguments) -> Answer:
 
 
 def force_termination(caller: Caller, _: Arguments) -> Answer:
+    """ForceTermination: always refused, 606 (version 1: 501). No client may disconnect the LAN (IGD-107)."""
     return Fault(606 if caller.igd_version is IgdVersion.IGD2 else 501, "the gateway stays connected")
 
 
 def get_status_info(caller: Caller, _: Arguments) -> Answer:
+    """GetStatusInfo (IGD-101). libminiupnpc maps ports only if it reads ``Connected``."""
     return {
         "NewConnectionStatus": connection_status(caller),
         "NewLastConnectionError": "ERROR_NONE",
@@ -56,6 +61,7 @@ def get_status_info(caller: Caller, _: Arguments) -> Answer:
 
 
 def constant(values: dict[str, str | int | bool]) -> Action:
+    """An action that always answers these values."""
     return lambda caller, arguments: values
 
 

@@ -36,6 +36,7 @@ Found = Callable[[Caller, Mapping, Arguments], Outcome]
 
 
 def get_firewall_status(caller: Caller, _: Arguments) -> Answer:
+    """GetFirewallStatus: answered in any state (IGD-210). Tables of other programs count too (decision 19)."""
     firewall = caller.view.ipv6_firewall()
     return {"FirewallEnabled": firewall.enabled, "InboundPinholeAllowed": firewall.pinholes}
 
@@ -93,10 +94,12 @@ def update_pinhole(caller: Caller, mapping: Mapping, arguments: Arguments) -> Pe
 
 
 def delete_pinhole(caller: Caller, mapping: Mapping, _: Arguments) -> PendingAction:
+    """DeletePinhole (IGD-217)."""
     return PendingAction(UnmapRequest(caller.via, caller.source, mapping.key), partial(_done, caller))
 
 
 def get_pinhole_packets(caller: Caller, mapping: Mapping, _: Arguments) -> CountedAnswer:
+    """GetPinholePackets: packets since the pinhole was made, at most 2^32-1 (IGD-218)."""
     return CountedAnswer(lambda: {"PinholePackets": min(caller.view.packets(mapping), UI4_MAX)})
 
 

@@ -56,6 +56,7 @@ def start_reply(message: MappingRequest, source: Source) -> PendingReply | NatPm
 
 
 def refuse(message: MappingRequest, result: NatPmpResult, epoch_s: int) -> bytes:
+    """An answer without a mapping, or to a delete: external port and lifetime 0 (PMP-009, PMP-035)."""
     return build_response(MappingResponse(result, message.transport, epoch_s, message.internal_port))
 
 

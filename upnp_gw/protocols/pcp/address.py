@@ -8,6 +8,7 @@ MAPPED = bytes(10) + b"\xff\xff"
 
 
 def pack_address(address: IPAddress) -> bytes:
+    """The 16 bytes of an address; IPv4 as ``::ffff:a.b.c.d`` (RFC 6887 section 5)."""
     return MAPPED + address.packed if isinstance(address, IPv4Address) else address.packed
 
 

@@ -83,6 +83,7 @@ class PcpFilter:
 
     @property
     def clears(self) -> bool:
+        """True for prefix length 0, which removes all earlier filters (erratum 3891)."""
         return self.prefix_length == 0
 
     @property
@@ -94,6 +95,7 @@ class PcpFilter:
 
     @classmethod
     def of(cls, peers: RemotePeers) -> "PcpFilter":
+        """The option for these remote hosts."""
         net = peers.network
         return cls(net.prefixlen + (MAPPED_BITS if net.version == 4 else 0), peers.port, net.network_address)
 
@@ -143,6 +145,7 @@ class Request:
 
     @property
     def opcode(self) -> Opcode:
+        """MAP if the request has MAP data, else ANNOUNCE."""
         return Opcode.ANNOUNCE if self.map is None else Opcode.MAP
 
 
@@ -161,4 +164,5 @@ class Response:
 
     @property
     def opcode(self) -> Opcode:
+        """The opcode of the answered request."""
         return Opcode.ANNOUNCE if self.map is None else Opcode.MAP

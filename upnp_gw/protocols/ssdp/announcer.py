@@ -20,6 +20,8 @@ BOOT_ID_MAX = 2**31 - 1
 
 
 class Nts(StrEnum):
+    """Kinds of announcements, as in the NTS header (IGD section 2.4)."""
+
     ALIVE = "ssdp:alive"
     BYEBYE = "ssdp:byebye"
     UPDATE = "ssdp:update"
@@ -79,6 +81,7 @@ class Announcer:
             self._retry_s = min(self._retry_s * 2, RETRY_S[1])
 
     def next_deadline(self) -> float | None:
+        """BOOTTIME seconds of the next round; None: not started, or stopped."""
         return self._plan[0][0] if self._plan else None
 
     def on_deadline(self, now: float) -> list[AnnouncementRound]:

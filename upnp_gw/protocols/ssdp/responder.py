@@ -90,6 +90,7 @@ class Responder:
             heappush(self._queue, SearchResponse(due, self._count, peer, own, message))
 
     def next_deadline(self) -> float | None:
+        """BOOTTIME seconds of the next answer; None: none is due."""
         return self._queue[0].due if self._queue else None
 
     def on_deadline(self, now: float) -> list[SearchResponse]:

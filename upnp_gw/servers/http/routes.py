@@ -37,7 +37,7 @@ class ServedDescriptions:
     documents: Mapping[str, bytes]
     """URL path -> XML."""
     token: str
-    """Part of the control and event paths: only who has read a description knows them."""
+    """Part of the control and event paths: only clients that have read a description know them."""
     udns: Mapping[IgdVersion, Mapping[Level, str]]
     models: ServiceModels
     server_header: str
@@ -46,12 +46,16 @@ class ServedDescriptions:
 
 @dataclass(frozen=True, slots=True)
 class ServedDocument:
+    """The path of a description."""
+
     body: bytes
     content_type: str = CONTENT_TYPE
 
 
 @dataclass(frozen=True, slots=True)
 class ControlUrl:
+    """The path for SOAP calls of a service."""
+
     igd_version: IgdVersion
     service: Service
 
@@ -61,6 +65,8 @@ class ControlUrl:
 
 @dataclass(frozen=True, slots=True)
 class EventUrl:
+    """The path for subscriptions of a service."""
+
     igd_version: IgdVersion
     service: Service
 

@@ -113,6 +113,7 @@ class Port5351Server:
         self.announce()
 
     async def stop(self) -> None:
+        """Closes the sockets. Pending announcements are not sent."""
         self._running = False
         self._timer.cancel()
         self._sockets.close()

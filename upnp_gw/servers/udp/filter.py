@@ -80,6 +80,7 @@ class SocketFilter:
             )
 
     def close(self) -> None:
+        """Cancels its timer."""
         if self._timer is not None:
             self._timer.cancel()
 

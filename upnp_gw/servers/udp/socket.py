@@ -27,6 +27,7 @@ class SocketKey(NamedTuple):
 
     @property
     def version(self) -> int:
+        """The IP version, 4 or 6."""
         return self.address.version
 
 
@@ -67,6 +68,7 @@ class UdpSocket(ABC):
         """Sets the options of the protocol, and binds. Raises OSError."""
 
     def fileno(self) -> int:
+        """For the event loop."""
         return self._socket.fileno()
 
     @property
@@ -102,6 +104,7 @@ class UdpSocket(ABC):
         self._socket.sendmsg([data], [pktinfo] if pktinfo else [], 0, address)
 
     def close(self) -> None:
+        """Closes the socket and its filter."""
         self._filter.close()
         self._socket.close()
 

@@ -82,6 +82,7 @@ class LanSockets:
         return any(opened)
 
     def close(self) -> None:
+        """Closes every socket."""
         for key in self.keys:
             self._close(key)
 
