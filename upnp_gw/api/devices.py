@@ -114,7 +114,7 @@ class RemoteHost(Struct, frozen=True, kw_only=True):
 class Question(Struct, frozen=True, kw_only=True):
     """A request of a device that waits for the operator's answer. Until then it is refused.
 
-    The number names exactly what an approval grants. When the device asks for more, the question gets a new number.
+    The number stands for exactly the rule of an approval. If the device asks for more, the question gets a new one.
     """
 
     number: int

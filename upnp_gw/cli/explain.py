@@ -48,7 +48,7 @@ FACT_WORDS = {
     "restoring": "restored at the start",
     "quarantined": "in quarantine",
 }
-"""Fact -> its words, where its name alone does not say what it means."""
+"""Fact -> its words, where its name alone is not clear."""
 EFFECT = {
     "none": " ",
     "denies": "denies",

@@ -1,6 +1,6 @@
 """Types and callbacks for arguments and options: numbers, durations, times and endpoints.
 
-A value that is not accepted ends the command with exit code 2 and a message that names what is accepted.
+A value that is not accepted ends the command with exit code 2 and a message that names the accepted values.
 """
 
 import re
@@ -19,7 +19,7 @@ LONGEST_S = 366 * 86400
 
 
 class Number(click.ParamType[int]):
-    """A whole number from ``least`` to ``most``. The error message shows ``what`` and ``example``."""
+    """A whole number from ``least`` to ``most``. The error message shows ``noun`` and ``example``."""
 
     name = "number"
 

@@ -40,7 +40,7 @@ def document() -> Json:
         "info": {
             "title": "upnp-gw control API",
             "version": "1",
-            "description": "HTTP over the Unix socket control.sock in the runtime directory. Whoever may open it"
+            "description": "HTTP over the Unix socket control.sock in the runtime directory. A user who may open it"
             " is the operator: nothing else is checked. Times are RFC 3339 in UTC, durations whole seconds.",
         },
         "paths": paths,

@@ -33,7 +33,7 @@ class Column(Generic[Row]):
     keep: int = 0
     """Columns with the lowest number are left out first. From ``KEEP_BELOW`` on they move below the row instead."""
     needed: bool = False
-    """Moves below its row and is never left out, whatever ``keep`` is."""
+    """Moves below its row and is never left out, for any ``keep``."""
     style: Callable[[Row], str | None] | None = None
     """The style of a cell."""
 

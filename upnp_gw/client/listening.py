@@ -1,4 +1,4 @@
-"""The ports of this host that other hosts can reach: what ``upnp-gw request --listening`` offers to open."""
+"""The ports of this host that other hosts can reach: ``upnp-gw request --listening`` offers to open them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

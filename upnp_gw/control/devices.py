@@ -36,7 +36,7 @@ Ending = Callable[[Decider, Transaction, str], None]
 
 
 SWEEP_S = 60.0
-"""Seconds between removals of ended rules from the file. Their mappings end in time without that."""
+"""Seconds between removals of ended rules from the file. Their mappings end in time without it."""
 LONGEST_NUMBER = 12
 """Digits of the number of a question."""
 log = logging.getLogger(__name__)
@@ -301,7 +301,7 @@ class DeviceCommands:
         return _problem("changed", f"{changed}. Nothing was changed: see upnp-gw queue")
 
     async def _answer(self, question: Question, make: Callable[[], ManagedChange]) -> api.Written | api.Problem:
-        """Writes an answer, unless the question has changed by then."""
+        """Writes an answer, unless the question has changed meanwhile."""
 
         def checked() -> ManagedChange:
             if isinstance(current := self._question(str(question.number)), api.Problem):

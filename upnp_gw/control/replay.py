@@ -20,7 +20,7 @@ class ReplayedAnswer:
 
     @property
     def seen(self) -> tuple[str, int | None]:
-        """The verdict and the lease: what a client notices."""
+        """The verdict and the lease: the parts that a client notices."""
         return self.verdict, self.lease_s
 
 

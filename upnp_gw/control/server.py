@@ -1,7 +1,7 @@
 """The control socket: the HTTP/JSON API of the operator, on a Unix socket in the runtime directory.
 
-It parses requests, calls the ``Operator`` and writes the answers. Whoever may open the socket file is the operator:
-only the permissions of the file and its directory protect it.
+It parses requests, calls the ``Operator`` and writes the answers. A user who may open the socket is the
+operator: only the permissions of the file and its directory protect it.
 """
 
 import asyncio

@@ -245,7 +245,7 @@ class Decider:
             transaction.end(mapping, "deleted")
             return
         remaining = with_holds(mapping, tuple(hold for hold in mapping.holds if hold.via.protocol != via.protocol))
-        # with FILTERs in force again it may meet another mapping of the port: it has to go then
+        # with FILTERs in force again it may overlap another mapping of the port: then it ends
         if remaining.holds and not any(conflicting_rows(remaining, self.ledger.table)):
             transaction.put(remaining)
         else:

@@ -1,4 +1,4 @@
-"""The disk's side of the writer: a transaction for each batch, what is owed while the disk fails, what is known."""
+"""The disk's side of the writer: a transaction for each batch, the backlog while the disk fails, known devices."""
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
@@ -99,7 +99,7 @@ class Persistence:
         return True
 
     async def flush(self) -> None:
-        """Tries to write what is owed, in a transaction of its own. Only while no batch is under way."""
+        """Tries to write the backlog, in a transaction of its own. Only while no batch is under way."""
         if not self.write_backlog:
             return
         try:

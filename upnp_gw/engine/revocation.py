@@ -62,7 +62,7 @@ def _concerning(decider: Decider, device: str) -> list[Mapping]:
 
 
 def _leading_to(decider: Decider, device: str) -> tuple[Mapping, ...]:
-    """The mappings to an address of the device, whoever holds them."""
+    """The mappings to an address of the device, held by any device."""
     addresses = sorted(decider.environment.addresses_of(device), key=str)
     if mac_of(device) is None:  # it is recognised by its address
         with suppress(ValueError):

@@ -113,7 +113,7 @@ class Writer:
         return job.reply
 
     async def remember(self) -> None:
-        """Writes what changed of devices, incidents and questions, and what the store is owed."""
+        """Writes changed devices, incidents and questions, and the backlog of a failing disk."""
         await self._persistence.remember()
         if self._persistence.write_backlog:
             self._run_alone(self._persistence.flush)

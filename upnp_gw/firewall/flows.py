@@ -73,7 +73,7 @@ class Flows:
 class OutgoingFlows:
     """Flows to end: from inside, leaving with an external port that now belongs to a mapping.
 
-    An answered TCP connection goes on: its peer cannot open another one to the port.
+    An answered TCP connection continues: its peer cannot open another one to the port.
     """
 
     transport: Transport

@@ -24,7 +24,7 @@ NAMED = "consoles"
 """An example of a name that the operator chooses."""
 
 Keys = Mapping[str, tuple[str, str]]
-"""Key -> what it accepts, and an example of a value as TOML."""
+"""Key -> its accepted values, and an example of a value as TOML."""
 
 _RULE: Keys = {
     "name": (FREE_NAME, '"console-games"'),

@@ -1,4 +1,4 @@
-"""Explains a decision: for each forbid and grant, what it did and which of its conditions did not hold.
+"""Explains a decision: for each forbid and grant, its effect and the conditions that did not hold.
 
 ``decide`` stops at the first rule that settles the answer. This looks at every rule, on demand, with the same
 facts. It decides nothing: its verdict is that of ``decide``.
@@ -36,7 +36,7 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RuleTrace:
-    """One rule and what it did. ``why``: the conditions that do not hold, or what the rule allows."""
+    """One rule and its effect. ``why``: the conditions that do not hold, or the room that is left."""
 
     name: str
     effect: Effect

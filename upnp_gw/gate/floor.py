@@ -45,7 +45,7 @@ Violation = tuple[Refusal, str]
 
 
 def violation(facts: Facts, request: MapRequest) -> Violation | None:
-    """The first condition of the floor that the request does not meet; None: it meets all.
+    """The first condition of the floor that the request breaks; None: it breaks none.
 
     Other internal clients and ports below 1024 are checked with the grants (``is_own``, ``is_privileged``).
     """

@@ -70,7 +70,7 @@ def toml_of(change: ManagedChange) -> str:
 
 
 def rules_of(raw: Plain, names: Collection[str]) -> ManagedChange:
-    """The rules of these names, as a change that adds them: shows what a removal removes."""
+    """The rules of these names, as a change that adds them: to show the rules of a removal."""
     rules = {kind: tuple(r for r in raw.get(kind, ()) if r.get("name") in names) for kind in KINDS}
     return ManagedChange(NOTHING, rules["forbid"], rules["grant"])
 

@@ -70,7 +70,7 @@ ELEMENTS_EACH = 4
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The ``[limits]``: they apply whatever the grants say."""
+    """The ``[limits]``: they apply to every grant."""
 
     total_mappings: int = 1024
     """Also the size of the nft maps."""
@@ -148,7 +148,7 @@ def scope_of(address: IPAddress) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Forbid:
-    """Denies what it matches; no grant overrides it. A missing condition matches everything."""
+    """Denies matching requests; no grant overrides it. A missing condition matches everything."""
 
     name: str
     devices: frozenset[str] | None = None
@@ -164,7 +164,7 @@ class Forbid:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Allows what it matches, within its quotas and limits."""
+    """Allows matching requests, within its quotas and limits."""
 
     name: str
     devices: frozenset[str] | None
@@ -194,7 +194,7 @@ class Grant:
     approve_for_s: int | None = None
     """The longest duration of an approval, and its default."""
     until: float | None = None
-    """Wall-clock seconds from which on it grants nothing, and what it granted ends; None: it stays."""
+    """Wall-clock seconds from which on it grants nothing, and its mappings end; None: it stays."""
     owner: str = ""
     reason: str = ""
     review_by: date | None = None

@@ -1,6 +1,6 @@
 """The requests for ports and their use over weeks, for ``suggest`` and ``stale``. Observations, no conclusions.
 
-Memory is bounded whatever a LAN or the internet sends: rows, ports of a device, days, remote hosts. A device that
+Memory is bounded under any input from LAN or internet: rows, ports of a device, days, remote hosts. A device that
 requests a thousand ports loses its own oldest unused rows. Rows with traffic are dropped last.
 """
 

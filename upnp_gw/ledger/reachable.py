@@ -1,4 +1,4 @@
-"""Compares who can reach what through two rows, when one row of the ledger replaces another.
+"""Compares the remote hosts and internal endpoints of two rows, when one row of the ledger replaces another.
 
 A request is a refresh only if it opens nothing (``opens``). Any other request is decided as a new one. The end of a
 lease opens nothing either (``with_holds``): only a request or the operator can.

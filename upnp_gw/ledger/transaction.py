@@ -87,7 +87,7 @@ class Transaction:
     announcements: list[Confirmed | IncidentBegan | QuestionAsked] = field(default_factory=list)
     """Other events to publish after the commit."""
     uncontested: set[IPAddress] = field(default_factory=set)
-    """Internal clients that are known not to be contested: nobody asks again."""
+    """Internal clients that are known not to be contested: they are not checked again."""
     quiet: bool = False
     """A renewal by the gateway itself: nothing that a control point can see has changed."""
     pairs: Sequence[Pair] = ()

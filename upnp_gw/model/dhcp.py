@@ -312,7 +312,7 @@ def _seconds(text: str) -> int:
 
 
 def _mac(text: str) -> str | None:
-    """dnsmasq writes ``06-aa:..`` for what is no Ethernet."""
+    """dnsmasq writes ``06-aa:..`` for other links than Ethernet."""
     value = text.lower()
     return value if is_mac(value) else None
 

@@ -3,7 +3,7 @@
 A file is read again only if its size, inode or ctime has changed. That is checked every few seconds, and at a
 request (at most twice a second), because a device may send its first request just after it got its lease.
 
-A policy can open ports by what a lease file says. So a file that was found in a directory where every user may
+A policy can open ports by the content of a lease file. So a file that was found in a directory where every user may
 write counts only if root or a service owns it.
 """
 

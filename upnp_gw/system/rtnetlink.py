@@ -4,7 +4,7 @@ A library would cost too much: a host on the LAN can cause thousands of neighbou
 0.56 ms for an event, 56 ms for a dump of 1,000 neighbours and 0.3 s to import; this takes 0.03 ms, 9 ms and nothing
 (measured).
 
-``parse`` accepts any bytes: it skips what it does not understand.
+``parse`` accepts any bytes: it skips messages that it does not understand.
 """
 
 import socket

@@ -38,7 +38,7 @@ def watchdog_s(environment: Mapping[str, str], pid: int) -> float | None:
 
 
 async def keep_watchdog() -> None:
-    """Tells systemd that the loop turns, where it wants to know. Runs until it is cancelled."""
+    """Reports to systemd's watchdog that the loop runs, if the unit has one. Runs until it is cancelled."""
     every = watchdog_s(os.environ, os.getpid())
     while every is not None:
         notify(os.environ, WATCHDOG)

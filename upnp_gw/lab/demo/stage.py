@@ -22,7 +22,7 @@ GRANTED = re.compile(r"^external \S+ (?:TCP|UDP) is redirected to internal", re.
 
 
 class NotProved(Exception):
-    """A step has seen something else than it claims. The text says what."""
+    """A step has seen something else than it claims. The text has the details."""
 
 
 def require(claim: bool, problem: str) -> None:

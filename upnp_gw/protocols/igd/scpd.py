@@ -35,7 +35,7 @@ def service_models(igd_versions: Iterable[IgdVersion]) -> ServiceModels:
 
 
 def read_scpd(document: bytes) -> ServiceModel:
-    """Raises XMLSyntaxError, LookupError for what is missing, ValueError for an unknown data type."""
+    """Raises XMLSyntaxError, LookupError for a missing element, ValueError for an unknown data type."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True)
     root = etree.fromstring(document, parser)
     variables = {_text(variable, "name"): variable for variable in root.iterfind(_VARIABLES)}

@@ -26,7 +26,7 @@ XML_TYPES = frozenset({"text/xml", "application/xml", "application/soap+xml"})
 CONTENT_TYPE = 'text/xml; charset="utf-8"'
 
 _PARSER = etree.XMLParser(
-    encoding="utf-8",  # whatever the declaration says: no UTF-7 and UTF-16
+    encoding="utf-8",  # without regard to the declaration: no UTF-7 and UTF-16
     resolve_entities=False,
     no_network=True,
     load_dtd=False,

@@ -223,7 +223,7 @@ def _stored(option: Description, mapping: Mapping | None) -> bool:
 
 
 def _in_force(option: Option, mapping: Mapping | None) -> tuple[Option, ...]:
-    """The option; for a FILTER the part that the grant allows, which is what is in force."""
+    """The option; for a FILTER the part that the grant allows and that is in force."""
     if mapping is None or not isinstance(option, PcpFilter) or option.clears:
         return (option,)
     peers = option.peers.within(mapping.filters)

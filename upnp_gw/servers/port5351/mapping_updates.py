@@ -49,7 +49,7 @@ class MappingUpdates:
         self._updates.pop(mapping_id, None)
 
     def forget(self, mapping_id: str) -> ClientContact | None:
-        """Removes the contact of an ended mapping and returns it. A running update of it goes on."""
+        """Removes the contact of an ended mapping and returns it. A running update of it continues."""
         return self._contacts.pop(mapping_id, None)
 
     def contact(self, mapping_id: str) -> ClientContact | None:
