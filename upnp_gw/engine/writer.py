@@ -21,6 +21,7 @@ from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.request import Refusal, Refused, Reply
+from upnp_gw.system.process import collection_paused
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +78,9 @@ class Writer:
 
     async def install(self) -> None:
         """Installs our table, filled from the ledger. Raises FirewallError."""
-        await self._firewall.open(self._fitting(), self.on_foreign_change)
-        await self._refill()
+        with collection_paused():
+            await self._firewall.open(self._fitting(), self.on_foreign_change)
+            await self._refill()
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._write(), name="writer")

@@ -6,6 +6,7 @@
     conntrack     finds and ends flows; flows: which ones; conntrack_dumps: the kernel's filters for them
     labels        conntrack labels of our table
     netlink       nfnetlink
+    tables        which tables there are
     libnftables   the library, loaded from the distribution
     other_tables/ what other tables do to our traffic
 

@@ -217,10 +217,6 @@ class Session:
             raise _refused(error)
         return str(output)
 
-    def has(self, command: str) -> bool:
-        """True if a listing of one object succeeds."""
-        return bool(self._library.cmd(command)[0] == 0)
-
 
 def _refused(error: str) -> FirewallError:
     """An error with only the reason: libnftables also prints the commands, and names the wrong one of a batch."""

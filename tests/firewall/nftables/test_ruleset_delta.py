@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.firewall_driver import NETWORK, forward, settings
-from upnp_gw.firewall.base import Close, Cut, FirewallMode, Forward, Open, Refill, UpdateNetwork
+from upnp_gw.firewall.base import Change, Close, Cut, FirewallMode, Forward, Open, Refill, UpdateNetwork
 from upnp_gw.firewall.flows import Flows, OutgoingFlows
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables.element_text import commands_of
-from upnp_gw.firewall.nftables.elements import slot_of
+from upnp_gw.firewall.nftables.elements import internal_key, peer_key, slot_of
 from upnp_gw.firewall.nftables.ruleset import CARRYING, FILLED, OPENING, contents, structure, version
 from upnp_gw.firewall.nftables.ruleset_delta import delta_of
 from upnp_gw.firewall.nftables.state import RulesetState
@@ -78,7 +78,7 @@ def test_closed_forwards_that_expired_in_the_kernel_are_forgotten() -> None:
     assert len(kept.closed) == 5
     delta_of(kept, [], 92).commit()
     assert [held.forward.external_port for held in kept.closed.values()] == [83, 84]
-    assert [place[2] for place in kept.closed_at] == [83, 84]
+    assert list(kept.closed_at) == [peer_key(Transport.TCP, 83), peer_key(Transport.TCP, 84)]
 
 
 def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
@@ -88,11 +88,11 @@ def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
     delta_of(kept, [Open(old)], 0).commit()
     delta_of(kept, [Close(old)], 0).commit()
     delta = delta_of(kept, [Open(forward("m2", 80, "192.168.77.11"))], 1)
-    assert Flows.through(old) in delta.flows
+    assert Flows.through(old) in delta.flows()
     assert delta.taken_over
     assert "delete element inet upnp_gw live_rh { 6 . 80 . 203.0.113.7 }" in commands_of(delta.edits.whole())
     again = delta_of(kept, [Open(forward("m2", 80))], 1)
-    assert Flows.through(old) not in again.flows, "the same endpoint again"
+    assert Flows.through(old) not in again.flows(), "the same endpoint again"
     assert not again.taken_over
 
 
@@ -101,7 +101,7 @@ def test_the_external_ports_of_router_mode_stand_as_long_as_any_mapping_of_them(
     one, two = forward("m1", 80, timeout_s=60), forward("m2", 80, remote="203.0.113.7/32", timeout_s=600)
     delta = delta_of(kept, [Open(one), Open(two)], 0)
     assert "external_ports { 6 . 80 timeout 600s }" in commands_of(delta.edits.whole())
-    assert [flows for flows in delta.flows if isinstance(flows, OutgoingFlows)] == 2 * [
+    assert [flows for flows in delta.flows() if isinstance(flows, OutgoingFlows)] == 2 * [
         OutgoingFlows(Transport.TCP, 80, frozenset(NETWORK.external), frozenset([one.internal]))
     ]
     delta.commit()
@@ -150,7 +150,7 @@ def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:
     assert commands_of(delta.edits.whole()).rfind("live") < commands_of(delta.edits.whole()).rfind(
         "add element inet upnp_gw cut"
     )
-    assert delta.flows == [Flows.through(forward("m1"))]
+    assert delta.flows() == [Flows.through(forward("m1"))]
 
 
 def test_a_cut_spares_flows_of_another_forward_to_the_endpoint() -> None:
@@ -159,17 +159,17 @@ def test_a_cut_spares_flows_of_another_forward_to_the_endpoint() -> None:
     delta_of(kept, [Open(forward("m1")), Open(named)], 0).commit()
     delta_of(kept, [Close(forward("m1"))], 0).commit()
     ended = Flows.through(forward("m1"))
-    assert delta_of(kept, [Cut(forward("m1"))], 5).flows == [replace(ended, spared=(Flows.through(named),))]
-    assert delta_of(kept, [Cut(forward("m1"))], 61).flows == [ended], "the kernel has ended the other"
-    assert delta_of(kept, [Close(named), Cut(forward("m1"))], 5).flows == [ended]
+    assert delta_of(kept, [Cut(forward("m1"))], 5).flows() == [replace(ended, spared=(Flows.through(named),))]
+    assert delta_of(kept, [Cut(forward("m1"))], 61).flows() == [ended], "the kernel has ended the other"
+    assert delta_of(kept, [Close(named), Cut(forward("m1"))], 5).flows() == [ended]
 
 
 def test_a_refresh_ends_no_flows() -> None:
     kept = empty_state()
     first = delta_of(kept, [Open(forward("m1"))], 0)
-    assert first.flows == [Flows.untranslated(forward("m1"), *NETWORK.external)]
+    assert first.flows() == [Flows.untranslated(forward("m1"), *NETWORK.external)]
     first.commit()
-    assert delta_of(kept, [Open(forward("m1", timeout_s=5))], 0).flows == []
+    assert delta_of(kept, [Open(forward("m1", timeout_s=5))], 0).flows() == []
 
 
 @pytest.mark.parametrize(
@@ -324,6 +324,65 @@ def test_refill_forgets_earlier_forwards() -> None:
     assert "delete" not in commands_of(delta.edits.whole())
     delta.commit()
     assert set(kept.forwards) == {"m3"}
+
+
+REFILLS = st.lists(
+    st.builds(
+        lambda number, port, host, remote, external, keep, timeout_s: forward(
+            f"m{number}",
+            port,
+            host,
+            remote=remote if ":" not in host else None,
+            external=external if ":" not in host else None,
+            keep=keep,
+            timeout_s=timeout_s,
+        ),
+        st.integers(1, 30),
+        st.integers(1000, 1008),
+        st.sampled_from(["192.168.77.10", "192.168.77.11", "2001:db8::1"]),
+        st.sampled_from([None, "203.0.113.7/32", "203.0.113.0/24"]),
+        st.sampled_from([None, IPv4Address("11.22.33.44")]),
+        st.booleans(),
+        st.sampled_from([0.5, 60, 600]),
+    ),
+    max_size=12,
+)
+
+
+@given(REFILLS, st.booleans(), st.booleans())
+def test_a_refill_does_what_opening_each_would(forwards: list[Forward], router: bool, has_external: bool) -> None:
+    network = NETWORK if has_external else replace(NETWORK, external=())
+    states, deltas, refusals = [], [], []
+    batches: list[list[Change]] = [[Refill(tuple(forwards))], [Refill(()), *map(Open, forwards)]]
+    for changes in batches:
+        state = RulesetState(network, size=100, router=router)
+        delta_of(state, [Open(forward("m1")), Open(forward("m99", 1003))], 0).commit()
+        try:
+            delta = delta_of(state, changes, 0)
+        except FirewallError as error:
+            refusals.append(str(error))
+            continue
+        deltas.append((sorted(commands_of(delta.edits.whole()).replace(", ", "\n").splitlines()), delta.flows()))
+        delta.commit()
+        states.append(state)
+    if refusals:
+        assert refusals == 2 * ["another forward has this external port"]
+        return
+    assert states[0] == states[1]
+    assert deltas[0] == deltas[1]
+
+
+def test_a_change_after_a_refill_in_the_same_batch_counts() -> None:
+    kept = empty_state()
+    one, two = forward("m1", 80), forward("m2", 81)
+    delta = delta_of(kept, [Refill((one, two)), Close(one), Open(replace(two, timeout_s=50))], 0)
+    commands = commands_of(delta.edits.whole())
+    assert "add element inet upnp_gw pm { 6 . 81 timeout 50s" in commands
+    assert "6 . 80 timeout 600s" not in commands
+    assert commands.count("6 . 192.168.77.10 . 81 timeout 50s") == 1
+    delta.commit()
+    assert set(kept.forwards) == {"m2"}
+    assert set(kept.outs) == {internal_key(Transport.TCP, two.internal)}
 
 
 def test_the_portions_of_a_refill_are_the_same_commands() -> None:

@@ -4,6 +4,7 @@
     elements       which element of which map a forward is
     state          what the maps hold
     ruleset_delta  the smallest transaction for a batch of changes
+    refill         the contents of all maps at once
     element_edits  its edits of elements, in their order
     element_messages  the edits as netlink messages; element_text: as nft commands
     element_writer writes the edits, by the one or the other

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from upnp_gw.firewall.base import TABLE, Change, Cut, FirewallMode, FirewallSettings, Growth, Open, Reading, Refill
+from upnp_gw.firewall.flows import FlowsToEnd
 from upnp_gw.firewall.libnftables import Session, TooLarge
 from upnp_gw.firewall.nftables import sysctl
 from upnp_gw.firewall.nftables.counters import ElementReader, read_exchanges, read_snapshot
@@ -21,6 +22,7 @@ from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta, delta_of
 from upnp_gw.firewall.nftables.state import LIVE_GRACE_S, RulesetState
 from upnp_gw.firewall.nftables.totals import Totals
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
+from upnp_gw.firewall.tables import has_chain
 from upnp_gw.model.errors import FirewallError
 
 log = logging.getLogger(__name__)
@@ -88,9 +90,9 @@ class NftablesFirewall:
         state, flow_teardown = self._require_open()
         # a mapping may be opened again while its former flows are being ended: new flows must not end with them
         await flow_teardown.settled_for(change.forward for change in changes if isinstance(change, Open))
-        delta = await self._run(self._transact, state, changes)
-        if delta.flows:
-            flow_teardown.end(delta.flows, at_once=delta.taken_over)
+        flows, taken_over = await self._run(self._transact, state, changes)
+        if flows:
+            flow_teardown.end(flows, at_once=taken_over)
         if self._settings is not None and state.network is not self._settings.network:
             self._settings = replace(self._settings, network=state.network)
             if self._settings.mode is FirewallMode.ROUTER:
@@ -202,14 +204,15 @@ class NftablesFirewall:
         if router:  # only now that the drops are in force
             sysctl.switch_on(settings.network.wan.name)
 
-    def _transact(self, state: RulesetState, changes: Sequence[Change]) -> RulesetDelta:
+    def _transact(self, state: RulesetState, changes: Sequence[Change]) -> tuple[list[FlowsToEnd], bool]:
+        """The flows to end, and whether at once."""
         delta = delta_of(state, changes, self._clock())
         with ElementChange(self._totals, delta, self._reader()) as change:
             self._write(delta)
             # on this thread: kernel and state agree even if the caller is cancelled meanwhile
             delta.commit()
             change.done(state.forwards)
-        return delta
+        return delta.flows(), delta.taken_over
 
     def _write(self, delta: RulesetDelta) -> None:
         assert self._writer is not None
@@ -223,11 +226,10 @@ class NftablesFirewall:
 
 
 def installed_mode() -> FirewallMode | None:
-    """The mode of our table in this network namespace; None: no table. Blocks. Raises FirewallError."""
-    session = Session()
-    if not session.has(f"list chain {TABLE} lookup"):
+    """The mode of our table in this network namespace; None: no table. Blocks."""
+    if not has_chain("lookup"):
         return None
-    return FirewallMode.ROUTER if session.has(f"list chain {TABLE} input") else FirewallMode.ALONGSIDE
+    return FirewallMode.ROUTER if has_chain("input") else FirewallMode.ALONGSIDE
 
 
 def uninstall() -> bool:
@@ -236,7 +238,7 @@ def uninstall() -> bool:
     The answer says whether there was one. Raises FirewallError.
     """
     session = Session()
-    if not session.has(f"list chain {TABLE} lookup"):
+    if not has_chain("lookup"):
         return False
     _leave_router_mode(session)
     session.run(REMOVE)
@@ -245,7 +247,7 @@ def uninstall() -> bool:
 
 def _renew(session: Session, settings: FirewallSettings) -> bool:
     """Renews the rules of a table with this structure; False where there is none, or a damaged one."""
-    if not session.has(f"list chain {TABLE} {version(settings)}"):
+    if not has_chain(version(settings)):
         return False
     try:
         session.run(contents(settings))
@@ -256,7 +258,7 @@ def _renew(session: Session, settings: FirewallSettings) -> bool:
 
 
 def _leave_router_mode(session: Session) -> None:
-    if session.has(f"list chain {TABLE} input"):
+    if has_chain("input"):
         sysctl.switch_off()
         log.warning("forwarding is switched off, since the table that filters it is removed")
 

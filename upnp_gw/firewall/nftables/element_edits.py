@@ -52,6 +52,8 @@ class ElementEdits:
 
     def __init__(self) -> None:
         self._edits: dict[Slot, ElementEdit] = {}
+        self._filled: dict[Slot, Element] = {}
+        """The elements that a refill adds, without those that have an edit."""
         self._own_sets = ""
         self.refilled = False
         """The transaction empties the maps of ``FILLED`` first."""
@@ -59,10 +61,11 @@ class ElementEdits:
     def record(self, slot: Slot, old: Element | None, new: Element | None) -> None:
         """``old`` may be in the kernel; the one of an earlier edit of the slot in this transaction wins."""
         earlier = self._edits.get(slot)
-        self._edits[slot] = ElementEdit(earlier.old if earlier is not None else old, new)
+        self.replace(slot, ElementEdit(earlier.old if earlier is not None else old, new))
 
     def replace(self, slot: Slot, edit: ElementEdit) -> None:
         """Records an edit in place of any earlier one of the slot."""
+        self._filled.pop(slot, None)
         self._edits[slot] = edit
 
     def renew_own_sets(self, commands: str) -> None:
@@ -72,7 +75,12 @@ class ElementEdits:
     def empty_maps(self) -> None:
         """Begins a refill."""
         self._edits = {slot: edit for slot, edit in self._edits.items() if slot.map not in FILLED}
+        self._filled = {}
         self.refilled = True
+
+    def fill(self, elements: dict[Slot, Element]) -> None:
+        """Records the elements that a refill adds, right after ``empty_maps``."""
+        self._filled = elements
 
     def whole(self) -> Edits:
         """One transaction: add, delete, add. The first add restores an element that has expired, so that the delete
@@ -105,6 +113,8 @@ class ElementEdits:
     def _steps(self) -> Iterator[Step]:
         olds: dict[str, list[tuple[Slot, Element]]] = {}
         adds: dict[str, list[tuple[Slot, Element]]] = {}
+        for filled in self._filled.items():
+            adds.setdefault(filled[0].map, []).append(filled)
         for slot, (old, new) in self._edits.items():
             if new is not None:
                 adds.setdefault(slot.map, []).append((slot, new))

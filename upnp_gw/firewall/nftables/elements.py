@@ -13,6 +13,7 @@ from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Endpoint, IPAddress, MappingKind, Transport
+from upnp_gw.model.network import Network
 from upnp_gw.model.prefixes import intersects
 
 ID = re.compile(r"[a-z0-9-]{1,32}")
@@ -22,28 +23,17 @@ _PROTOCOL, _PORT = struct.Struct("Bxxx"), struct.Struct("!Hxx")
 _EVERY_PORT = _PORT.pack(0), _PORT.pack(0xFFFF)
 
 
-class InternalEndpoint(NamedTuple):
-    """An internal endpoint of one transport: what ``live``, ``out`` and ``cut`` are about."""
-
-    transport: Transport
-    endpoint: Endpoint
-
-    @property
-    def key(self) -> bytes:
-        return _PROTOCOL.pack(self.transport.number) + self.endpoint.address.packed + port_key(self.endpoint.port)
-
-
-ExternalEndpoint = tuple[Transport, IPAddress | None, int]
-"""The external side of a forward, for any remote host."""
+Key = bytes
+"""The key of an element, or a part of it: it compares and hashes faster than the values."""
 
 
 class Slot(NamedTuple):
     """The place of an element: no two forwards can have the same."""
 
     map: str
-    key: bytes
+    key: Key
     """Of a range: its first value."""
-    end: bytes = b""
+    end: Key = b""
     """The last value of a range, empty where the map has no ranges."""
 
 
@@ -64,19 +54,36 @@ class HeldForward(NamedTuple):
     """The monotonic second at which it expires in the kernel."""
 
 
-def internal_endpoint_of(forward: Forward) -> InternalEndpoint:
-    return InternalEndpoint(forward.transport, forward.internal)
+def internal_key(transport: Transport, endpoint: Endpoint) -> Key:
+    """The key of an internal endpoint in ``out``, ``cut`` and ``cut6``. Raises FirewallError."""
+    return _PROTOCOL.pack(transport.number) + endpoint.address.packed + port_key(endpoint.port)
+
+
+def is_ipv6(internal: Key) -> bool:
+    """True for an IPv6 internal endpoint."""
+    return len(internal) == _INTERNAL6
+
+
+_INTERNAL6 = _PROTOCOL.size + 16 + _PORT.size
 
 
 def slot_of(forward: Forward) -> Slot:
     """The slot of the forward. Raises FirewallError for one that makes no sense (IPv6 remote host of IPv4)."""
     if forward.kind is MappingKind.PINHOLE:
-        return _slot("hole6", _pinhole_key(forward), forward)
-    name = "pm" if forward.external_address is None else "pm_ip"
-    return _slot(name, _port_mapping_key(forward), forward)
+        return _slot("hole6", external_key(forward), forward)
+    return _slot("pm" if forward.external_address is None else "pm_ip", external_key(forward), forward)
 
 
-def _port_mapping_key(forward: Forward) -> bytes:
+def external_key(forward: Forward) -> Key:
+    """The external side of the forward, for any remote host: the key of ``pm``, ``pm_ip`` or ``hole6``.
+
+    Raises FirewallError.
+    """
+    address = forward.internal.address
+    if isinstance(address, IPv6Address):
+        if address.scope_id is not None:
+            raise FirewallError("a pinhole to a link-local address leads nowhere")
+        return internal_key(forward.transport, forward.internal)
     peer = peer_key(forward.transport, forward.external_port)
     if forward.external_address is None:
         return peer
@@ -85,15 +92,10 @@ def _port_mapping_key(forward: Forward) -> bytes:
     return forward.external_address.packed + peer
 
 
-def _pinhole_key(forward: Forward) -> bytes:
-    address = forward.internal.address
-    if isinstance(address, IPv6Address) and address.scope_id is not None:
-        raise FirewallError("a pinhole to a link-local address leads nowhere")
-    return internal_endpoint_of(forward).key
-
-
-def _slot(name: str, key: bytes, forward: Forward) -> Slot:
+def _slot(name: str, key: Key, forward: Forward) -> Slot:
     """The slot of a forward with this key for any remote host: its map depends on the remote hosts."""
+    if forward.remote is None and not forward.remote_port:
+        return Slot(name, key)
     remote = _remote_of(forward)
     if remote is None:
         return Slot(name, key)
@@ -120,10 +122,6 @@ def carrying(slot: Slot) -> Slot:
     return Slot(CARRYING[slot.map], slot.key, slot.end)
 
 
-def external_endpoint_of(forward: Forward) -> ExternalEndpoint:
-    return forward.transport, forward.external_address, forward.external_port
-
-
 def ranges_overlap(one: Forward, other: Forward) -> bool:
     """True if the kernel cannot hold both forwards of an external endpoint: their remote hosts overlap."""
     ranges = slot_of(one).map in INTERVALS and slot_of(one).map == slot_of(other).map
@@ -141,7 +139,7 @@ def element_of(forward: Forward) -> Element:
     return Element(data, forward.id, timeout_seconds(forward.timeout_s))
 
 
-def peer_key(transport: Transport, port: int) -> bytes:
+def peer_key(transport: Transport, port: int) -> Key:
     """Transport and external port: the key of ``pm`` and ``external_ports``. Raises FirewallError."""
     return _PROTOCOL.pack(transport.number) + port_key(port)
 
@@ -151,7 +149,14 @@ def endpoint_data(address: IPAddress, port: int) -> bytes:
     return address.packed + port_key(port)
 
 
-def port_key(port: int) -> bytes:
+def source_port_data(forward: Forward, network: Network) -> bytes | None:
+    """The data of ``out``: the external address and port that packets of the internal endpoint leave with. None
+    without an external address."""
+    own = forward.external_address or next(iter(network.external), None)
+    return endpoint_data(own, forward.external_port) if own is not None else None
+
+
+def port_key(port: int) -> Key:
     """A port as a part of a key. Raises FirewallError."""
     return _PORT.pack(checked_port(port))
 

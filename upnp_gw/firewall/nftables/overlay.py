@@ -47,6 +47,12 @@ class Overlay(Generic[K, V]):
         self._cleared = True
         self._changed.clear()
 
+    def fill(self, contents: dict[K, V | None]) -> None:
+        """Replaces everything by these values, none of them None."""
+        self.clear()
+        self._changed = contents
+        self._length = len(contents)
+
     def merge(self) -> None:
         if self._cleared:
             self._base.clear()

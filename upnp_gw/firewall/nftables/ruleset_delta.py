@@ -13,23 +13,25 @@ from upnp_gw.firewall.nftables.element_edits import ElementEdit, ElementEdits
 from upnp_gw.firewall.nftables.elements import (
     Element,
     HeldForward,
-    InternalEndpoint,
+    Key,
     Slot,
     carrying,
     element_of,
-    endpoint_data,
-    external_endpoint_of,
-    internal_endpoint_of,
+    external_key,
+    internal_key,
+    is_ipv6,
     peer_key,
     ranges_overlap,
     slot_of,
+    source_port_data,
     timeout_seconds,
 )
 from upnp_gw.firewall.nftables.overlay import Overlay, add_to, take_from
+from upnp_gw.firewall.nftables.refill import refilled
 from upnp_gw.firewall.nftables.ruleset import INTERVALS, REMOTE_MAPS, own_sets
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import MappingKind, Transport
+from upnp_gw.model.mapping import MappingKind
 from upnp_gw.model.network import Network
 
 CUT_S = 120
@@ -52,12 +54,12 @@ class RulesetDelta:
         self._closed = Overlay(state.closed)
         self._closed_at = Overlay(state.closed_at)
         self.edits = ElementEdits()
-        self._touched: dict[InternalEndpoint, None] = {}
-        self._cut_inners: set[InternalEndpoint] = set()
-        self._touched_ports: dict[tuple[Transport, int], None] = {}
+        self._touched: dict[Key, None] = {}
+        self._cut_inners: set[Key] = set()
+        self._touched_ports: dict[Key, None] = {}
         self._new_port_mappings: list[Forward] = []
         """New port mappings. Flows from before them may still use their external ports."""
-        self.flows: list[FlowsToEnd] = []
+        self._ended: list[FlowsToEnd] = []
         self.taken_over = False
         """The place of a forward leads elsewhere now. The kernel lets its flows through until they are ended."""
         self.renewed: list[Forward] = []
@@ -94,19 +96,24 @@ class RulesetDelta:
     def settle(self) -> None:
         """Updates ``out``, ``cut`` and ``external_ports`` for the touched endpoints and ports."""
         for inner in self._touched:
-            v6 = inner.endpoint.address.version == 6
+            v6 = is_ipv6(inner)
             if not v6:
                 self._settle_out(inner)
             if inner in self._cut_inners:
-                cut = Slot("cut6" if v6 else "cut", inner.key)
-                self.edits.replace(cut, ElementEdit.renewing(Element(b"", "", CUT_S)))
+                self.edits.replace(
+                    Slot("cut6" if v6 else "cut", inner), ElementEdit.renewing(Element(b"", "", CUT_S))
+                )
         for port in self._touched_ports:
             self._settle_port(port)
-        self.flows = [self._spare_other_forwards(flows) for flows in self.flows]
+
+    def flows(self) -> list[FlowsToEnd]:
+        """The flows to end after the transaction. Call it before the next batch."""
+        flows = [self._spare_other_forwards(flows) for flows in self._ended]
         for forward in self._new_port_mappings:
-            self.flows += flows_before(forward, self._network.external)
+            flows += flows_before(forward, self._network.external)
             if self._state.router:
-                self.flows.append(self._outgoing(forward))
+                flows.append(self._outgoing(forward))
+        return flows
 
     def commit(self) -> None:
         """Updates the state. Called when the kernel has accepted the transaction."""
@@ -118,14 +125,14 @@ class RulesetDelta:
 
     def _open(self, forward: Forward) -> None:
         held = self._forwards.get(forward.id)
-        slot, inner, element = slot_of(forward), internal_endpoint_of(forward), element_of(forward)
+        slot, inner, element = slot_of(forward), _internal_key_of(forward), element_of(forward)
         if held is not None and held.forward.differs(forward):
             self._replace(held.forward, forward)
             held = None
         if held is None and forward.kind is MappingKind.PORT_MAPPING:
             self._new_port_mappings.append(forward)
         self._put(slot, element)
-        self._carry(forward, element.timeout_s + self._state.live_grace_s, held is not None)
+        self._carry(forward, slot, element.timeout_s + self._state.live_grace_s, held is not None)
         if held is not None:
             self.renewed.append(held.forward)
         self._forwards[forward.id] = HeldForward(forward, self._now + element.timeout_s)
@@ -144,7 +151,7 @@ class RulesetDelta:
         held = self._forwards.get(forward.id)
         if held is not None:
             forward = held.forward
-        slot, inner = slot_of(forward), internal_endpoint_of(forward)
+        slot, inner = slot_of(forward), _internal_key_of(forward)
         if self._slots.get(slot) in (forward.id, None):  # else another forward has taken the place over
             self.edits.record(slot, element_of(forward), None)
             self._fill(slot, None)
@@ -160,21 +167,21 @@ class RulesetDelta:
         for slot, held in self._closed_like(forward):
             if held.forward.internal == forward.internal and forward.remote in (None, held.forward.remote):
                 self._carry_no_more(slot, held.forward)
-        self._cut_inners.add(internal_endpoint_of(forward))
-        self._touched[internal_endpoint_of(forward)] = None
-        self.flows.append(Flows.through(forward))
+        self._cut_inners.add(_internal_key_of(forward))
+        self._touched[_internal_key_of(forward)] = None
+        self._ended.append(Flows.through(forward))
 
     def _take_port(self, forward: Forward, taken: bool) -> None:
         if not self._state.router or forward.kind is not MappingKind.PORT_MAPPING:
             return
-        port = (forward.transport, forward.external_port)
+        port = peer_key(forward.transport, forward.external_port)
         (add_to if taken else take_from)(self._ports, port, forward.id)
         self._touched_ports[port] = None
 
     # Carrying elements: one for each forward, and for each closed forward whose flows are not cut yet.
 
-    def _carry(self, forward: Forward, timeout_s: float, stands: bool) -> None:
-        slot = carrying(slot_of(forward))
+    def _carry(self, forward: Forward, opening: Slot, timeout_s: float, stands: bool) -> None:
+        slot = carrying(opening)
         for other, held in self._closed_like(forward):
             if held.forward.internal != forward.internal:  # its flows would be carried as the new one's
                 self._cut(held.forward)
@@ -195,7 +202,7 @@ class RulesetDelta:
         element = Element(b"", forward.id, timeout_seconds(grace_s))
         self.edits.record(slot, element, element)
         self._closed[slot] = HeldForward(forward, self._now + grace_s)
-        add_to(self._closed_at, external_endpoint_of(forward), slot)
+        add_to(self._closed_at, external_key(forward), slot)
 
     def _carry_no_more(self, slot: Slot, forward: Forward) -> None:
         self.edits.record(slot, Element(b"", forward.id, 1), None)
@@ -203,11 +210,11 @@ class RulesetDelta:
 
     def _forget(self, slot: Slot, forward: Forward) -> None:
         self._closed[slot] = None
-        take_from(self._closed_at, external_endpoint_of(forward), slot)
+        take_from(self._closed_at, external_key(forward), slot)
 
     def _closed_like(self, forward: Forward) -> list[tuple[Slot, HeldForward]]:
         """The closed forwards with the same external side, for any remote host."""
-        slots = self._closed_at.get(external_endpoint_of(forward)) or ()
+        slots = self._closed_at.get(external_key(forward)) or ()
         return [(slot, held) for slot in slots if (held := self._closed.get(slot)) is not None]
 
     def _forget_closed(self) -> None:
@@ -215,7 +222,7 @@ class RulesetDelta:
         closed, at = self._state.closed, self._state.closed_at
         while closed and (held := closed[slot := next(iter(closed))]).until <= self._now:
             del closed[slot]
-            endpoint = external_endpoint_of(held.forward)
+            endpoint = external_key(held.forward)
             left = tuple(other for other in at.get(endpoint, ()) if other != slot)
             if left:
                 at[endpoint] = left
@@ -245,8 +252,19 @@ class RulesetDelta:
         self._touched.clear()
         self._touched_ports.clear()
         self._new_port_mappings.clear()
-        for forward in forwards:
-            self._open(forward)
+        made = refilled(forwards, self._state, self._network, self._now)
+        if made is None:  # one of them takes the place of another
+            for forward in forwards:
+                self._open(forward)
+            return
+        self._forwards.fill(made.forwards)
+        self._slots.fill(made.slots)
+        self._users.fill(made.users)
+        self._ports.fill(made.ports)
+        self._outs.fill(made.outs)
+        self.edits.fill(made.elements)
+        self._many = sum(slot.map in REMOTE_MAPS for slot in made.slots)
+        self._new_port_mappings += (forward for forward in forwards if forward.kind is MappingKind.PORT_MAPPING)
 
     def _update_network(self, network: Network) -> None:
         self.edits.renew_own_sets(own_sets(network))
@@ -258,16 +276,16 @@ class RulesetDelta:
         """Spares the flows of other forwards to the same endpoint."""
         if not isinstance(flows, Flows) or flows.internal is None:
             return flows
-        users = self._users.get(InternalEndpoint(flows.transport, flows.internal)) or ()
+        users = self._users.get(internal_key(flows.transport, flows.internal)) or ()
         standing = [held.forward for held in map(self._held, users) if held.until > self._now]
         return replace(flows, spared=tuple(map(Flows.through, standing)))
 
     def _outgoing(self, forward: Forward) -> OutgoingFlows:
-        users = self._ports.get((forward.transport, forward.external_port)) or ()
+        users = self._ports.get(peer_key(forward.transport, forward.external_port)) or ()
         return OutgoingFlows.of(forward, (self._held(user).forward for user in users), self._network.external)
 
-    def _settle_port(self, port: tuple[Transport, int]) -> None:
-        slot = Slot("external_ports", peer_key(*port))
+    def _settle_port(self, port: Key) -> None:
+        slot = Slot("external_ports", port)
         users = self._ports.get(port)
         if users:
             until = max(self._held(user).until for user in users)
@@ -275,32 +293,31 @@ class RulesetDelta:
         else:
             self.edits.replace(slot, ElementEdit(Element(b"", "", 1), None))
 
-    def _settle_out(self, inner: InternalEndpoint) -> None:
-        slot = Slot("out", inner.key)
+    def _settle_out(self, inner: Key) -> None:
         before = self._outs.get(inner)
         keepers = [u for u in self._users.get(inner) or () if self._held(u).forward.keep_source_port]
-        after = None
+        new = None
         if keepers:
             keeper = before[0] if before is not None and before[0] in keepers else keepers[0]
-            after = self._out_of(self._held(keeper))
-        old = Element(before[1], "", 1) if before is not None else None
-        if before is None and after is None:
+            new = self._out_of(self._held(keeper))
+        if before is None and new is None:
             return
-        self.edits.replace(slot, ElementEdit(old, after[1] if after is not None else None))
-        self._outs[inner] = (after[0], after[1].data) if after is not None else None
+        old = Element(before[1], "", 1) if before is not None else None
+        self.edits.replace(Slot("out", inner), ElementEdit(old, new))
+        self._outs[inner] = (keeper, new.data) if new is not None else None
 
-    def _out_of(self, held: HeldForward) -> tuple[str, Element] | None:
-        forward = held.forward
-        own = forward.external_address or next(iter(self._network.external), None)
-        if own is None:
-            return None
-        data = endpoint_data(own, forward.external_port)
-        return forward.id, Element(data, "", timeout_seconds(held.until - self._now))
+    def _out_of(self, held: HeldForward) -> Element | None:
+        data = source_port_data(held.forward, self._network)
+        return Element(data, "", timeout_seconds(held.until - self._now)) if data is not None else None
 
     def _held(self, forward_id: str) -> HeldForward:
         held = self._forwards.get(forward_id)
         assert held is not None, "users and forwards go together"
         return held
+
+
+def _internal_key_of(forward: Forward) -> Key:
+    return internal_key(forward.transport, forward.internal)
 
 
 def delta_of(state: RulesetState, changes: Iterable[Change], now: float) -> RulesetDelta:

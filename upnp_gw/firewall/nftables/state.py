@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from upnp_gw.firewall.nftables.elements import ExternalEndpoint, HeldForward, InternalEndpoint, Slot
-from upnp_gw.model.mapping import Transport
+from upnp_gw.firewall.nftables.elements import HeldForward, Key, Slot
 from upnp_gw.model.network import Network
 
 LIVE_GRACE_S = 90.0
@@ -25,13 +24,13 @@ class RulesetState:
     """Slot -> id of the forward in it."""
     many: int = 0
     """The number of slots in the maps of ``MANY_FOR_ONE``."""
-    users: dict[InternalEndpoint, tuple[str, ...]] = field(default_factory=dict)
+    users: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     """Internal endpoint -> the forwards that lead to it, oldest first."""
-    ports: dict[tuple[Transport, int], tuple[str, ...]] = field(default_factory=dict)
+    ports: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     """External port -> the port mappings with it. Only in router mode."""
-    outs: dict[InternalEndpoint, tuple[str, bytes]] = field(default_factory=dict)
+    outs: dict[Key, tuple[str, bytes]] = field(default_factory=dict)
     """Internal endpoint -> the forward whose external port it keeps, and the element's data."""
     closed: dict[Slot, HeldForward] = field(default_factory=dict)
     """Carrying slot -> a closed forward whose flows it still carries, oldest first."""
-    closed_at: dict[ExternalEndpoint, tuple[Slot, ...]] = field(default_factory=dict)
+    closed_at: dict[Key, tuple[Slot, ...]] = field(default_factory=dict)
     """External endpoint of the forward -> its slots in ``closed``."""

@@ -11,10 +11,11 @@ from ipaddress import IPv4Address
 from upnp_gw.firewall.base import FAMILY, NAME
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.other_tables.drops import ENDS
-from upnp_gw.firewall.other_tables.index import FAMILIES, Chain, Json, RulesetIndex, part
+from upnp_gw.firewall.other_tables.index import Chain, Json, RulesetIndex, part
 from upnp_gw.firewall.other_tables.iptables import has_translations, translate
 from upnp_gw.firewall.other_tables.matching import SamplePacket, Scope, narrow
 from upnp_gw.firewall.other_tables.walk import ChainWalk, Statement
+from upnp_gw.firewall.tables import tables
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
 
@@ -22,12 +23,11 @@ from upnp_gw.model.mapping import Transport
 def foreign_ruleset(session: Session) -> Json:
     """The listing of every table but ours. Call it on the nftables thread. Raises FirewallError."""
     objects: list[Json] = []
-    for item in session.query("list tables")["nftables"]:
-        table = item.get("table")
-        if table is None or (table["family"], table["name"]) == (FAMILY, NAME) or table["family"] not in FAMILIES:
+    for family, name in tables():
+        if (family, name) == (FAMILY, NAME):
             continue
         try:
-            command = f"list table {table['family']} {_name(table['name'])}"
+            command = f"list table {family} {_name(name)}"
             listed = session.query(command)["nftables"]
             if has_translations(listed):
                 translate(listed, session.text(command))
