@@ -92,7 +92,6 @@ COVERED_ELSEWHERE = {
     "gate/question.py": "gate/test_approval_queue.py",
     "gate/rules.py": "gate/test_load.py",
     "gate/schema.py": "gate/test_decide.py",
-    "gate/terms.py": "gate/test_yes.py",
     "gate/values.py": "gate/test_load.py",
     "lab/control_point.py": "lab/test_approval.py",
     "lab/daemon.py": "lab/test_stop.py",
