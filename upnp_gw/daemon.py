@@ -9,18 +9,16 @@ import os
 import sys
 from collections.abc import Iterable
 from contextlib import AsyncExitStack, nullcontext
+from importlib import import_module
 from random import SystemRandom
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from upnp_gw import __version__, logs
 from upnp_gw.config.settings import Config
-from upnp_gw.control.devices import DeviceCommands
-from upnp_gw.control.evidence import EvidenceCommands
-from upnp_gw.control.operator import DaemonInfo, GatewayOperator
-from upnp_gw.control.policy import PolicyCommands
-from upnp_gw.control.server import Claim, ControlServer
-from upnp_gw.doctor import examine
+from upnp_gw.control.on_demand import Commanded, ControlOnDemand
+from upnp_gw.control.socket_path import Claim
 from upnp_gw.engine.build import build_engine
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment, served_network
@@ -58,6 +56,9 @@ from upnp_gw.system.signals import Signals
 from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.system.wan_counters import WanCounters
 from upnp_gw.system.who_has import WhoHas, open_who_has
+
+if TYPE_CHECKING:
+    from upnp_gw.api import Check
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class Daemon:
         )
         await self._policy_updates.begin()
         await self._start_servers()
-        await self._start_control()
+        self._start_control()
 
     async def _start_network(self) -> None:
         config = self.config
@@ -227,38 +228,33 @@ class Daemon:
         self._stack.push_async_callback(self._lan_servers.stop)
         await self._lan_servers.start()
 
-    async def _start_control(self) -> None:
-        config = self.config
-        info = DaemonInfo(
-            config=config,
+    def _start_control(self) -> None:
+        self._background.spawn(self._policy_updates.keep_ended_out())
+        commanded = Commanded(
+            config=self.config,
             detected=self._detected,
             started=self._started,
-            policy_source=lambda: self._policy_updates.files.source,
-            policy_problem=lambda: self._policy_updates.problem,
+            gateway=self.gateway,
+            decider=self._decider,
+            events=self.events,
+            store=self._store,
+            policy_updates=self._policy_updates,
+            evidence=self._evidence,
+            count=self._scheduler.count,
+            probe=self._monitor.probe,
             locations=self._lan_servers.locations,
             obstacles=self._obstacles.now,
             counters=self._counts,
-            doctor=lambda: examine(config, os.getpid()),
+            doctor=self._examine,
         )
-        operator = GatewayOperator(self.gateway, self._decider, self.events, self._store, info)
-        device_commands = DeviceCommands(
-            self.gateway, self._decider, self._policy_updates, self._monitor.probe, operator.shown
-        )
-        self._background.spawn(device_commands.keep())
-        policy_commands = PolicyCommands(
-            self.gateway, self._decider, self._store, self._policy_updates, operator.decision
-        )
-        evidence_commands = EvidenceCommands(
-            self._decider, self._evidence, self._policy_updates.files, self._scheduler.count, self._monitor.probe
-        )
-        control = ControlServer(
-            operator,
-            config.runtime_dir,
-            claim=self._claim,
-            more=[device_commands, policy_commands, evidence_commands],
-        )
+        control = ControlOnDemand(self._claim, commanded)
         self._stack.push_async_callback(control.close)
-        await control.start()
+        control.start()
+
+    async def _examine(self) -> list["Check"]:
+        doctor = await asyncio.to_thread(import_module, "upnp_gw.doctor")  # it is loaded when somebody asks
+        findings: list[Check] = await doctor.examine(self.config, os.getpid())
+        return findings
 
     def _counts(self) -> dict[str, int]:
         return {

@@ -10,7 +10,6 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from upnp_gw import api
 from upnp_gw.gate.question import Question
 from upnp_gw.ledger.events import Decided, Event, IncidentBegan, QuestionAsked, TableChanged
 from upnp_gw.model.device import GATEWAY
@@ -101,6 +100,8 @@ def on_event(event: Event) -> None:
                 extra={"device": incident.device},
             )
         case QuestionAsked(question, waiting):
+            from upnp_gw import api  # the types of the control API: a router without questions does not load them
+
             log.info(
                 "%s; %s", _format_question(question), api.questions_wait(waiting), extra=_question_fields(question)
             )

@@ -19,6 +19,8 @@ from upnp_gw.model.errors import ConfigError
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, tuple[str, ...]]]:
     """Instead of the daemon: a list of what it would be started with; it ends with exit code 5."""
+    monkeypatch.setenv("SSL_CERT_FILE", "restored after the test")
+    monkeypatch.setenv("SSL_CERT_DIR", "restored after the test")
     calls: list[tuple[Config, tuple[str, ...]]] = []
 
     def run_daemon(config: Config, detected: tuple[str, ...]) -> int:

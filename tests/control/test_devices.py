@@ -59,7 +59,7 @@ async def test_an_approval_opens_the_requested_port_at_once_and_ends(tmp_path: P
         await here.home.sweep()
         assert here.home.ports == set(), "what an ended grant allowed has ended"
         assert (await here.home.refused(8080, internal=8000)).refusal is Refusal.ASK
-        await here.device_commands.sweep()
+        await here.policy_updates.remove_ended()
         assert "yes-console" not in here.file.read_text()
 
 

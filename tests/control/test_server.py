@@ -25,8 +25,8 @@ from upnp_gw.cli.schema import document
 from upnp_gw.control.devices import DeviceCommands
 from upnp_gw.control.evidence import EvidenceCommands
 from upnp_gw.control.policy import PolicyCommands
-from upnp_gw.control.server import SOCKET_NAME, STATUS_OF, WATCHERS_MAX, Claim, ControlServer, Operator
-from upnp_gw.control.socket_path import listen
+from upnp_gw.control.server import STATUS_OF, WATCHERS_MAX, ControlServer, Operator
+from upnp_gw.control.socket_path import SOCKET_NAME, Claim, listen
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import DecisionId
 from upnp_gw.model.request import Refusal, Refused

@@ -18,7 +18,7 @@ import pytest
 
 from upnp_gw.client.secret import SECRET_BYTES, load_secret
 from upnp_gw.config import file as config_file
-from upnp_gw.control.server import Claim
+from upnp_gw.control.socket_path import Claim
 from upnp_gw.engine.policy_files import PolicyFiles, write_file
 from upnp_gw.gate import load
 from upnp_gw.model.errors import ConfigError, GatewayError, StoreError

@@ -16,7 +16,7 @@ from upnp_gw.config.file import Settings, load
 from upnp_gw.config.settings import Config, check_links
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.network import Link, missing_interfaces
-from upnp_gw.system.process import pause_collection
+from upnp_gw.system.process import prepare_imports
 from upnp_gw.text.escape import shown
 
 CONFIG_ERROR = 2
@@ -77,7 +77,7 @@ def run(config_file: Path | None, **given: object) -> None:
 
 
 def _run_daemon(config: Config, detected: tuple[str, ...]) -> int:
-    pause_collection()
+    prepare_imports()
     try:
         from upnp_gw.daemon import run_daemon
 

@@ -1,7 +1,9 @@
 """The control socket, and the commands of the operator that it answers.
 
+on_demand    waits for the first connection, and loads all the others
+build        puts them together
 server       HTTP on the Unix socket
-socket_path  the socket file
+socket_path  the socket file, and the claim to it
 operator     mappings, status, decisions, devices, events
 devices      rules for devices, the queue, incidents
 policy       explain, try, policy, reload

@@ -4,8 +4,6 @@ Each writes to the machine-owned file (approved.toml) through the ``PolicyUpdate
 force, or the operation was refused with the reason.
 """
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ipaddress import ip_address
@@ -35,11 +33,8 @@ Serialize = Callable[[Mapping], api.Mapping]
 Ending = Callable[[Decider, Transaction, str], None]
 
 
-SWEEP_S = 60.0
-"""Seconds between removals of ended rules from the file. Their mappings end in time without it."""
 LONGEST_NUMBER = 12
 """Digits of the number of a question."""
-log = logging.getLogger(__name__)
 
 
 class _QuestionClosed(Exception):
@@ -207,20 +202,6 @@ class DeviceCommands:
         return [self._incident(incident) for incident in self._decider.history.incidents(self._environment.clock())]
 
     # -- rules that end
-
-    async def keep(self) -> None:
-        """Removes ended rules from the machine-owned file, until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP_S)
-            await self.sweep()
-
-    async def sweep(self) -> None:
-        """Removes ended rules from the file, and ends their mappings."""
-        end = self._decider.in_force.next_end()
-        if end is not None and end <= self._environment.clock().wall:
-            problem = await self._change(lambda: ManagedChange({}))
-            if isinstance(problem, api.Problem):
-                log.error("cannot remove ended rules from the file: %s", problem.message)
 
     # -- how
 

@@ -5,7 +5,6 @@ operator: only the permissions of the file and its directory protect it.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,12 +17,11 @@ import msgspec
 from aiohttp import web
 
 from upnp_gw import api
-from upnp_gw.control.socket_path import listen
+from upnp_gw.control.socket_path import Claim
 from upnp_gw.model.request import Refusal, Refused
 
 log = logging.getLogger(__name__)
 
-SOCKET_NAME = "control.sock"
 BODY_MAX = 16 * 1024
 WATCHERS_MAX = 16
 SHUTDOWN_S = 2.0
@@ -85,35 +83,6 @@ class Operator(Protocol):
 
 T = TypeVar("T")
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Claim:
-    """``runtime_dir/control.sock``, bound and listening: one daemon for each runtime directory.
-
-    Made first at the start, before the store is opened or the kernel is changed, so that a second daemon stops
-    before it removes the mappings of the first. Clients that connect before the server starts wait.
-    """
-
-    def __init__(self, runtime_dir: Path, group: str = "") -> None:
-        """``group``: the group that may use the socket (mode 0660); empty: only its owner (0600).
-
-        Raises ConfigError if another daemon answers on the socket, or it cannot be made.
-        """
-        self.path = runtime_dir / SOCKET_NAME
-        self.listener = listen(self.path, group)
-        self._inode = _inode(self.path)
-
-    def release(self) -> None:
-        """Removes the socket file, unless another daemon has replaced it."""
-        self.listener.close()
-        with contextlib.suppress(OSError):
-            if _inode(self.path) == self._inode:
-                self.path.unlink()
-
-
-def _inode(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_dev, status.st_ino
 
 
 class ControlServer:

@@ -1,5 +1,6 @@
 """The file of the control socket: its permissions, and the removal of the file of a dead daemon."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -10,8 +11,38 @@ from pathlib import Path
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.system.files import FileProblem, own_directory
 
+SOCKET_NAME = "control.sock"
 PATH_MAX = 107
 """Bytes of a unix socket's path (sockaddr_un, less the terminating zero)."""
+
+
+class Claim:
+    """``runtime_dir/control.sock``, bound and listening: one daemon for each runtime directory.
+
+    Made first at the start, before the store is opened or the kernel is changed, so that a second daemon stops
+    before it removes the mappings of the first. Clients that connect before the server starts wait.
+    """
+
+    def __init__(self, runtime_dir: Path, group: str = "") -> None:
+        """``group``: the group that may use the socket (mode 0660); empty: only its owner (0600).
+
+        Raises ConfigError if another daemon answers on the socket, or it cannot be made.
+        """
+        self.path = runtime_dir / SOCKET_NAME
+        self.listener = listen(self.path, group)
+        self._inode = _inode(self.path)
+
+    def release(self) -> None:
+        """Removes the socket file, unless another daemon has replaced it."""
+        self.listener.close()
+        with contextlib.suppress(OSError):
+            if _inode(self.path) == self._inode:
+                self.path.unlink()
+
+
+def _inode(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def listen(path: Path, group: str = "") -> socket.socket:

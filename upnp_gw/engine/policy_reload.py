@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 NOTE = "approved"
 """The key in the store of what the machine-owned file had in it."""
+ENDED_S = 60.0
+"""Seconds between removals of ended rules from the file. Their mappings end in time without it."""
 Submit = Callable[[Callable[[Transaction], None]], Awaitable[object]]
 """Has the writer perform an operation; None: it is in the kernel and in the store."""
 
@@ -105,6 +107,21 @@ class PolicyUpdates:
                 raise
             await self._note_rules()
             return written, update.revoked
+
+    async def keep_ended_out(self) -> None:
+        """Removes ended rules from the machine-owned file, until cancelled."""
+        while True:
+            await asyncio.sleep(ENDED_S)
+            await self.remove_ended()
+
+    async def remove_ended(self) -> None:
+        """Removes ended rules from the machine-owned file, and ends their mappings."""
+        end = self.in_force.next_end()
+        if end is not None and end <= self._decider.environment.clock().wall:
+            try:
+                await self.change(lambda: ManagedChange({}))
+            except GatewayError as error:
+                log.error("cannot remove ended rules from the file: %s", error)
 
     async def _enforce(self, loaded: LoadedPolicy) -> PolicyUpdate:
         """Raises FirewallError where the policy did not come into force."""
