@@ -168,6 +168,7 @@ class _Decision:
                 open_ports, refusal = self.with_room(rule, open_ports)
             if refusal is None:
                 return self.charge(rule, rule_input, open_ports, f"{len(matching)}/{count}")
+            # grants are in the order of their rank, so the first refusal is that of the preferred grant
             first_refusal = first_refusal or (*refusal, rule.name)
         self.trace.append(f"grants {len(matching)}/{count}")
         if self.observed(rule_input):

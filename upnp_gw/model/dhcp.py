@@ -106,6 +106,7 @@ class Leases:
             return (own.name, True) if own.mac == mac else (None, False)
         if address.version == 4:
             return None, False
+        # hosts make IPv6 addresses themselves (RFC 8981), so the lease of their MAC address counts
         for lease in self._by_mac.get(mac, ()):
             alive = lease.live(wall) and same_lan(lease.address)
             if alive and neighbours.mac_of(lease.address) in (mac, None):

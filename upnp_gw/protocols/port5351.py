@@ -40,6 +40,7 @@ class Port5351:
             raise WireError("short")
         if data[1] & RESPONSE:
             raise WireError("response")
+        # without PCP every version is NAT-PMP's: clients that begin with PCP fall back on its "unsupported version"
         four = source.address.version == 4
         if (
             four

@@ -107,7 +107,7 @@ def parse_request(
     fields: dict[str, str] = {}
     for name, value in headers.items():
         if (key := name.lower()) in _HEADERS:
-            if key in fields:
+            if key in fields:  # a proxy and this server could each use another one
                 return RejectedRequest(HTTPStatus.BAD_REQUEST, "duplicate-header")
             fields[key] = value.strip()
     renewal = "sid" in fields

@@ -144,7 +144,7 @@ def _map_request(caller: Caller, arguments: Arguments, choice: PortChoice) -> Ma
     remote = remote_host(igd_version, arguments.text("NewRemoteHost"))
     external_port = arguments.number("NewExternalPort")
     if external_port == 0 and choice is PortChoice.EXACT:
-        raise InvalidArgument(716)
+        raise InvalidArgument(716)  # a wildcard would take every port that is not mapped (IGD-121)
     return MapRequest(
         via=caller.via,
         source=caller.source,

@@ -47,6 +47,7 @@ def parse_request(data: bytes, source: IPAddress, served: frozenset[Opcode] = fr
         raise PcpError(ResultCode.UNSUPP_VERSION, "version")
     if len(data) < HEADER_BYTES:
         raise WireError("short")
+    # an unknown opcode has no known length, and a wrong length is reported before it (section 8.2)
     opcode = next((known for known in served if known == data[1]), None)
     least = LEAST[opcode] if opcode is not None else HEADER_BYTES
     if len(data) > MAX_BYTES or len(data) % 4 or len(data) < least:

@@ -18,7 +18,7 @@ class DatagramKind(Enum):
 
     READ = (Rate(64, 16), Rate(512, 256))
     """Answered without the gateway: external address, ANNOUNCE, malformed requests."""
-    EXISTING = (Rate(128, 8), Rate(1024, 512))
+    RENEWAL = (Rate(128, 8), Rate(1024, 512))
     """Renews or ends an existing mapping: each changes the kernel's table. A host with 400 mappings of a minute's
     lease sends seven a second."""
     NEW = (Rate(64, 8), Rate(512, 128))

@@ -196,7 +196,7 @@ class Port5351Server:
             self._admit(DatagramKind.READ, sender, now)
             self._answer(key, outcome, peer)
             return
-        kind = DatagramKind.EXISTING if self._leases.names_lease(outcome.request) else DatagramKind.NEW
+        kind = DatagramKind.RENEWAL if self._leases.names_lease(outcome.request) else DatagramKind.NEW
         self._admit(kind, sender, now)
         if (key, peer, datagram.data) in self._pending:
             raise WireError("repeated")
