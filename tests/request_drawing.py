@@ -65,8 +65,8 @@ STEPS = (
     Step(kernel_changes, "rows become Open and Close"),
     Step(NftablesFirewall.apply, "one nftables transaction for the batch", MemoryFirewall.apply),
     Step(Store.write, "one SQLite transaction for the batch"),
-    Step(Events.publish, "to subscribers, the log and list --watch"),
     Step(build_response, "the Reply becomes bytes"),
+    Step(Events.publish, "to subscribers, the log and list --watch"),
 )
 
 COLOURS = {
@@ -110,7 +110,10 @@ def draw() -> str:
             lines.append(_arrow(y - GAP, y - 1))
         lines.append(_step(y, step))
     y = TOP + len(STEPS) * (ROW + GAP)
-    lines += [_arrow(y - GAP, y + 12), f'<text x="{MIDDLE}" y="{y + 28}" font-weight="bold">The answer</text>']
+    lines += [
+        _arrow(y - GAP, y + 12),
+        f'<text x="{MIDDLE}" y="{y + 28}" font-weight="bold">The answer does not wait for the events</text>',
+    ]
     return "\n".join([*lines, "</svg>", ""])
 
 

@@ -52,6 +52,16 @@ async def test_a_grant_is_in_the_kernel_the_store_and_the_events(tmp_path: Path)
         assert await home.store.decisions(RecordFilter(id=reply.mapping.decision)) == [decided.record]
 
 
+async def test_the_log_and_the_listeners_do_not_delay_the_reply(tmp_path: Path) -> None:
+    async with gateway_fixture(tmp_path) as home:
+        order: list[str] = []
+        home.published.subscribe(lambda event: order.append(type(event).__name__))
+        await home.gateway.handle(asks(8080))
+        order.append("reply")
+        await home.gateway.settled()
+        assert order == ["reply", "TableChanged", "Decided"]
+
+
 @pytest.mark.spec("SR-19")
 async def test_every_installed_mapping_names_a_decision_that_allowed_it(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:

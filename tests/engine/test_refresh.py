@@ -204,7 +204,7 @@ async def take(home: GatewayFixture, step: Step) -> tuple[set[Reached], list[Dec
 
         await home.gateway.submit(change)
     else:
-        await home.gateway.handle(step)
+        await home.handle(step)
     return reachable(home) - before, [e.record for e in home.events[events_before:] if isinstance(e, Decided)]
 
 
@@ -259,14 +259,14 @@ def test_nothing_becomes_reachable_while_a_device_is_frozen(before: list[Step], 
 def test_a_frozen_device_can_refresh_its_mappings(before: list[Step], last: MapRequest) -> None:
     async def test(home: GatewayFixture) -> None:
         await take_all(home, before)
-        reply = await home.gateway.handle(last)
+        reply = await home.handle(last)
         # AddAnyPortMapping asks for one mapping more where the port that it names is taken
         if isinstance(reply, Granted) and (
             last.via.datagram or reply.mapping.key.external_port == last.external_port
         ):
             held = reachable(home)
             freeze(home, CONSOLE)
-            again = await home.gateway.handle(last)
+            again = await home.handle(last)
             assert isinstance(again, Granted), again
             assert again.mapping.id == reply.mapping.id
             assert reachable(home) == held

@@ -14,7 +14,7 @@ from functools import partial
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.request_log import log_kernel_changes
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, UpdateNetwork
-from upnp_gw.ledger.events import Decided, Events, FirewallHealed
+from upnp_gw.ledger.events import Decided, Event, Events, FirewallHealed
 from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.ledger.forwards import forwards_of, kernel_changes
 from upnp_gw.ledger.transaction import Ledger, Transaction
@@ -65,6 +65,8 @@ class Writer:
         """The number of times that our table was installed again after another program changed it."""
         self.deadlines_changed = asyncio.Event()
         """Set after each batch; the scheduler clears it."""
+        self._unpublished: deque[Event] = deque()
+        """The events of the batch that is in the kernel and in the store."""
         self._jobs: deque[_Job] = deque()
         self._alone: deque[Callable[[], Awaitable[None]]] = deque()
         self._wake = asyncio.Event()
@@ -165,6 +167,8 @@ class Writer:
             for _ in jobs:
                 self._jobs.popleft()
             self.deadlines_changed.set()
+            await asyncio.sleep(0)  # the replies leave before the log and the listeners take their time
+            self._publish()
 
     async def _run_jobs(self, jobs: Sequence[_Job]) -> None:
         replies = await self._attempt(jobs)
@@ -195,13 +199,19 @@ class Writer:
             return None
         for transaction in transactions:
             event = transaction.commit()
-            if event is not None:
-                self._events.publish(event)
-            for record in transaction.records:
-                self._events.publish(Decided(record))
-            for announcement in transaction.announcements:
-                self._events.publish(announcement)
+            self._unpublished += [event] if event is not None else []
+            self._unpublished += map(Decided, transaction.records)
+            self._unpublished += transaction.announcements
         return replies
+
+    def _publish(self) -> None:
+        """Publishes the events of the batch: its replies are on their way."""
+        while self._unpublished:
+            event = self._unpublished.popleft()
+            try:
+                self._events.publish(event)
+            except Exception:
+                log.exception("an event could not be published; the change that it is about stays")
 
     async def _make_true(self, transactions: Sequence[Transaction], now: Instant) -> bool:
         """One transaction of the kernel, then one of the store; False: neither holds it, all of it is undone."""
