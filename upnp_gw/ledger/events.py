@@ -1,7 +1,8 @@
 """Events for GENA, the audit log and watchers of the control socket.
 
 Listeners are called in order, on the event loop, after the change is in the kernel and in the store, and after the
-reply has left. A listener must not block and must not raise. If one raises, that is logged and the others are still called.
+reply has left. A listener must not block and must not raise. If one raises, that is logged and the others are still
+called.
 """
 
 import logging
