@@ -18,7 +18,6 @@ Most commands ask the daemon over its control socket and take --runtime-dir and 
 
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -113,6 +112,8 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches  # only this error needs it
+
             near = get_close_matches(args[0], COMMANDS, n=3)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             ctx.fail(f"There is no command {shown(args[0], 40)!r}.{hint}")

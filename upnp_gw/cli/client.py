@@ -5,6 +5,7 @@ than the daemon takes to answer.
 """
 
 import functools
+import gc
 import json
 import select
 import socket
@@ -24,6 +25,9 @@ REFUSED = 1
 UNREACHABLE = 3
 ANSWER_TIMEOUT_S = 30.0
 """Seconds. The doctor listens to the network for some of them; everything else answers at once."""
+
+COLLECTED = 1_000_000
+"""Objects between collections of garbage. A command makes few cycles, and a list of 10,000 mappings many objects."""
 
 SOCKET_NAME = "control.sock"
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
@@ -226,6 +230,8 @@ def daemon_command(function: Callable[..., None]) -> Callable[..., None]:
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @functools.wraps(function)
     def command(runtime_dir: Path, as_json: bool, **given: Any) -> None:
+        before = gc.get_threshold()
+        gc.set_threshold(COLLECTED)
         try:
             function(DaemonClient(runtime_dir), as_json, **given)
         except (DaemonUnreachable, RequestProblem) as error:
@@ -235,6 +241,8 @@ def daemon_command(function: Callable[..., None]) -> Callable[..., None]:
             exit_with_error(DaemonUnreachable(problem), as_json)
         except KeyboardInterrupt:  # ends --watch and --follow
             click.echo()
+        finally:
+            gc.set_threshold(*before)
 
     return command
 

@@ -4,8 +4,8 @@ Empty columns are left out first, then the least important ones. Then texts are 
 below their row, each after its title. Without a terminal every column is shown, and every row is one line.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from upnp_gw.cli.terminal import HEADING, UNLIMITED, paint, wrap
@@ -45,9 +45,12 @@ class _DrawnColumn(Generic[Row]):
     column: Column[Row]
     cells: list[str]
     width: int = 0
+    widths: list[int] = field(default_factory=list)
+    """Of each cell."""
 
     def __post_init__(self) -> None:
-        self.width = max(width(self.column.title), *map(width, self.cells))
+        self.widths = [len(cell) if cell.isascii() else width(cell) for cell in self.cells]
+        self.width = max([width(self.column.title), *self.widths])
 
     @property
     def narrowest(self) -> int:
@@ -57,19 +60,19 @@ class _DrawnColumn(Generic[Row]):
             return min(self.width, max(self.column.least, title))
         if most is None:
             return self.width
-        return max(title, *(w for w in map(width, self.cells) if w <= most), 0)
+        return max(title, *(w for w in self.widths if w <= most), 0)
 
     @property
     def all_below(self) -> bool:
         """True if no cell is narrow enough for its row."""
         most = self.column.below
-        return most is not None and all(not cell or width(cell) > most for cell in self.cells)
+        return most is not None and all(not w or w > most for w in self.widths)
 
     @property
     def next_narrower(self) -> int:
         if self.column.below is None:
             return max(self.narrowest, self.width - 1)
-        beside = [w for w in map(width, self.cells) if 0 < w < self.width]
+        beside = [w for w in self.widths if 0 < w < self.width]
         return max(width(self.column.title), *beside) if beside else 0
 
 
@@ -79,6 +82,7 @@ def table(columns: Sequence[Column[Row]], rows: Sequence[Row], most: int) -> lis
     if most >= UNLIMITED:
         for column in every:
             column.cells = [cell or "-" for cell in column.cells]
+            column.widths = [w or 1 for w in column.widths]
         return _lines(every, rows, most)
     filled = [column for column in every if any(column.cells)]
     left_out = set()
@@ -122,20 +126,37 @@ def _lines(drawn: Sequence[_DrawnColumn[Row]], rows: Sequence[Row], most: int) -
     beside = [column for column in drawn if column.width]
     *titles, last = (_placed(column.column.title, column) for column in beside)
     lines = [GAP.join(paint(title, HEADING) for title in (*titles, last.rstrip()))]
-    for at, row in enumerate(rows):
-        cells, below = [], []
-        for column in drawn:
-            cell = column.cells[at]
-            if cell and (not column.width or (column.column.below is not None and width(cell) > column.width)):
-                below.append(f"{column.column.title.lower()} {cell}")
-                cell = ""
-            if column.width:
-                placed = _placed(cell, column)
-                style = column.column.style(row) if column.column.style else None
-                cells.append(placed.replace(cell, paint(cell, style), 1) if style and cell in placed else placed)
+    below: dict[int, list[str]] = {}
+    for column in drawn:
+        for at, cell in _below_their_rows(column):
+            below.setdefault(at, []).append(f"{column.column.title.lower()} {cell}")
+    for at, cells in enumerate(zip(*(_placed_cells(column, rows) for column in beside), strict=True)):
         lines.append(GAP.join(cells).rstrip())
-        lines += _below(below, max(most, MIN_LINE))
+        if at in below:
+            lines += _below(below[at], max(most, MIN_LINE))
     return lines
+
+
+def _below_their_rows(drawn: _DrawnColumn[Row]) -> Iterator[tuple[int, str]]:
+    """The cells that move below their rows: (number of the row, cell)."""
+    if not drawn.width:
+        yield from ((at, cell) for at, cell in enumerate(drawn.cells) if cell)
+    elif drawn.column.below is not None:
+        yield from ((at, drawn.cells[at]) for at, w in enumerate(drawn.widths) if w > drawn.width)
+
+
+def _placed_cells(drawn: _DrawnColumn[Row], rows: Sequence[Row]) -> Iterator[str]:
+    """The cells of a column as wide as the column, in colour; empty where a cell moves below its row."""
+    column, most = drawn.column, drawn.width
+    for row, cell, w in zip(rows, drawn.cells, drawn.widths, strict=True):
+        text = cell
+        if w > most:
+            text = "" if column.below is not None else cut(cell, most)
+            w = width(text)
+        blank = " " * (most - w)
+        if column.style is not None and text == cell:
+            text = paint(text, column.style(row))
+        yield blank + text if column.right else text + blank
 
 
 def _placed(cell: str, column: _DrawnColumn[Row]) -> str:

@@ -66,7 +66,7 @@ class GatewayOperator:
 
     async def mappings(self) -> list[api.Mapping]:
         rows = sorted(self._ledger.table, key=lambda m: m.granted_at)
-        return [self.shown(row) for row in rows]
+        return await self._serializer.mappings(rows)
 
     async def mapping(self, mapping_id: str) -> api.Mapping | None:
         row = self._ledger.table.get(mapping_id)

