@@ -27,7 +27,7 @@ ANSWER_TIMEOUT_S = 30.0
 """Seconds. The doctor listens to the network for some of them; everything else answers at once."""
 
 COLLECTED = 1_000_000
-"""Objects between collections of garbage. A command makes few cycles, and a list of 10,000 mappings many objects."""
+"""Objects between collections of garbage. A command makes few cycles; a list of 10,000 mappings many objects."""
 
 SOCKET_NAME = "control.sock"
 NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
