@@ -226,8 +226,8 @@ def by_another_parser(data: bytes) -> Reading | None:
 
 
 def emptied(data: bytes) -> bytes:
-    """The body without the text between its first and its last mention of a description."""
-    mentions = [found.start() for found in re.finditer(b"(?i)description", data)]
+    """The body without the text between its first and its last tag of a description."""
+    mentions = [found.start() for found in re.finditer(rb"(?i)</?[\w:]*description", data)]
     start, end = data.index(b">", mentions[0]) + 1, data.rindex(b"</", 0, mentions[-1])
     return data[:start] + data[end:]
 
