@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
+from sys import intern
 from typing import Any
 
 from upnp_gw.ledger.pending_cuts import PendingCut
@@ -42,8 +44,14 @@ def _text(value: object | None) -> str | None:
     return None if value is None else str(value)
 
 
+@lru_cache(1024)
+def _shared(text: str) -> IPAddress:
+    """The address, one object for all rows that have it: a few hosts have thousands of rows."""
+    return ip_address(text)
+
+
 def _address(text: str | None) -> IPAddress | None:
-    return None if text is None else ip_address(text)
+    return None if text is None else _shared(text)
 
 
 def mapping_values(mapping: Mapping, number: int) -> Sequence[Any]:
@@ -79,15 +87,15 @@ def stored_row(values: Sequence[Any], holds: tuple[Hold, ...]) -> StoredRow:
     mapping = Mapping(
         id=values[0],
         key=key,
-        internal=Endpoint(ip_address(values[6]), values[7]),
-        device=values[8],
-        description=values[9],
+        internal=Endpoint(_shared(values[6]), values[7]),
+        device=intern(values[8]),
+        description=intern(values[9]),
         enabled=bool(values[10]),
         parked=bool(values[11]),
         holds=holds,
         granted_at=values[12],
         decision=DecisionId(values[13]),
-        rule=values[14],
+        rule=intern(values[14]),
         recheck_at=0,
         filters=tuple(ip_network(net) for net in values[15].split()),
         delegated=bool(values[16]),
