@@ -106,8 +106,6 @@ UPGRADES: dict[str, Build] = {
     "WebSocket": get("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x"),
     "nothing known": get("Connection: Upgrade", "Upgrade: foo"),
 }
-# aiohttp takes what is behind such a request for another one, finds that bad, and says so in its place
-NO_LENGTH, NO_VERSION = 501, 400
 REFUSED: dict[str, tuple[int, Build]] = {
     # -- the body's length
     "a chunk extension of 200 KB": (413, sized(lambda size: size + b";a=" + b"x" * LARGE)),
@@ -121,8 +119,8 @@ REFUSED: dict[str, tuple[int, Build]] = {
     ),
     "a size of 200,000 digits": (413, sized(lambda size: b"0" * LARGE + size)),
     "chunks of one byte without end": (413, chunked(lambda *_: b"1\r\n \r\n" * 40_000)),
-    "trailers of 200 KB": (400, trailed(b"X-Name: value\r\n" * (LARGE // 15))),
-    "one trailer of 200 KB": (400, trailed(b"X-Name: " + b"y" * LARGE + b"\r\n")),
+    "trailers of 200 KB": (413, trailed(b"X-Name: value\r\n" * (LARGE // 15))),
+    "one trailer of 200 KB": (413, trailed(b"X-Name: " + b"y" * LARGE + b"\r\n")),
     "a trailer that is a Host": (400, trailed(b"Host: evil\r\n")),
     "a trailer that is a Content-Length": (400, trailed(b"Content-Length: 5\r\n")),
     "a size of 2**64": (400, sized(lambda size: b"1" + b"0" * 16)),
@@ -154,7 +152,7 @@ REFUSED: dict[str, tuple[int, Build]] = {
         501,
         lambda fixture: fixture.head("GET /igd1.xml", "Transfer-Encoding: gzip, chunked") + plain(b"1", b"x"),
     ),
-    "no length": (NO_LENGTH, post()),
+    "no length": (411, post()),
     "two equal lengths": (400, post(LENGTH, LENGTH)),
     "two lengths": (400, post(LENGTH, b"Content-Length: 5")),
     "a list of lengths": (400, post(b"Content-Length: %d, %d")),
@@ -205,12 +203,12 @@ REFUSED: dict[str, tuple[int, Build]] = {
     "a backslash": (400, get(line="GET \\igd1.xml")),
     "tabs for spaces": (501, changed(b"GET /igd1.xml HTTP", b"GET\t/igd1.xml\tHTTP")),
     "a name of HTTP in small letters": (400, changed(b"HTTP/", b"http/")),
-    "HTTP/0.9": (NO_VERSION, lambda fixture: b"GET /igd1.xml\r\n\r\n"),
-    "HTTP/0.9 by name": (NO_VERSION, get(version="0.9")),
-    "HTTP/2.0": (NO_VERSION, get(version="2.0")),
+    "HTTP/0.9": (505, lambda fixture: b"GET /igd1.xml\r\n\r\n"),
+    "HTTP/0.9 by name": (505, get(version="0.9")),
+    "HTTP/2.0": (505, get(version="2.0")),
     "HTTP/1.2": (400, get(version="1.2")),
     "HTTP/11": (400, get(version="11")),
-    "the preface of HTTP/2": (400, lambda fixture: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    "the preface of HTTP/2": (501, lambda fixture: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     "TLS": (501, lambda fixture: bytes.fromhex("16030100c8010000c40303") + b"x" * 100),
     "NULs": (501, lambda fixture: bytes(1000)),
     "SMTP": (501, lambda fixture: b"HELO evil.example\r\n\r\n"),

@@ -1,259 +1,341 @@
-"""One TCP connection, and aiohttp's protocol behind it.
+"""The requests of one connection, one after the other: head, body, answer.
 
-aiohttp has no deadline for the head of a request and no limit on connections. ``Connection`` adds both.
+The service (``server.HttpServer``) decides what is answered. A request that waits for nothing is answered within
+the call that brings its last byte: no task, no timer of its own, one write.
 """
 
 import asyncio
-import fcntl
+import enum
 import logging
-import socket
-import struct
-import termios
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import cast
-
-from aiohttp import StreamReader, web
-from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError
+from typing import Any, Protocol
 
 from upnp_gw.model.request import Source
-from upnp_gw.servers.http.limits import Admission, HttpLimits, HttpRefusals
+from upnp_gw.protocols.http.answer import CONTINUE, build_answer
+from upnp_gw.protocols.http.body import BodyReader
+from upnp_gw.protocols.http.head import HTTP_1_0, Head, HeadReader, MalformedRequest
+from upnp_gw.protocols.igd.soap import BODY_MAX
+from upnp_gw.servers.http.answers import Answer, DateField
+from upnp_gw.servers.http.framing import BadRequest, wants_continue
+from upnp_gw.servers.http.routes import ControlUrl
+from upnp_gw.servers.http.transport import LimitedConnection, TransportContext
 
 log = logging.getLogger(__name__)
 
-INT = struct.Struct("i")
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: closing resets the connection and discards its send queue (socket(7))."""
+LINGER_S = 1.0
+"""Seconds for the rest of a body that nobody reads. The kernel resets a connection closed with unread bytes,
+and the reset can overtake the answer."""
 
 
-class RequestTooLong(Exception):
-    """A request has more bytes on the wire than ``HttpLimits.received``."""
+class Service(Protocol):
+    """Makes the answers. ``open`` and ``call`` raise BadRequest."""
+
+    def open(self, head: Head, connection: "Connection", source: Source) -> Answer | ControlUrl:
+        """The answer to a request whose body is not read. A ControlUrl: read the body, then use ``call``."""
+        ...
+
+    def call(
+        self, url: ControlUrl, head: Head, body: bytes, source: Source
+    ) -> Answer | Coroutine[Any, Any, Answer]: ...
+
+    def error(self, status: int) -> Answer:
+        """A bare status. The connection ends after it."""
+        ...
+
+    def refused(self, error: BadRequest, source: Source) -> Answer:
+        """Counts the refusal and makes its answer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionContext:
     """The parts of the server that each connection uses."""
 
-    server: web.Server
-    limits: HttpLimits
-    admission: Admission
-    refusals: HttpRefusals
-    identify: Callable[[tuple[object, ...], str], Source | None]
-    """Peer name, interface -> source; None: such an address may not come in on this interface (SR-1)."""
-    share_of: Callable[[Source], Hashable]
-    """``LanContext.share_of``."""
-    error: Callable[[int], web.Response]
+    transport: TransportContext
+    service: Service
+    date: DateField
 
 
-class Connection(asyncio.Protocol):
-    """One connection within the limits. Nothing is read before it is admitted, and it ends when a deadline passes.
+class State(enum.Enum):
+    HEAD = enum.auto()
+    BODY = enum.auto()
+    ANSWERING = enum.auto()
+    """The service's coroutine runs."""
+    WRITING = enum.auto()
+    """The kernel has not taken the whole answer."""
+    SKIPPING = enum.auto()
+    """Answered. The rest of the body is dropped, then the next request is read."""
+    ENDING = enum.auto()
+    """The last answer is written. What still comes is dropped."""
 
-    aiohttp's own protocol is made on admission: a rejected connection costs no parser and no task.
-    """
+
+ANSWERED = frozenset({State.WRITING, State.SKIPPING, State.ENDING})
+
+
+class Connection(LimitedConnection):
+    """One connection of a LAN host. It ends when a deadline passes or a request is too long."""
 
     __slots__ = (
-        "_admitted",
+        "_answer_by",
+        "_blocked",
         "_body",
+        "_buffer",
         "_context",
-        "_early",
-        "_interface",
-        "_link",
-        "_loop",
-        "_received",
-        "_served",
-        "_timer",
-        "_useful",
-        "share",
-        "source",
+        "_finishing",
+        "_head",
+        "_keep",
+        "_reader",
+        "_sent",
+        "_state",
+        "_task",
+        "_url",
+        "_wire",
     )
 
     def __init__(self, context: ConnectionContext, interface: str, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(context.transport, interface, loop)
         self._context = context
-        self._interface = interface
-        self._loop = loop
-        self._link: asyncio.Transport | None = None
-        self._served: AdmittedConnection | None = None
-        self.share: Hashable = None
-        """The host whose limits this connection counts towards, as it was known at the admission."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._early = b""
-        self._received = 0
-        self._admitted = self._useful = False
-        self._body: StreamReader | None = None
-        self.source: Source | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._link = cast(asyncio.Transport, transport)  # uvloop's is one by its methods, not by its type
-        self._link.set_write_buffer_limits(high=0)  # an answer is written when the kernel has the last byte of it
-        peer = transport.get_extra_info("peername")
-        self.source = self._context.identify(peer, self._interface) if peer else None
-        if self.source is None:
-            self._refuse("not-on-the-lan", peer[0] if peer else None)
-            return
-        host = self._context.share_of(self.source)
-        reason = self._context.admission.admit(host, self)
-        if reason is not None:
-            self._refuse(reason, self.source.address)
-            return
-        self.share, self._admitted = host, True
-        if self._served is None:
-            self.await_head()
-
-    def begin(self) -> None:
-        """Hands the connection to aiohttp, with the bytes received so far."""
-        assert self._link is not None
-        self._served = AdmittedConnection(self._context, self, self._loop)
-        self.await_head()
-        self._served.connection_made(self._link)
-        if self._early:
-            early, self._early = self._early, b""
-            self._served.data_received(early)
-            self._link.resume_reading()
-
-    def data_received(self, data: bytes) -> None:
-        self._received += len(data)
-        if self._received > self._context.limits.received:
-            self._request_too_long()
-        elif self._served is not None:
-            self._served.data_received(data)
-        elif self._link is not None and not self._link.is_closing():
-            self._early += data
-            self._link.pause_reading()
-
-    def eof_received(self) -> None:
-        if self._served is not None:
-            self._served.eof_received()
-
-    def pause_writing(self) -> None:
-        if self._served is not None:
-            self._served.pause_writing()
-
-    def resume_writing(self) -> None:
-        if self._served is not None:
-            self._served.resume_writing()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_timer()
-        self._link = None
-        if self._served is not None:
-            self._served.connection_lost(exc)
-            self._served = None  # each names the other
-        if self._admitted:
-            self._context.admission.leave(self.share, self)
-            if not self._useful:
-                self._context.admission.waste(self.share)
-
-    @contextmanager
-    def reading(self, body: StreamReader) -> Iterator[None]:
-        """Makes reading this body raise RequestTooLong if the request has too many bytes."""
-        self._body = body
-        try:
-            yield
-        finally:
-            self._body = None
-
-    def answered(self, status: int) -> None:
-        """Notes the status of an answer; 0: the kernel did not take it. After 200, or 500 (a UPnP error), the
-        connection does not count as wasted."""
-        self._useful = self._useful or status in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR)
-        self.await_head()
-
-    def await_head(self) -> None:
-        """Starts the deadline for the next complete head."""
-        self._stop_timer()
-        self._received = len(self._early)
-        self._timer = self._loop.call_later(self._context.limits.head_s, self._expired)
-
-    def head_complete(self) -> None:
-        """Stops the deadline for the head: from here the request has its own deadlines."""
-        self._stop_timer()
-
-    def cut(self) -> None:
-        """Ends the connection at once, and discards bytes that the client has not acknowledged."""
-        if self._link is None:
-            return
-        link = self._link.get_extra_info("socket")
-        (unacknowledged,) = INT.unpack(fcntl.ioctl(link.fileno(), termios.TIOCOUTQ, bytes(INT.size)))
-        if unacknowledged:
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        self._link.abort()
+        self._reader = HeadReader()
+        self._state = State.HEAD
+        self._buffer = b""
+        self._wire = 0
+        """Bytes of the request that is read, and of those behind it."""
+        self._head: Head | None = None
+        self._url: ControlUrl | None = None
+        self._body: BodyReader | None = None
+        self._answer_by = 0.0
+        self._sent: Answer | None = None
+        self._keep = self._blocked = self._finishing = False
+        self._task: asyncio.Task[None] | None = None
 
     @property
-    def closed(self) -> bool:
-        return self._link is None
+    def local_address(self) -> str:
+        """The gateway's address on this connection."""
+        name = self._link.get_extra_info("sockname") if self._link is not None else None
+        return str(name[0]) if name else ""
 
-    def _expired(self) -> None:
-        self._timer = None
-        if self._received:  # idle connections end this way too; half a head is an attack or a fault
-            self._context.refusals.refuse("head-deadline", self.source and self.source.address)
-        self.cut()
+    def begun(self) -> None:
+        self._state = State.HEAD
 
-    def _request_too_long(self) -> None:
-        """Ends the connection of a request with too many bytes."""
-        if self._body is None:
-            self._refuse("too-much-data", self.source and self.source.address)
-        elif self._body.exception() is None:
-            self._body.set_exception(RequestTooLong())
-            self._body.feed_eof()
+    def received(self, data: bytes) -> None:
+        self._wire += len(data)
+        if self._state is State.ENDING:
+            if self._wire > self._limits_context.limits.received:
+                self.cut()
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        self._advance()
 
-    def _refuse(self, reason: str, client: object) -> None:
-        self._context.refusals.refuse(reason, client)
-        self.cut()
+    def expired(self) -> None:
+        match self._state:
+            case State.HEAD:
+                self.head_expired(self._reader.begun or bool(self._buffer))
+            case State.BODY:
+                self._reject(BadRequest(HTTPStatus.REQUEST_TIMEOUT, "body-deadline"))
+            case State.ANSWERING | State.WRITING:
+                self.refuse("answer-deadline")
+            case State.SKIPPING | State.ENDING:
+                self._close()
 
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-
-class AdmittedConnection(web.RequestHandler):
-    """aiohttp's protocol of a connection that was admitted."""
-
-    __slots__ = ("_closing", "_context", "connection")
-
-    def __init__(self, context: ConnectionContext, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(
-            context.server,
-            loop=loop,
-            access_log=None,  # type: ignore[arg-type]  # None is its way to say: no access log
-            keepalive_timeout=context.limits.head_s,
-            lingering_time=1.0,
-            max_line_size=context.limits.head,
-            max_field_size=context.limits.head,
-            auto_decompress=False,
-        )
-        self._context = context
-        self._closing = False
-        self.connection = connection
-
-    def close(self) -> None:
-        """Accepts no more requests: the server stops."""
-        self._closing = True
-        super().close()
-
-    async def start(self) -> None:
-        """The task of this connection. It does nothing if the connection is closed already: aiohttp would raise.
-        Nor does it if ``close`` came before the task ran: aiohttp would wait for a request, and ignore it."""
-        if not self.connection.closed and not self._closing:
-            await super().start()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Answers a request that aiohttp cannot parse. aiohttp's own answer would quote the client's bytes."""
-        if isinstance(exc, BadHttpMethod):
-            status, reason = HTTPStatus.NOT_IMPLEMENTED, "unknown-method"
-        elif isinstance(exc, HttpProcessingError):
-            status, reason = HTTPStatus.BAD_REQUEST, "bad-http"
+    def finish(self) -> None:
+        if self._state in (State.ANSWERING, State.WRITING):
+            self._finishing = True
         else:
-            reason = "defect"
-            log.error("HTTP: a request failed", exc_info=exc)
-        source = self.connection.source
-        self._context.refusals.refuse(reason, source and source.address)
-        return self._context.error(status)
+            self._close()
+
+    def pause_writing(self) -> None:
+        self._blocked = True
+
+    def resume_writing(self) -> None:
+        self._blocked = False
+        if self._state is State.WRITING:
+            self._written()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        self._state, self._buffer = State.ENDING, b""
+        self._sent = self._head = self._body = None
+
+    # -- reading ------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Reads on, as far as one request, and limits its bytes."""
+        if self._link is None or self._link.is_closing():
+            return
+        try:
+            self._read()
+        except MalformedRequest as error:
+            self._malformed(error)
+        except BadRequest as error:
+            self._reject(error)
+        except Exception as error:  # a defect of ours must not end the connection without an answer
+            self._defect(error)
+        if self._wire > self._limits_context.limits.received and self._state is not State.ENDING:
+            self._too_long()
+
+    def _read(self) -> None:
+        if self._state in (State.BODY, State.SKIPPING):
+            self._read_body()
+        elif self._state is State.HEAD and self._buffer:
+            self._read_head()
+            if self._url is not None:
+                self._read_body()
+                if self._state in (State.BODY,):  # no "is": mypy does not see that it changes
+                    self.set_deadline(self._limits_context.limits.body_s)
+
+    def _read_head(self) -> None:
+        head, self._buffer = self._reader.feed(self._buffer)
+        if head is None:
+            return
+        context = self._limits_context
+        context.refusals.counts["requests"] += 1
+        self._head = head
+        self._answer_by = self._loop.time() + context.limits.answer_s
+        self._body = BodyReader(head, BODY_MAX) if head.length or head.chunked else None
+        assert self.source is not None
+        opened = self._context.service.open(head, self, self.source)
+        if isinstance(opened, Answer):
+            self._answer(opened)
+            return
+        self._url = opened
+        self._state = State.BODY
+        if wants_continue(head):
+            assert self._link is not None
+            self._link.write(CONTINUE)
+
+    def _read_body(self) -> None:
+        body = self._body
+        if body is not None:
+            if self._wire > self._limits_context.limits.received:
+                self._too_long()
+                return
+            self._buffer = body.feed(self._buffer)
+            if body.too_large and self._state is State.BODY:
+                raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
+            if not body.done:
+                return
+        if self._state is State.SKIPPING:
+            self._next()
+            return
+        assert self._head is not None
+        assert self._url is not None
+        assert self.source is not None
+        content = body.content if body is not None else b""
+        served = self._context.service.call(self._url, self._head, content, self.source)
+        if isinstance(served, Answer):
+            self._answer(served)
+        else:
+            self._state = State.ANSWERING
+            self.set_deadline(self._answer_by - self._loop.time())
+            self._task = self._loop.create_task(self._wait(served))
+
+    async def _wait(self, served: Coroutine[Any, Any, Answer]) -> None:
+        try:
+            answer = await served
+            if self._state is State.ANSWERING:
+                self._answer(answer)
+        except BadRequest as error:
+            self._reject(error)
+        except Exception as error:
+            self._defect(error)
+        finally:
+            self._task = None
+
+    def _too_long(self) -> None:
+        match self._state:
+            case State.BODY:
+                self._reject(BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-much-data"))
+            case _:
+                self.refuse("too-much-data")
+
+    # -- answering ------------------------------------------------------------
+
+    def _answer(self, answer: Answer) -> None:
+        head, link = self._head, self._link
+        if head is None or link is None or link.is_closing() or self._state in ANSWERED:
+            return
+        crowded = self._limits_context.admission.crowded(self.share)
+        self._keep = head.keep_alive and not (
+            answer.close or crowded or self._finishing or "upgrade" in head.headers
+        )
+        self._sent = answer
+        date, head_only = self._context.date.now(), head.method == "HEAD"
+        self._state = State.WRITING
+        link.write(
+            build_answer(head.version, answer.status, answer.fields, answer.body, date, self._keep, head_only)
+        )
+        if self._state is not State.WRITING:
+            return  # the write failed, and ended the connection
+        if self._blocked:
+            self.set_deadline(self._answer_by - self._loop.time())
+        else:
+            self._written()
+
+    def _written(self) -> None:
+        answer = self._sent
+        assert answer is not None
+        self._sent = None
+        if answer.status in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR):
+            self.useful()
+        if answer.written is not None:
+            answer.written()
+        unread = self._body is not None and not self._body.done
+        if not self._keep:
+            self._end(unread)
+        elif unread:
+            self._state = State.SKIPPING
+            self.set_deadline(LINGER_S)
+            if self._buffer:
+                self._loop.call_soon(self._advance)
+        else:
+            self._next()
+
+    def _next(self) -> None:
+        self._head = self._body = self._url = None
+        if self._finishing:
+            self._close()
+            return
+        self._state = State.HEAD
+        self._wire = len(self._buffer)
+        self.set_deadline(self._limits_context.limits.head_s)
+        if self._buffer:
+            self._loop.call_soon(self._advance)
+
+    def _end(self, unread: bool) -> None:
+        self._state = State.ENDING
+        self._buffer = b""
+        if not unread or self._link is None:
+            self._close()
+            return
+        self._link.write_eof()
+        self.set_deadline(LINGER_S)
+
+    def _close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+
+    def _reject(self, error: BadRequest) -> None:
+        assert self.source is not None
+        self._answer(self._context.service.refused(error, self.source))
+
+    def _malformed(self, error: MalformedRequest) -> None:
+        """Answers bytes that are not HTTP. Their version is not known, so it is the lower one."""
+        assert self.source is not None
+        if self._state is State.SKIPPING:
+            self._limits_context.refusals.refuse(error.reason, self.source.address)
+            self._close()
+            return
+        self._head, self._body = Head("", HTTP_1_0, "", None), None
+        self._answer_by = self._loop.time() + self._limits_context.limits.answer_s
+        self._reject(BadRequest(error.status, error.reason))
+
+    def _defect(self, error: Exception) -> None:
+        log.error("HTTP: a request failed", exc_info=error)
+        assert self.source is not None
+        self._limits_context.refusals.refuse("defect", self.source.address)
+        if self._state in ANSWERED:
+            self.cut()
+            return
+        self._answer(self._context.service.error(HTTPStatus.INTERNAL_SERVER_ERROR))

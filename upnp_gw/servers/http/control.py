@@ -3,14 +3,15 @@ something, and builds the SOAP answer."""
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from typing import Any
 
 from upnp_gw.model.request import ChangeRequest, Reply, Source, View
 from upnp_gw.protocols.igd.engine import Answer, Caller, CountedAnswer, PendingAction, out_arguments, perform, query
 from upnp_gw.protocols.igd.faults import Fault
-from upnp_gw.protocols.igd.model import ServiceModels
+from upnp_gw.protocols.igd.model import ActionModel, ServiceModels
 from upnp_gw.protocols.igd.raw_description import unreadable_argument
 from upnp_gw.protocols.igd.services import ROWS
 from upnp_gw.protocols.igd.soap import (
@@ -71,10 +72,11 @@ class Control:
         self._default_connections = default_connections
         self._backend_s = backend_s
 
-    async def serve(
+    def serve(
         self, igd_version: IgdVersion, service: Service, source: Source, headers: Mapping[str, str], body: bytes
-    ) -> ControlAnswer:
-        """Answers one call. ``headers`` ignores the case of names. Never raises for bad input of a client."""
+    ) -> ControlAnswer | Coroutine[Any, Any, ControlAnswer]:
+        """Answers one call: at once, or as a coroutine if the gateway has to change or count something. ``headers``
+        ignores the case of names. Never raises for bad input of a client."""
         try:
             call = parse_call(headers, body)
         except UnreadableBody as error:
@@ -89,14 +91,12 @@ class Control:
         caller = replace(caller, igd_version=served)
         model = self._models[caller.igd_version, service.name]
         outcome = perform(ROWS[service.name], model, caller, call.action, call.arguments)
+        declared = model.actions.get(call.action)
         if isinstance(outcome, PendingAction):
-            outcome = await self._change(outcome)
-        elif isinstance(outcome, CountedAnswer):
-            outcome = await self._count(outcome)
-        if isinstance(outcome, Fault):
-            return _failed(outcome)
-        arguments = out_arguments(model.actions[call.action], outcome)
-        return ControlAnswer(HTTPStatus.OK, build_response(call.response_urn(service), call.action, arguments))
+            return _later(self._change(outcome), call, service, declared)
+        if isinstance(outcome, CountedAnswer):
+            return _later(self._count(outcome), call, service, declared)
+        return _answered(outcome, call, service, declared)
 
     def _unreadable(
         self, igd_version: IgdVersion, service: Service, body: bytes, error: UnreadableBody
@@ -148,6 +148,19 @@ class Control:
         except TimeoutError:
             return Fault(501, "the packet filter does not answer")
         return counted.answer()
+
+
+def _answered(outcome: Answer, call: Call, service: Service, declared: ActionModel | None) -> ControlAnswer:
+    if isinstance(outcome, Fault) or declared is None:
+        return _failed(outcome if isinstance(outcome, Fault) else Fault(401))
+    arguments = out_arguments(declared, outcome)
+    return ControlAnswer(HTTPStatus.OK, build_response(call.response_urn(service), call.action, arguments))
+
+
+async def _later(
+    outcome: Awaitable[Answer], call: Call, service: Service, declared: ActionModel | None
+) -> ControlAnswer:
+    return _answered(await outcome, call, service, declared)
 
 
 def _not_a_call(error: SoapError) -> ControlAnswer:

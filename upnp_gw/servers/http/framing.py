@@ -1,17 +1,14 @@
-"""Checks that the end of a request is unambiguous (RFC 9112), and reads its body within limits of bytes and time.
+"""Checks of a request's head that do not depend on its path: how the message ends, and what its body may be.
 
-aiohttp has parsed the head. A request that it accepts may be refused here. Then the connection ends, because the
-next bytes may belong to the refused request.
+``protocols.http`` has read the head. A request that it accepts may be refused here. Then the connection ends,
+because the next bytes may belong to the refused request.
 """
 
-import asyncio
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from aiohttp import HttpVersion10, HttpVersion11, web
-
+from upnp_gw.protocols.http.head import HTTP_1_0, HTTP_1_1, Head
 from upnp_gw.protocols.igd.soap import BODY_MAX
-from upnp_gw.servers.http.connection import AdmittedConnection, RequestTooLong
 
 
 class BadRequest(Exception):
@@ -24,60 +21,36 @@ class BadRequest(Exception):
         self.headers = headers or {}
 
 
-def check_framing(request: web.BaseRequest) -> None:
-    """Raises BadRequest for an HTTP version other than 1.0 and 1.1, which aiohttp would answer as 1.1, and for a
-    transfer coding other than chunked (RFC 9112 section 6.1)."""
-    if request.version not in (HttpVersion10, HttpVersion11):
+def check_framing(head: Head) -> None:
+    """Raises BadRequest for an HTTP version other than 1.0 and 1.1, and for a transfer coding other than chunked
+    (RFC 9112 section 6.1)."""
+    if head.version not in (HTTP_1_0, HTTP_1_1):
         raise BadRequest(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "version")
-    coding = request.headers.get("Transfer-Encoding")
-    if coding is None:
+    if not head.chunked:
         return
-    if request.version < HttpVersion11:
+    if head.version == HTTP_1_0:
         raise BadRequest(HTTPStatus.BAD_REQUEST, "framing")
-    if coding.strip().lower() != "chunked":
+    if head.headers["Transfer-Encoding"].lower() != "chunked":
         raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, "transfer-coding")
 
 
-async def read_body(request: web.BaseRequest, seconds: float) -> bytes:
-    """Reads the body: at most ``BODY_MAX`` bytes, within ``seconds``. Call ``check_framing`` first. Raises
-    BadRequest."""
-    length = request.content_length
-    if length is None and "Transfer-Encoding" not in request.headers:
+def check_body(head: Head) -> None:
+    """Raises BadRequest unless the head announces a body that is read: one with a length, of at most ``BODY_MAX``
+    bytes, in no other coding, and with no other expectation than ``100-continue``."""
+    if head.length is None and not head.chunked:
         raise BadRequest(HTTPStatus.LENGTH_REQUIRED, "no-length")
-    if length is not None and length > BODY_MAX:
+    if head.length is not None and head.length > BODY_MAX:
         raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
-    if "Content-Encoding" in request.headers:
+    if "content-encoding" in head.headers:
         raise BadRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "content-encoding")
-    served = request.protocol
-    assert isinstance(served, AdmittedConnection)
-    try:
-        async with asyncio.timeout(seconds):
-            await _expect(request)
-            with served.connection.reading(request.content):
-                return await _read(request)
-    except TimeoutError:
-        raise BadRequest(HTTPStatus.REQUEST_TIMEOUT, "body-deadline") from None
-    except RequestTooLong:
-        raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-much-data") from None
-    except web.RequestPayloadError:
-        raise BadRequest(HTTPStatus.BAD_REQUEST, "bad-body") from None
-
-
-async def _expect(request: web.BaseRequest) -> None:
-    expected = {value.strip().lower() for value in request.headers.getall("Expect", [])} - {""}
-    if expected - {"100-continue"}:
+    if _expectations(head) - {"100-continue"}:
         raise BadRequest(HTTPStatus.EXPECTATION_FAILED, "expectation")
-    if expected and request.version >= HttpVersion11:
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-async def _read(request: web.BaseRequest) -> bytes:
-    body = b""
-    while request.transport is not None:  # aiohttp raises RuntimeError for a client that is gone
-        chunk = await request.content.readany()
-        if not chunk:
-            return body
-        body += chunk
-        if len(body) > BODY_MAX:
-            raise BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "body-too-large")
-    raise BadRequest(HTTPStatus.BAD_REQUEST, "gone")
+def wants_continue(head: Head) -> bool:
+    """True if the client waits for ``100 Continue`` before it sends the body (RFC 9110 section 10.1.1)."""
+    return head.version == HTTP_1_1 and "100-continue" in _expectations(head)
+
+
+def _expectations(head: Head) -> set[str]:
+    return {value.strip().lower() for value in head.headers.all("expect")} - {""}

@@ -4,29 +4,44 @@ leads to the gateway (SR-9)."""
 from http import HTTPStatus
 from ipaddress import ip_address
 
-from aiohttp import HttpVersion11, web
-
 from upnp_gw.model.network import Network
+from upnp_gw.protocols.http.head import HTTP_1_1, Head
+
+REMEMBERED_MAX = 256
+"""Most names with their answers that ``HostCheck`` remembers."""
 
 
-def wrong_host(request: web.BaseRequest, network: Network, our_port: int) -> HTTPStatus | None:
-    """The status to refuse the request with if it names another host; None: it names ours (IGD-027).
+class HostCheck:
+    """Remembers which names of hosts are ours, until the network changes."""
 
-    A target in absolute form (``GET http://host/path``, RFC 9112 section 3.2.2) names a host too: both must be
-    ours. Only HTTP/1.0 may leave the header out.
-    """
-    scheme, absolute, rest = request.raw_path.partition("://")
-    if absolute and "/" not in scheme and not _is_own(rest.partition("/")[0], network, our_port):
-        return HTTPStatus.FORBIDDEN
-    hosts = request.headers.getall("Host", [])
-    if not hosts:
-        return HTTPStatus.BAD_REQUEST if request.version >= HttpVersion11 else None
-    if len(hosts) > 1 or not _is_own(hosts[0].strip(), network, our_port):
-        return HTTPStatus.FORBIDDEN
-    return None
+    def __init__(self) -> None:
+        self._network: Network | None = None
+        self._known: dict[str, bool] = {}
+
+    def wrong_host(self, head: Head, network: Network, our_port: int) -> HTTPStatus | None:
+        """The status to refuse the request with if it names another host; None: it names ours (IGD-027).
+
+        A target in absolute form (``GET http://host/path``, RFC 9112 section 3.2.2) names a host too: both must be
+        ours. Only HTTP/1.0 may leave the header out.
+        """
+        if head.authority is not None and not self._is_own(head.authority, network, our_port):
+            return HTTPStatus.FORBIDDEN
+        host = head.headers.get("host")
+        if host is None:
+            return HTTPStatus.BAD_REQUEST if head.version >= HTTP_1_1 else None
+        return None if self._is_own(host.strip(), network, our_port) else HTTPStatus.FORBIDDEN
+
+    def _is_own(self, host: str, network: Network, our_port: int) -> bool:
+        if network is not self._network or len(self._known) >= REMEMBERED_MAX:
+            self._network = network
+            self._known.clear()
+        known = self._known.get(host)
+        if known is None:
+            known = self._known[host] = is_own(host, network, our_port)
+        return known
 
 
-def _is_own(host: str, network: Network, our_port: int) -> bool:
+def is_own(host: str, network: Network, our_port: int) -> bool:
     """True for one of our addresses with our port, or without a port, as aioupnp sends it."""
     literal, port = split_host(host)
     if port not in ("", str(our_port)):

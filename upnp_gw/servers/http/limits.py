@@ -1,5 +1,6 @@
 """Limits for HTTP clients: connections, seconds and bytes (SR-23)."""
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class HttpRefusals(LoggedCounter):
         self.note(reason, "HTTP: refused a request of %s: %s", client or "?", reason)
 
 
-class WaitingConnection(Protocol):
+class AdmittedConnection(Protocol):
     """A connection, as ``Admission`` uses it."""
 
     def begin(self) -> None:
@@ -54,11 +55,14 @@ class WaitingConnection(Protocol):
     def cut(self) -> None:
         """Ends the connection at once."""
 
+    def finish(self) -> None:
+        """Ends the connection, after the answer that is being made."""
+
 
 @dataclass(slots=True)
 class _Host:
     admitted: int = 0
-    waiting: deque[WaitingConnection] = field(default_factory=deque)
+    waiting: deque[AdmittedConnection] = field(default_factory=deque)
 
 
 class Admission:
@@ -69,10 +73,15 @@ class Admission:
         self._now = now
         self._wasted = Throttle[Hashable](limits.wasted)
         self._hosts: dict[Hashable, _Host] = {}
-        self._all: set[WaitingConnection] = set()
+        self._all: set[AdmittedConnection] = set()
+        self._closed = False
+        self._empty = asyncio.Event()
+        self._empty.set()
 
-    def admit(self, host: Hashable, connection: WaitingConnection) -> str | None:
+    def admit(self, host: Hashable, connection: AdmittedConnection) -> str | None:
         """The reason for a refusal. None: ``connection.begin()`` was called, or will be when there is room."""
+        if self._closed:
+            return "stopped"
         if self._wasted.level(host, self._now().boot) < 1:
             return "wasted-connections"
         entry = self._hosts.get(host) or _Host()
@@ -81,6 +90,7 @@ class Admission:
             return "too-many-connections"
         self._hosts[host] = entry
         self._all.add(connection)
+        self._empty.clear()
         if entry.admitted >= self._limits.per_host:
             entry.waiting.append(connection)
         else:
@@ -92,30 +102,46 @@ class Admission:
         """Counts a connection of this host that had no useful answer."""
         self._wasted.spend(host, 1, self._now().boot)
 
-    def leave(self, host: Hashable, connection: WaitingConnection) -> None:
+    def leave(self, host: Hashable, connection: AdmittedConnection) -> None:
         if connection not in self._all:
             return
         self._all.discard(connection)
         entry = self._hosts[host]
         if connection in entry.waiting:
             entry.waiting.remove(connection)
-        elif entry.waiting:
+        elif entry.waiting and not self._closed:
             entry.waiting.popleft().begin()
         else:
             entry.admitted -= 1
-        if not entry.admitted:
+        if not entry.admitted and not entry.waiting:
             del self._hosts[host]
+        if not self._all:
+            self._empty.set()
 
     def crowded(self, host: Hashable) -> bool:
         """True if connections of this host wait. Then a served one is closed after its answer."""
         entry = self._hosts.get(host)
         return entry is not None and bool(entry.waiting)
 
-    def reject_waiting(self) -> None:
-        """Cuts the connections that wait, because the server stops."""
-        for entry in list(self._hosts.values()):
-            for connection in list(entry.waiting):
+    def close(self) -> None:
+        """The server stops: admits no more, cuts the connections that wait, and has the others finish."""
+        self._closed = True
+        waiting = {connection for entry in self._hosts.values() for connection in entry.waiting}
+        for connection in list(self._all):
+            if connection in waiting:
                 connection.cut()
+            else:
+                connection.finish()
+
+    async def ended(self, seconds: float) -> None:
+        """Returns when the last connection has ended. Cuts those that are there after ``seconds``."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._empty.wait()
+        except TimeoutError:
+            for connection in list(self._all):
+                connection.cut()
+            await self._empty.wait()
 
     def __len__(self) -> int:
         return len(self._all)

@@ -80,8 +80,7 @@ METHODS: dict[type[Resource], tuple[str, ...]] = {
     ControlUrl: ("POST",),
     EventUrl: ("SUBSCRIBE", "UNSUBSCRIBE"),
 }
-KNOWN_METHODS = frozenset({"PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"}).union(*METHODS.values())
-"""One of these that a path does not serve is answered 405, any other method 501."""
+"""The other methods that are read (``protocols.http.head.METHODS``) are answered 405, any other one 501."""
 
 
 def routes(documents: Mapping[str, bytes], token: str) -> dict[str, Resource]:

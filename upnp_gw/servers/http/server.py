@@ -6,28 +6,26 @@ eventing refuse requests with headers that only browsers send, and no answer has
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from http import HTTPStatus
-from ipaddress import ip_address
-from typing import Protocol
-
-from aiohttp import web
-from multidict import CIMultiDictProxy
+from typing import Any, Protocol
 
 from upnp_gw.model.network import Network
 from upnp_gw.model.request import Source
+from upnp_gw.protocols.http.head import Head, Headers
 from upnp_gw.protocols.igd.layer3_forwarding import default_connection_service
 from upnp_gw.protocols.igd.soap import CONTENT_TYPE
 from upnp_gw.protocols.igd_services import IgdVersion, Service
 from upnp_gw.servers.context import LanContext
-from upnp_gw.servers.http.connection import AdmittedConnection, Connection, ConnectionContext
-from upnp_gw.servers.http.control import Control, ControlBackend
-from upnp_gw.servers.http.framing import BadRequest, check_framing, read_body
-from upnp_gw.servers.http.host_header import wrong_host
+from upnp_gw.servers.http.answers import Answer, DateField
+from upnp_gw.servers.http.connection import Connection, ConnectionContext
+from upnp_gw.servers.http.control import Control, ControlAnswer, ControlBackend
+from upnp_gw.servers.http.framing import BadRequest, check_body, check_framing
+from upnp_gw.servers.http.host_header import HostCheck
 from upnp_gw.servers.http.limits import Admission, HttpLimits, HttpRefusals
 from upnp_gw.servers.http.listeners import HttpListeners
+from upnp_gw.servers.http.peers import Peers
 from upnp_gw.servers.http.routes import (
-    KNOWN_METHODS,
     METHODS,
     NEW_AGENT,
     OLD_AGENTS,
@@ -40,6 +38,7 @@ from upnp_gw.servers.http.routes import (
     old_paths,
     routes,
 )
+from upnp_gw.servers.http.transport import TransportContext
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +95,15 @@ class HttpServer:
         self._admission = Admission(self._limits, lan.clock)
         self._refusals = HttpRefusals(log, lan.clock)
         self._listeners = HttpListeners(self._connection)
-        self._server: web.Server | None = None
-        self._context: ConnectionContext | None = None
+        self._hosts = HostCheck()
+        limits_of = TransportContext(
+            self._limits,
+            self._admission,
+            self._refusals,
+            identify=Peers(lan.network).identify,
+            share_of=lan.share_of,
+        )
+        self._context = ConnectionContext(limits_of, self, DateField())
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -106,16 +112,6 @@ class HttpServer:
 
     async def start(self, network: Network, port: int) -> int:
         """Listens on every LAN address. ``port`` 0: a free one. Returns the port. Raises OSError."""
-        self._server = web.Server(self._serve)
-        self._context = ConnectionContext(
-            self._server,
-            self._limits,
-            self._admission,
-            self._refusals,
-            identify=self._identify,
-            share_of=self._lan.share_of,
-            error=self._error,
-        )
         return await self._listeners.start(network, port)
 
     async def network_changed(self, network: Network) -> None:
@@ -127,155 +123,120 @@ class HttpServer:
     async def stop(self) -> None:
         """Accepts no more connections, finishes running requests (STOP_S), closes the rest."""
         self._listeners.close()
-        self._admission.reject_waiting()
-        if self._server is not None:
-            self._server.pre_shutdown()
-            await self._server.shutdown(STOP_S)
-            self._server = None
+        self._admission.close()
+        await self._admission.ended(STOP_S)
 
     def _connection(self, interface: str) -> Connection:
-        assert self._context is not None
         return Connection(self._context, interface, asyncio.get_running_loop())
 
-    def _identify(self, peer: tuple[object, ...], interface: str) -> Source | None:
-        """The peer as a source on this interface; None: its address does not belong there (SR-1)."""
-        address = ip_address(str(peer[0]).partition("%")[0])
-        network = self._lan.network()
-        link = network.lan(interface)
-        if link is None or not network.on_link(address, interface):
-            return None
-        if address.version == 6 and address.is_link_local and peer[3] != link.index:
-            return None
-        return Source(address, interface)
+    # -- the service of the connections ----------------------------------------
 
-    async def _serve(self, request: web.BaseRequest) -> web.Response:
-        """Serves one request, from its complete head to the last byte of its answer, within ``answer_s``."""
-        served = request.protocol
-        assert isinstance(served, AdmittedConnection)
-        connection, source = served.connection, served.connection.source
-        assert source is not None
-        connection.head_complete()
-        self._refusals.counts["requests"] += 1
-        response, written = self._error(HTTPStatus.SERVICE_UNAVAILABLE), False
-        try:
-            async with asyncio.timeout(self._limits.answer_s):
-                response, sid = await self._answer(request, source)
-                # after an Upgrade header aiohttp does not parse the next request, though we never change the
-                # protocol
-                if self._admission.crowded(connection.share) or "Upgrade" in request.headers:
-                    response.force_close()
-                await response.prepare(request)
-                await response.write_eof()
-            written = True
-            if sid is not None:
-                self._eventing.delivered(sid)
-        except TimeoutError:
-            self._refusals.refuse("answer-deadline", source.address)
-            connection.cut()
-        except ConnectionError:
-            pass  # the client has closed the connection; aiohttp notices by itself
-        finally:
-            connection.answered(response.status if written else 0)
-        return response
+    def open(self, head: Head, connection: Connection, source: Source) -> Answer | ControlUrl:
+        """The answer to a request for a document or an event URL; a control URL, whose answer ``call`` makes.
+        Raises BadRequest."""
+        resource = self._resource(head, connection)
+        match resource:
+            case ControlUrl():
+                check_body(head)
+                return resource
+            case ServedDocument():
+                answer = self._response(HTTPStatus.OK, resource.body, resource.content_type)
+            case EventUrl():
+                answer = self._subscription(head, resource, source)
+        return self._completed(answer, head, resource, source)
 
-    async def _answer(self, request: web.BaseRequest, source: Source) -> tuple[web.Response, str | None]:
-        sid = None
-        try:
-            resource = self._resource(request)
-            match resource:
-                case ServedDocument():
-                    response = self._response(HTTPStatus.OK, resource.body, resource.content_type)
-                case ControlUrl():
-                    response = await self._call(request, resource, source)
-                case EventUrl():
-                    response, sid = self._subscription(request, resource, source)
-        except BadRequest as error:
-            self._refusals.refuse(error.reason, source.address)
-            return self._error(error.status, error.headers), None
-        # a document's path is shown; the others have the token
-        name = request.rel_url.raw_path if isinstance(resource, ServedDocument) else resource
-        log.debug("HTTP: %s %s from %s: %d", request.method, name, source.address, response.status)
-        if "Accept-Language" in request.headers:
-            response.headers["CONTENT-LANGUAGE"] = "en"
-        return response, sid
+    def call(
+        self, url: ControlUrl, head: Head, body: bytes, source: Source
+    ) -> Answer | Coroutine[Any, Any, Answer]:
+        """Answers an action, or returns the coroutine that does. Both raise BadRequest."""
+        served = self._control.serve(url.igd_version, url.service, source, head.headers, body)
+        if isinstance(served, ControlAnswer):
+            return self._called(served, url, head, source)
+        return self._called_later(served, url, head, source)
 
-    def _resource(self, request: web.BaseRequest) -> Resource:
+    def error(self, status: int, headers: Mapping[str, str] | None = None) -> Answer:
+        """A bare status. The connection ends, because the next bytes may belong to the refused request."""
+        return Answer(status, {"SERVER": self._server_header} | dict(headers or {}), close=True)
+
+    def refused(self, error: BadRequest, source: Source) -> Answer:
+        """Counts the refusal and makes its answer."""
+        self._refusals.refuse(error.reason, source.address)
+        return self.error(error.status, error.headers)
+
+    def _completed(self, answer: Answer, head: Head, resource: Resource, source: Source) -> Answer:
+        if log.isEnabledFor(logging.DEBUG):
+            # a document's path is shown; the others have the token
+            name = head.path if isinstance(resource, ServedDocument) else resource
+            log.debug("HTTP: %s %s from %s: %d", head.method, name, source.address, answer.status)
+        if "accept-language" in head.headers:
+            answer.fields["CONTENT-LANGUAGE"] = "en"
+        return answer
+
+    def _resource(self, head: Head, connection: Connection) -> Resource:
         """Checks the head and looks up the path. Raises BadRequest."""
-        if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > self._limits.head:
+        if head.size > self._limits.head:
             raise BadRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
-        check_framing(request)
-        if (status := wrong_host(request, self._lan.network(), self._listeners.port)) is not None:
+        check_framing(head)
+        if (status := self._hosts.wrong_host(head, self._lan.network(), self._listeners.port)) is not None:
             raise BadRequest(status, "host")
-        if request.method not in KNOWN_METHODS:
-            raise BadRequest(HTTPStatus.NOT_IMPLEMENTED, "unknown-method")
-        path = request.rel_url.raw_path
-        agent = request.headers.get("User-Agent", "")
+        path = head.path
+        agent = head.headers.get("user-agent") or ""
         if any(old in agent for old in OLD_AGENTS):
             path = self._old_paths.get(path, path)
-        elif NEW_AGENT in agent and ":" in self._local_address(request):
+        elif NEW_AGENT in agent and ":" in connection.local_address:
             path = self._new_paths.get(path, path)
         resource = self._routes.get(path)
         if resource is None:
             raise BadRequest(HTTPStatus.NOT_FOUND, "no-such-path")
         methods = METHODS[type(resource)]
-        if request.method not in methods:
+        if head.method not in methods:
             raise BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, "method", {"ALLOW": ", ".join(methods)})
-        if not isinstance(resource, ServedDocument) and from_browser(request.headers):
+        if not isinstance(resource, ServedDocument) and from_browser(head.headers):
             raise BadRequest(HTTPStatus.FORBIDDEN, "from-a-browser")
         return resource
 
-    @staticmethod
-    def _local_address(request: web.BaseRequest) -> str:
-        """The gateway's address on this connection."""
-        transport = request.transport
-        name = transport.get_extra_info("sockname") if transport is not None else None
-        return str(name[0]) if name else ""
+    def _called(self, served: ControlAnswer, url: ControlUrl, head: Head, source: Source) -> Answer:
+        if served.status not in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR):
+            raise BadRequest(served.status, served.reason)
+        if served.reason.startswith("fault-"):
+            self._refusals.counts[served.reason] += 1
+            log.debug("HTTP: %s for %s", served.reason, source.address)
+        elif served.reason:
+            self._refusals.refuse(served.reason, source.address)
+        answer = self._response(served.status, served.body)
+        answer.fields["EXT"] = ""
+        return self._completed(answer, head, url, source)
 
-    async def _call(self, request: web.BaseRequest, url: ControlUrl, source: Source) -> web.Response:
-        body = await read_body(request, self._limits.body_s)
-        answer = await self._control.serve(url.igd_version, url.service, source, request.headers, body)
-        if answer.status not in (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR):
-            raise BadRequest(answer.status, answer.reason)
-        if answer.reason.startswith("fault-"):
-            self._refusals.counts[answer.reason] += 1
-            log.debug("HTTP: %s for %s", answer.reason, source.address)
-        elif answer.reason:
-            self._refusals.refuse(answer.reason, source.address)
-        response = self._response(answer.status, answer.body)
-        response.headers["EXT"] = ""
-        return response
+    async def _called_later(
+        self, served: Coroutine[Any, Any, ControlAnswer], url: ControlUrl, head: Head, source: Source
+    ) -> Answer:
+        return self._called(await served, url, head, source)
 
-    def _subscription(
-        self, request: web.BaseRequest, url: EventUrl, source: Source
-    ) -> tuple[web.Response, str | None]:
-        answer = self._eventing.serve(request.method, url.igd_version, url.service, request.headers, source)
-        if answer.status != HTTPStatus.OK:
-            self._refusals.counts[f"event-{answer.status}"] += 1
-        response = self._response(answer.status, b"", None)
-        response.headers.update(answer.headers)
-        return response, answer.sid
+    def _subscription(self, head: Head, url: EventUrl, source: Source) -> Answer:
+        reply = self._eventing.serve(head.method, url.igd_version, url.service, head.headers, source)
+        if reply.status != HTTPStatus.OK:
+            self._refusals.counts[f"event-{reply.status}"] += 1
+        answer = self._response(reply.status, b"", None)
+        answer.fields.update(reply.headers)
+        if (sid := reply.sid) is not None:
+            answer.written = lambda: self._eventing.delivered(sid)
+        return answer
 
-    def _response(self, status: int, body: bytes, content_type: str | None = CONTENT_TYPE) -> web.Response:
-        headers = {"SERVER": self._server_header}
+    def _response(self, status: int, body: bytes, content_type: str | None = CONTENT_TYPE) -> Answer:
+        fields = {"SERVER": self._server_header}
         if content_type is not None:
-            headers["CONTENT-TYPE"] = content_type
-        return web.Response(status=status, body=body, headers=headers)
-
-    def _error(self, status: int, headers: Mapping[str, str] | None = None) -> web.Response:
-        """A bare status. The connection ends, because the next bytes may belong to the refused request."""
-        response = self._response(status, b"", None)
-        response.headers.update(headers or {})
-        response.force_close()
-        return response
+            fields["CONTENT-TYPE"] = content_type
+        return Answer(status, fields, body)
 
 
-def from_browser(headers: CIMultiDictProxy[str]) -> bool:
+def from_browser(headers: Headers) -> bool:
     """True for a request that a browser sent, maybe for a web page: no control point sends these headers (SR-9).
 
     A page can neither set nor remove ``Origin`` and ``Sec-`` headers. Node's fetch (undici: nat-port-mapper,
     nat-api) sends ``Sec-Fetch-Mode: cors`` alone, a browser sends others with it (docs/decisions/0020).
     """
     return any(
-        name == "origin" or (name.startswith("sec-") and (name, value) != ("sec-fetch-mode", "cors"))
-        for name, value in ((name.lower(), value.strip().lower()) for name, value in headers.items())
+        name == "origin"
+        or (name.startswith("sec-") and (name, value.strip().lower()) != ("sec-fetch-mode", "cors"))
+        for name, value in headers.pairs
     )

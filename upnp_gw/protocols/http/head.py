@@ -1,0 +1,224 @@
+"""The head of a request: bytes in any portions -> ``Head``, strictly (RFC 9112 sections 2 to 6).
+
+What is refused, because another reader could see another end of the message in it: lines that end in a bare LF or
+CR, folded fields, a space before a colon, control characters, a field twice that may occur once, a length together
+with a transfer coding, a length that is not digits only.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+
+from upnp_gw.model.errors import WireError
+
+METHODS = frozenset(
+    {
+        *("GET", "HEAD", "POST", "SUBSCRIBE", "UNSUBSCRIBE"),
+        *("PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"),
+    }
+)
+"""A request with another method is refused at its first bytes: 501."""
+LINE_MAX = 8 * 1024
+"""Most bytes of a target, and of the name and value of a field."""
+FIELDS_MAX = 128
+LENGTH_MAX = 2**64 - 1
+HTTP_1_0 = (1, 0)
+HTTP_1_1 = (1, 1)
+ONCE = frozenset(
+    {
+        *("content-length", "content-location", "content-range", "content-type", "etag", "host", "max-forwards"),
+        *("server", "transfer-encoding", "user-agent"),
+    }
+)
+"""Fields that may occur once."""
+_VERSIONS = {"0.9": (0, 9), "1.0": HTTP_1_0, "1.1": HTTP_1_1, "2.0": (2, 0)}
+"""Versions that are read. The server refuses 0.9 and 2.0 with 505."""
+_LONGEST_METHOD = max(map(len, METHODS))
+_REQUEST_LINE = re.compile(rb"([A-Z]+) ([!-~]+)(?: HTTP/([0-9]\.[0-9]))?")
+_FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_BEGUN_LINE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*\r?")
+_ORIGIN = re.compile(r"(/[^?#]*)(?:\?[^#]*)?(?:#[^#]*)?")
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]+)([^?#]*)(?:\?[^#]*)?(?:#[^#]*)?")
+_AUTHORITY = re.compile(r"[A-Za-z0-9._~%:\[\]@!$&'()*+,;=-]+")
+
+
+class MalformedRequest(WireError):
+    """Bytes that are not a request of HTTP/1.x. ``status`` is that of the answer."""
+
+    def __init__(self, reason: str = "bad-http", status: int = HTTPStatus.BAD_REQUEST) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Headers(Mapping[str, str]):
+    """The fields of a head. Names in small letters; lookups ignore the case and give the first value."""
+
+    __slots__ = ("_first", "pairs")
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[str, str]] = []
+        """Every field, in the order of the message."""
+        self._first: dict[str, str] = {}
+
+    def add(self, name: str, value: str) -> bool:
+        """False: there is a field of this name already. ``name``: in small letters."""
+        self.pairs.append((name, value))
+        return self._first.setdefault(name, value) is value
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]  # str alone
+        return self._first.get(name.lower(), default)
+
+    def all(self, name: str) -> list[str]:
+        """The values of every field of this name. ``name``: in small letters."""
+        return [value for key, value in self.pairs if key == name] if name in self._first else []
+
+    def __getitem__(self, name: str) -> str:
+        return self._first[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._first
+
+    def items(self) -> list[tuple[str, str]]:  # type: ignore[override]  # a name can occur twice
+        return self.pairs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._first)
+
+    def __len__(self) -> int:
+        return len(self._first)
+
+
+class Head:
+    """The head of one request."""
+
+    __slots__ = ("authority", "chunked", "headers", "keep_alive", "length", "method", "path", "size", "version")
+
+    def __init__(self, method: str, version: tuple[int, int], path: str, authority: str | None) -> None:
+        self.method = method
+        self.version = version
+        self.path = path
+        """Of the target, as it was sent, without query and fragment; empty where it has none."""
+        self.authority = authority
+        """Of a target in absolute form (RFC 9112 section 3.2.2)."""
+        self.headers = Headers()
+        self.size = 0
+        """Bytes of all fields."""
+        self.length: int | None = None
+        """Content-Length."""
+        self.chunked = False
+        """There is a Transfer-Encoding that ends in ``chunked``. Then ``length`` is None."""
+        self.keep_alive = False
+        """The client wants to send another request (RFC 9112 section 9.3)."""
+
+
+class HeadReader:
+    """Reads heads from a stream, one after the other. A mistake is found as soon as its line is there."""
+
+    __slots__ = ("_head", "_rest")
+
+    def __init__(self) -> None:
+        self._head: Head | None = None
+        self._rest = b""
+
+    @property
+    def begun(self) -> bool:
+        """True within a head."""
+        return self._head is not None or bool(self._rest)
+
+    def feed(self, data: bytes) -> tuple[Head | None, bytes]:
+        """The head, if these bytes complete it, and the bytes behind it. Raises MalformedRequest: then the stream
+        cannot be read further."""
+        data = self._rest + data if self._rest else data
+        start = 0
+        while (end := data.find(b"\r\n", start)) >= 0:
+            line = data[start:end]
+            start = end + 2
+            if self._head is None:
+                if line:  # empty lines before a request line are ignored (RFC 9112 section 2.2)
+                    self._head = _request_line(line)
+            elif line:
+                _add_field(self._head, line)
+            else:
+                head, self._head, self._rest = self._head, None, b""
+                _complete(head)
+                return head, data[start:]
+        self._rest = data[start:]
+        self._check_begun_line()
+        return None, b""
+
+    def _check_begun_line(self) -> None:
+        if self._head is None:
+            word, space, _ = self._rest.partition(b" ")
+            name = word[: _LONGEST_METHOD + 1].removesuffix(b"\r").decode("latin-1")
+            if name not in METHODS if space else not any(method.startswith(name) for method in METHODS):
+                raise MalformedRequest("unknown-method", HTTPStatus.NOT_IMPLEMENTED)
+        if len(self._rest) > LINE_MAX + _LONGEST_METHOD + len(" : HTTP/1.1\r") or not _BEGUN_LINE.fullmatch(
+            self._rest
+        ):
+            raise MalformedRequest
+
+
+def read_field(line: bytes) -> tuple[str, str]:
+    """Name, in small letters, and value of a header or trailer field. Raises MalformedRequest."""
+    match = _FIELD.fullmatch(line)
+    if match is None:
+        raise MalformedRequest
+    name, value = match.groups()
+    value = value.rstrip(b" \t")
+    if len(name) + len(value) > LINE_MAX:
+        raise MalformedRequest
+    return name.decode("ascii").lower(), value.decode("utf-8", "surrogateescape")
+
+
+def _request_line(line: bytes) -> Head:
+    if line.partition(b" ")[0].decode("latin-1") not in METHODS:
+        raise MalformedRequest("unknown-method", HTTPStatus.NOT_IMPLEMENTED)
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise MalformedRequest
+    method, target = match[1].decode("ascii"), match[2].decode("ascii")
+    version = _VERSIONS.get((match[3] or b"0.9").decode("ascii"))
+    if version is None or len(target) > LINE_MAX:
+        raise MalformedRequest
+    if method == "CONNECT":
+        if not _AUTHORITY.fullmatch(target):
+            raise MalformedRequest
+        return Head(method, version, "", None)
+    if origin := _ORIGIN.fullmatch(target):
+        return Head(method, version, origin[1], None)
+    if absolute := _ABSOLUTE.fullmatch(target):
+        return Head(method, version, absolute[2] or "/", absolute[1])
+    if target == "*" and method == "OPTIONS":
+        return Head(method, version, target, None)
+    raise MalformedRequest
+
+
+def _add_field(head: Head, line: bytes) -> None:
+    name, value = read_field(line)
+    if not head.headers.add(name, value) and name in ONCE:
+        raise MalformedRequest
+    if len(head.headers.pairs) > FIELDS_MAX:
+        raise MalformedRequest
+    head.size += len(line) + 2 if len(line) < LINE_MAX else LINE_MAX
+
+
+def _complete(head: Head) -> None:
+    """Checks what the fields say together, and how the message ends. Raises MalformedRequest."""
+    headers = head.headers
+    if head.version == HTTP_1_1 and "host" not in headers:
+        raise MalformedRequest
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None:
+        codings = [each.strip(" \t").lower() for each in coding.split(",")]
+        if length is not None or codings[-1] != "chunked" or "chunked" in codings[:-1]:
+            raise MalformedRequest
+        head.chunked = True
+    elif length is not None:
+        if not (length.isascii() and length.isdigit()):
+            raise MalformedRequest
+        digits = length.lstrip("0") or "0"
+        if len(digits) > len(str(LENGTH_MAX)) or int(digits) > LENGTH_MAX:
+            raise MalformedRequest
+        head.length = int(digits)
+    options = {option.strip(" \t").lower() for value in headers.all("connection") for option in value.split(",")}
+    head.keep_alive = "close" not in options if head.version == HTTP_1_1 else "keep-alive" in options
