@@ -3,6 +3,8 @@
 import re
 
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PLAIN = re.compile(r"[\w .:,;()/+-]*", re.ASCII).fullmatch
+"""Most values: nothing to escape."""
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\r": "&#13;"})
 
 
@@ -26,4 +28,6 @@ def escape(text: str) -> str:
     A carriage return becomes a reference, because XML readers turn it into a newline (IGD-090). A character that
     XML 1.0 does not allow becomes U+FFFD: descriptions that come over PCP or from the operator may have some.
     """
+    if _PLAIN(text):
+        return text
     return _ILLEGAL.sub("\ufffd", text).translate(_ENTITIES)

@@ -7,6 +7,7 @@ with a transfer coding, a length that is not digits only.
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 
 from upnp_gw.model.errors import WireError
@@ -22,6 +23,9 @@ LINE_MAX = 8 * 1024
 """Most bytes of a target, and of the name and value of a field."""
 FIELDS_MAX = 128
 LENGTH_MAX = 2**64 - 1
+SHORT = 128
+REMEMBERED_MAX = 256
+"""Lines shorter than ``SHORT`` bytes whose result is remembered: a client sends the same ones again and again."""
 HTTP_1_0 = (1, 0)
 HTTP_1_1 = (1, 1)
 ONCE = frozenset(
@@ -53,39 +57,43 @@ class MalformedRequest(WireError):
 class Headers(Mapping[str, str]):
     """The fields of a head. Names in small letters; lookups ignore the case and give the first value."""
 
-    __slots__ = ("_first", "pairs")
+    __slots__ = ("first", "pairs")
 
     def __init__(self) -> None:
         self.pairs: list[tuple[str, str]] = []
         """Every field, in the order of the message."""
-        self._first: dict[str, str] = {}
+        self.first: dict[str, str] = {}
+        """The first value of each name, in small letters."""
 
     def add(self, name: str, value: str) -> bool:
         """False: there is a field of this name already. ``name``: in small letters."""
         self.pairs.append((name, value))
-        return self._first.setdefault(name, value) is value
+        if name in self.first:
+            return False
+        self.first[name] = value
+        return True
 
     def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]  # str alone
-        return self._first.get(name.lower(), default)
+        return self.first.get(name.lower(), default)
 
     def all(self, name: str) -> list[str]:
         """The values of every field of this name. ``name``: in small letters."""
-        return [value for key, value in self.pairs if key == name] if name in self._first else []
+        return [value for key, value in self.pairs if key == name] if name in self.first else []
 
     def __getitem__(self, name: str) -> str:
-        return self._first[name.lower()]
+        return self.first[name.lower()]
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and name.lower() in self._first
+        return isinstance(name, str) and name.lower() in self.first
 
     def items(self) -> list[tuple[str, str]]:  # type: ignore[override]  # a name can occur twice
         return self.pairs
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._first)
+        return iter(self.first)
 
     def __len__(self) -> int:
-        return len(self._first)
+        return len(self.first)
 
 
 class Head:
@@ -130,16 +138,21 @@ class HeadReader:
         cannot be read further."""
         data = self._rest + data if self._rest else data
         start = 0
+        head = self._head
         while (end := data.find(b"\r\n", start)) >= 0:
             line = data[start:end]
             start = end + 2
-            if self._head is None:
+            if head is None:
                 if line:  # empty lines before a request line are ignored (RFC 9112 section 2.2)
-                    self._head = _request_line(line)
+                    first = _remembered_line(line) if len(line) < SHORT else _request_line(line)
+                    head = self._head = Head(*first)
             elif line:
-                _add_field(self._head, line)
+                name, value, size = _remembered_field(line) if len(line) < SHORT else read_field(line)
+                head.size += size
+                if not head.headers.add(name, value) and name in ONCE:
+                    raise MalformedRequest
             else:
-                head, self._head, self._rest = self._head, None, b""
+                self._head, self._rest = None, b""
                 _complete(head)
                 return head, data[start:]
         self._rest = data[start:]
@@ -152,14 +165,16 @@ class HeadReader:
             name = word[: _LONGEST_METHOD + 1].removesuffix(b"\r").decode("latin-1")
             if name not in METHODS if space else not any(method.startswith(name) for method in METHODS):
                 raise MalformedRequest("unknown-method", HTTPStatus.NOT_IMPLEMENTED)
+        elif len(self._head.headers.pairs) > FIELDS_MAX:
+            raise MalformedRequest
         if len(self._rest) > LINE_MAX + _LONGEST_METHOD + len(" : HTTP/1.1\r") or not _BEGUN_LINE.fullmatch(
             self._rest
         ):
             raise MalformedRequest
 
 
-def read_field(line: bytes) -> tuple[str, str]:
-    """Name, in small letters, and value of a header or trailer field. Raises MalformedRequest."""
+def read_field(line: bytes) -> tuple[str, str, int]:
+    """Name, in small letters, value and size in bytes of a header or trailer field. Raises MalformedRequest."""
     match = _FIELD.fullmatch(line)
     if match is None:
         raise MalformedRequest
@@ -167,10 +182,12 @@ def read_field(line: bytes) -> tuple[str, str]:
     value = value.rstrip(b" \t")
     if len(name) + len(value) > LINE_MAX:
         raise MalformedRequest
-    return name.decode("ascii").lower(), value.decode("utf-8", "surrogateescape")
+    size = len(name) + len(value) + len(": \r\n")
+    return name.decode("ascii").lower(), value.decode("utf-8", "surrogateescape"), size
 
 
-def _request_line(line: bytes) -> Head:
+def _request_line(line: bytes) -> tuple[str, tuple[int, int], str, str | None]:
+    """Method, version, path and authority."""
     if line.partition(b" ")[0].decode("latin-1") not in METHODS:
         raise MalformedRequest("unknown-method", HTTPStatus.NOT_IMPLEMENTED)
     match = _REQUEST_LINE.fullmatch(line)
@@ -183,42 +200,46 @@ def _request_line(line: bytes) -> Head:
     if method == "CONNECT":
         if not _AUTHORITY.fullmatch(target):
             raise MalformedRequest
-        return Head(method, version, "", None)
+        return method, version, "", None
     if origin := _ORIGIN.fullmatch(target):
-        return Head(method, version, origin[1], None)
+        return method, version, origin[1], None
     if absolute := _ABSOLUTE.fullmatch(target):
-        return Head(method, version, absolute[2] or "/", absolute[1])
+        return method, version, absolute[2] or "/", absolute[1]
     if target == "*" and method == "OPTIONS":
-        return Head(method, version, target, None)
+        return method, version, target, None
     raise MalformedRequest
 
 
-def _add_field(head: Head, line: bytes) -> None:
-    name, value = read_field(line)
-    if not head.headers.add(name, value) and name in ONCE:
-        raise MalformedRequest
-    if len(head.headers.pairs) > FIELDS_MAX:
-        raise MalformedRequest
-    head.size += len(line) + 2 if len(line) < LINE_MAX else LINE_MAX
+_remembered_line = lru_cache(REMEMBERED_MAX)(_request_line)
+_remembered_field = lru_cache(REMEMBERED_MAX)(read_field)
 
 
 def _complete(head: Head) -> None:
     """Checks what the fields say together, and how the message ends. Raises MalformedRequest."""
     headers = head.headers
-    if head.version == HTTP_1_1 and "host" not in headers:
+    first = headers.first
+    if len(headers.pairs) > FIELDS_MAX or (head.version == HTTP_1_1 and "host" not in first):
         raise MalformedRequest
-    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
-    if coding is not None:
-        codings = [each.strip(" \t").lower() for each in coding.split(",")]
+    length = first.get("content-length")
+    if "transfer-encoding" in first:
+        codings = [each.strip(" \t").lower() for each in first["transfer-encoding"].split(",")]
         if length is not None or codings[-1] != "chunked" or "chunked" in codings[:-1]:
             raise MalformedRequest
         head.chunked = True
     elif length is not None:
-        if not (length.isascii() and length.isdigit()):
-            raise MalformedRequest
-        digits = length.lstrip("0") or "0"
-        if len(digits) > len(str(LENGTH_MAX)) or int(digits) > LENGTH_MAX:
-            raise MalformedRequest
-        head.length = int(digits)
-    options = {option.strip(" \t").lower() for value in headers.all("connection") for option in value.split(",")}
-    head.keep_alive = "close" not in options if head.version == HTTP_1_1 else "keep-alive" in options
+        head.length = _length(length)
+    head.keep_alive = head.version == HTTP_1_1
+    if "connection" in first:
+        options = {
+            option.strip(" \t").lower() for value in headers.all("connection") for option in value.split(",")
+        }
+        head.keep_alive = "close" not in options if head.keep_alive else "keep-alive" in options
+
+
+def _length(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise MalformedRequest
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(LENGTH_MAX)) or int(digits) > LENGTH_MAX:
+        raise MalformedRequest
+    return int(digits)

@@ -43,6 +43,9 @@ _START = (
     f'<s:Envelope xmlns:s="{ENVELOPE}" s:encodingStyle="http://schemas.xmlsoap.org/soap/encoding/"><s:Body>'
 )
 _END = "</s:Body></s:Envelope>\r\n"
+_ENVELOPE, _HEADER, _BODY, _MUST_UNDERSTAND = (
+    f"{{{ENVELOPE}}}{name}" for name in ("Envelope", "Header", "Body", "mustUnderstand")
+)
 
 
 class SoapError(WireError):
@@ -113,7 +116,7 @@ def parse_call(headers: Mapping[str, str], body: bytes) -> Call:
 
 def build_response(urn: str, action: str, arguments: Iterable[tuple[str, str]]) -> bytes:
     """The answer to an action. Values are escaped; ``urn`` (see ``response_urn``) and names must be safe."""
-    inner = "".join(f"<{name}>{element_text(value)}</{name}>" for name, value in arguments)
+    inner = "".join([f"<{name}>{element_text(value)}</{name}>" for name, value in arguments])
     return f'{_START}<u:{action}Response xmlns:u="{urn}">{inner}</u:{action}Response>{_END}'.encode()
 
 
@@ -132,6 +135,8 @@ def build_fault(code: int, description: str) -> bytes:
 
 
 def _check_content_type(value: str) -> None:
+    if value in XML_TYPES or value == CONTENT_TYPE:
+        return
     media_type = value.partition(";")[0].strip().lower()
     if media_type and media_type not in XML_TYPES:
         raise SoapError("content-type", 415)
@@ -139,9 +144,10 @@ def _check_content_type(value: str) -> None:
 
 def _named_action(soapaction: str | None) -> str:
     """The action of ``"urn#Action"``, with or without quotes (IGD-072). The type before it is ignored."""
-    if soapaction is None or not soapaction.strip().strip('"'):
+    named = soapaction.strip().strip('"') if soapaction is not None else ""
+    if not named:
         raise SoapError("soapaction-missing")
-    return soapaction.strip().strip('"').rpartition("#")[2].strip()
+    return named.rpartition("#")[2].strip()
 
 
 def _read(text: bytes, named: str) -> Call:
@@ -150,7 +156,7 @@ def _read(text: bytes, named: str) -> Call:
     urn, action = _name(element)
     if action != named:
         raise SoapError("soapaction-mismatch", 500, 401)
-    return Call(urn, action, tuple(_argument(child) for child in element))
+    return Call(urn, action, tuple([_argument(child) for child in element]))
 
 
 def _parse(text: bytes) -> etree._Element:
@@ -173,25 +179,36 @@ def _parsed(text: bytes) -> etree._Element | None:
 def _check_bounds(root: etree._Element) -> None:
     if root.getprevious() is not None or root.getnext() is not None:
         raise UnreadableBody("processing-instruction")
-    elements, depth = 0, 0
-    for event, node in etree.iterwalk(root, events=("start", "end", "pi")):
-        if not isinstance(node.tag, str):
+    if _elements(root, 1) > ELEMENTS_MAX:
+        raise UnreadableBody("too-many-elements")
+
+
+def _elements(element: etree._Element, depth: int) -> int:
+    """The number of elements in this one, itself among them. ``depth``: its own, the root's is 1. Counts no further
+    than just over ``ELEMENTS_MAX``."""
+    count = 1
+    for child in element:
+        if depth == DEPTH_MAX:
+            raise UnreadableBody("too-deep")
+        if not isinstance(child.tag, str):
             raise UnreadableBody("processing-instruction")
-        elements += event == "start"
-        depth += 1 if event == "start" else -1
-        if elements > ELEMENTS_MAX or depth > DEPTH_MAX:
-            raise UnreadableBody("too-many-elements" if elements > ELEMENTS_MAX else "too-deep")
+        count += _elements(child, depth + 1) if len(child) else 1
+        if count > ELEMENTS_MAX:
+            break
+    return count
 
 
 def _action_element(root: etree._Element) -> etree._Element:
-    if root.tag != f"{{{ENVELOPE}}}Envelope":
+    if root.tag != _ENVELOPE:
         raise SoapError("no-envelope")
-    bodies = [child for child in root if child.tag == f"{{{ENVELOPE}}}Body"]
+    children = list(root)
+    bodies = [child for child in children if child.tag == _BODY]
     if len(bodies) != 1 or len(bodies[0]) != 1:
         raise SoapError("no-action")
-    headers = (entry for child in root if child.tag == f"{{{ENVELOPE}}}Header" for entry in child)
-    if any(entry.get(f"{{{ENVELOPE}}}mustUnderstand") == "1" for entry in headers):
-        raise SoapError("must-understand", 500, 401)
+    if len(children) > 1:
+        headers = (entry for child in children if child.tag == _HEADER for entry in child)
+        if any(entry.get(_MUST_UNDERSTAND) == "1" for entry in headers):
+            raise SoapError("must-understand", 500, 401)
     return bodies[0][0]
 
 
@@ -205,4 +222,4 @@ def _argument(element: etree._Element) -> tuple[str, str]:
     """(name, text). The namespace is ignored: Net::UPnP sends ``u:varName``."""
     if len(element):
         raise UnreadableBody("argument-not-text", 500, 402)
-    return _name(element)[1], element.text or ""
+    return str(element.tag).rpartition("}")[2], element.text or ""

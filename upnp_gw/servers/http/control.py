@@ -4,7 +4,7 @@ something, and builds the SOAP answer."""
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -83,13 +83,14 @@ class Control:
             return self._unreadable(igd_version, service, body, error)
         except SoapError as error:
             return _not_a_call(error)
-        log.debug("HTTP: %s calls %s of %s", source.address, shown(call.action), service.name)
-        caller = Caller(igd_version, source, self._backend.view, self._default_connections[igd_version])
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("HTTP: %s calls %s of %s", source.address, shown(call.action), service.name)
+        default_connection = self._default_connections[igd_version]
         if call.is_query:
-            return self._query(caller, service, call)
+            return self._query(Caller(igd_version, source, self._backend.view, default_connection), service, call)
         served, service = self._serving(igd_version, service, call.action)
-        caller = replace(caller, igd_version=served)
-        model = self._models[caller.igd_version, service.name]
+        caller = Caller(served, source, self._backend.view, default_connection)
+        model = self._models[served, service.name]
         outcome = perform(ROWS[service.name], model, caller, call.action, call.arguments)
         declared = model.actions.get(call.action)
         if isinstance(outcome, PendingAction):
@@ -113,11 +114,14 @@ class Control:
         """The IGD version and service that serve an action. An action that only version 2 declares is served as
         version 2, with its error codes, on version 1's URL too: upnpc -n and -N send AddAnyPortMapping and
         DeletePortMappingRange to the IGD:1 service (docs/decisions/0012)."""
+        model = self._models.get((igd_version, service.name))
+        if model is not None and action in model.actions:
+            return igd_version, service
         names = (service.name, ELSEWHERE.get(service.name, service.name))
-        for version, name in ((igd_version, service.name), *((IgdVersion.IGD2, name) for name in names)):
-            model, declared = self._models.get((version, name)), service_of(version, name)
+        for name in names:
+            model, declared = self._models.get((IgdVersion.IGD2, name)), service_of(IgdVersion.IGD2, name)
             if model is not None and declared is not None and action in model.actions:
-                return version, declared
+                return IgdVersion.IGD2, declared
         return igd_version, service
 
     def _query(self, caller: Caller, service: Service, call: Call) -> ControlAnswer:
