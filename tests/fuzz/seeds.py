@@ -37,6 +37,8 @@ FRAMINGS = (
     ("1.0", "Transfer-Encoding: chunked", "0\r\n\r\n"),
     ("1.1", "Content-Length: 4\r\nContent-Length: 5", "<a/>"),
     ("2.0", "Content-Length: 4\r\nExpect: 100-continue\r\nUpgrade: h2c", "<a/>"),
+    ("1.1", "Transfer-Encoding: chunked", '00a;b="c\\"d";e\r\n0123456789\r\n000\r\nContent-Length: 3\r\n\r\n'),
+    ("1.1", "Content-Length: 0004\r\nConnection: keep-alive, close", "<a/>GET http://a/b?c#d HTTP/1.0\r\n\r\n"),
 )
 """Version of HTTP, header lines, body."""
 ODD_XML = (

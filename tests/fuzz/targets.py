@@ -63,13 +63,13 @@ def ssdp(data: bytes) -> None:
 
 
 def lines_of(data: bytes) -> CIMultiDict[str]:
-    """Header lines as aiohttp hands them over."""
+    """Header lines as the HTTP server hands them over."""
     pairs = (line.partition(":") for line in data.decode("utf-8", "surrogateescape").split("\n"))
     return CIMultiDict((name.strip(), value.strip()) for name, _, value in pairs)
 
 
 def http(data: bytes) -> None:
-    """The headers that we parse ourselves; aiohttp's parser reads the message itself."""
+    """The values of headers. ``http-request`` has the whole message."""
     for value in lines_of(data).values():
         split_host(value)
         shown(value, 64)

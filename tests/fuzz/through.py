@@ -1,6 +1,5 @@
-"""Targets that go through somebody else's code: aiohttp's parser of requests, SQLite."""
+"""Targets with much behind them: a whole request of HTTP with the server's checks, SQLite."""
 
-import asyncio
 import json
 import sqlite3
 from contextlib import suppress
@@ -9,21 +8,19 @@ from ipaddress import IPv4Address, IPv4Interface, ip_address
 from types import SimpleNamespace
 from typing import Any, cast
 
-from aiohttp import web
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import HttpRequestParser
-
 from upnp_gw.model.mapping import DecisionId, Endpoint, Hold, Instant, Mapping, MappingKey, Transport, Via
 from upnp_gw.model.network import Link, Network
 from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.protocols.gena import messages as gena
+from upnp_gw.protocols.http.body import BodyReader
+from upnp_gw.protocols.http.head import Head, HeadReader, MalformedRequest
 from upnp_gw.protocols.igd import soap
+from upnp_gw.protocols.igd.soap import BODY_MAX
 from upnp_gw.protocols.igd_services import IgdVersion, description_path
 from upnp_gw.servers.context import LanContext
+from upnp_gw.servers.http.connection import Connection
 from upnp_gw.servers.http.control import ControlBackend
-from upnp_gw.servers.http.framing import BadRequest
-from upnp_gw.servers.http.limits import HttpLimits
+from upnp_gw.servers.http.framing import BadRequest, check_body, wants_continue
 from upnp_gw.servers.http.routes import ServedDescriptions
 from upnp_gw.servers.http.server import HttpServer
 from upnp_gw.store import decision_rows
@@ -53,37 +50,50 @@ def http_server() -> HttpServer:
     )
 
 
-@cache
-def loop() -> asyncio.AbstractEventLoop:
-    """One that never runs: aiohttp's parser wants to be given one."""
-    return asyncio.new_event_loop()
+class Unconnected:
+    """A connection, as far as the checks of a head use it."""
+
+    local_address = "fe80::1"
 
 
 def http_request(data: bytes) -> None:
-    """A request as it comes from the network: what aiohttp makes of it meets our checks, body and all."""
-    size = HttpLimits().head
-    protocol = BaseProtocol(loop())
-    parser = HttpRequestParser(protocol, loop(), 2**16, max_line_size=size, max_field_size=size)
+    """Requests as they come from the network, one after the other: what is read meets our checks, body and all. The
+    result is the same in whatever portions the bytes come."""
+    assert read_requests([data]) == read_requests([data[n : n + 1] for n in range(len(data))])
+
+
+def read_requests(portions: list[bytes]) -> list[object]:
+    """What a connection makes of these bytes: requests, and the status of the first one that is malformed."""
+    found: list[object] = []
+    heads, head, body = HeadReader(), None, None
     try:
-        messages, _, _ = parser.feed_data(data)
-    except HttpProcessingError:
-        return
-    for message, payload in messages:
-        request = SimpleNamespace(
-            raw_headers=message.raw_headers,
-            headers=message.headers,
-            method=message.method,
-            raw_path=message.path,
-            rel_url=message.url,
-            version=message.version,
-            transport=None,
-        )
-        with suppress(BadRequest):
-            http_server()._resource(cast(web.BaseRequest, request))
-        for method in ("SUBSCRIBE", "UNSUBSCRIBE"):
-            gena.parse_request(method, message.headers, SOURCE)
-        with suppress(soap.SoapError):
-            soap.parse_call(message.headers, b"".join(getattr(payload, "_buffer", ())))
+        for portion in portions:
+            data = portion
+            while data:
+                if head is None or body is None:
+                    head, data = heads.feed(data)
+                    body = BodyReader(head, BODY_MAX) if head is not None else None
+                else:
+                    data = body.feed(data)
+                if head is not None and body is not None and body.done:
+                    found.append((head.method, head.version, head.path, head.size, head.headers.pairs, body.length))
+                    check_request(head, body.content if not body.too_large else b"")
+                    head = body = None
+    except MalformedRequest as error:
+        found.append(error.status)
+    return found
+
+
+def check_request(head: Head, content: bytes) -> None:
+    with suppress(BadRequest):
+        http_server()._resource(head, cast(Connection, Unconnected()))
+    with suppress(BadRequest):
+        check_body(head)
+    wants_continue(head)
+    for method in ("SUBSCRIBE", "UNSUBSCRIBE"):
+        gena.parse_request(method, head.headers, SOURCE)
+    with suppress(soap.SoapError):
+        soap.parse_call(head.headers, content)
 
 
 @cache

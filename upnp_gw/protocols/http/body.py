@@ -2,7 +2,15 @@
 
 import re
 
-from upnp_gw.protocols.http.head import FIELDS_MAX, LINE_MAX, ONCE, Head, MalformedRequest, read_field
+from upnp_gw.protocols.http.head import (
+    BEGUN_LINE,
+    FIELDS_MAX,
+    ONCE,
+    WHOLE_LINE_MAX,
+    Head,
+    MalformedRequest,
+    read_field,
+)
 
 SIZE_DIGITS_MAX = 16
 """Most hexadecimal digits of a chunk's size, without zeros before it."""
@@ -105,9 +113,9 @@ class BodyReader:
     def _check_begun_line(self, data: bytes) -> None:
         """Raises MalformedRequest for a line that is wrong whatever follows."""
         if self._in_trailer:
-            wrong = len(data) > LINE_MAX + len(": \r")
+            wrong = len(data) > WHOLE_LINE_MAX or not BEGUN_LINE.fullmatch(data)
         elif self._at_size:
-            wrong = not data[:1].isalnum()
+            wrong = not data[:1].isalnum() or not BEGUN_LINE.fullmatch(data)
         else:
             wrong = data != b"\r"
         if wrong:

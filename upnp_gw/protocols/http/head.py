@@ -21,6 +21,8 @@ METHODS = frozenset(
 """A request with another method is refused at its first bytes: 501."""
 LINE_MAX = 8 * 1024
 """Most bytes of a target, and of the name and value of a field."""
+WHOLE_LINE_MAX = LINE_MAX + 32
+"""Most bytes of a line: there are a method and a version beside a target, a colon and spaces beside a value."""
 FIELDS_MAX = 128
 LENGTH_MAX = 2**64 - 1
 SHORT = 128
@@ -40,7 +42,7 @@ _VERSIONS = {"0.9": (0, 9), "1.0": HTTP_1_0, "1.1": HTTP_1_1, "2.0": (2, 0)}
 _LONGEST_METHOD = max(map(len, METHODS))
 _REQUEST_LINE = re.compile(rb"([A-Z]+) ([!-~]+)(?: HTTP/([0-9]\.[0-9]))?")
 _FIELD = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
-_BEGUN_LINE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*\r?")
+BEGUN_LINE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*\r?")
 _ORIGIN = re.compile(r"(/[^?#]*)(?:\?[^#]*)?(?:#[^#]*)?")
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]+)([^?#]*)(?:\?[^#]*)?(?:#[^#]*)?")
 _AUTHORITY = re.compile(r"[A-Za-z0-9._~%:\[\]@!$&'()*+,;=-]+")
@@ -167,16 +169,14 @@ class HeadReader:
                 raise MalformedRequest("unknown-method", HTTPStatus.NOT_IMPLEMENTED)
         elif len(self._head.headers.pairs) > FIELDS_MAX:
             raise MalformedRequest
-        if len(self._rest) > LINE_MAX + _LONGEST_METHOD + len(" : HTTP/1.1\r") or not _BEGUN_LINE.fullmatch(
-            self._rest
-        ):
+        if len(self._rest) > WHOLE_LINE_MAX or not BEGUN_LINE.fullmatch(self._rest):
             raise MalformedRequest
 
 
 def read_field(line: bytes) -> tuple[str, str, int]:
     """Name, in small letters, value and size in bytes of a header or trailer field. Raises MalformedRequest."""
     match = _FIELD.fullmatch(line)
-    if match is None:
+    if match is None or len(line) >= WHOLE_LINE_MAX:
         raise MalformedRequest
     name, value = match.groups()
     value = value.rstrip(b" \t")
@@ -188,10 +188,11 @@ def read_field(line: bytes) -> tuple[str, str, int]:
 
 def _request_line(line: bytes) -> tuple[str, tuple[int, int], str, str | None]:
     """Method, version, path and authority."""
-    if line.partition(b" ")[0].decode("latin-1") not in METHODS:
+    word, space, _ = line.partition(b" ")
+    if not space or word.decode("latin-1") not in METHODS:
         raise MalformedRequest("unknown-method", HTTPStatus.NOT_IMPLEMENTED)
     match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
+    if match is None or len(line) >= WHOLE_LINE_MAX:
         raise MalformedRequest
     method, target = match[1].decode("ascii"), match[2].decode("ascii")
     version = _VERSIONS.get((match[3] or b"0.9").decode("ascii"))
