@@ -51,7 +51,7 @@ class Step:
 
 
 STEPS = (
-    Step(HttpServer.open, "checks source, Host and size; finds the control URL"),
+    Step(HttpServer.respond, "checks source, Host and size; finds the control URL"),
     Step(Control.serve, "answers one call"),
     Step(parse_call, "bytes become a call: action and arguments"),
     Step(add_port_mapping, "one MapRequest for every protocol"),

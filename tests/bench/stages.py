@@ -45,7 +45,7 @@ from upnp_gw.model.network import Link, Neighbour, Network
 from upnp_gw.model.request import Source
 from upnp_gw.protocols.igd.scpd import service_models
 from upnp_gw.protocols.igd_services import IgdVersion, service_of
-from upnp_gw.servers.http.control import Control, ControlBackend
+from upnp_gw.servers.http.control import Control, ControlAnswer, ControlBackend
 from upnp_gw.system.network_monitor import NetworkMonitor
 
 COUNT = 400
@@ -91,17 +91,14 @@ class Stages:
         return self.spent
 
     def wrap(self, stage: str, owner: Any, name: str) -> None:
-        """Times a function; of a coroutine function, each of its steps."""
+        """Times a function; of a coroutine that it returns, each step."""
         function = inspect.getattr_static(owner, name)
-        coroutine = inspect.iscoroutinefunction(function)
 
         @functools.wraps(function)
         def timed(*arguments: Any, **named: Any) -> Any:
-            if coroutine:
-                return _Steps(self, stage, function(*arguments, **named))
             with self.inside(stage):
                 result: Any = function(*arguments, **named)
-                return result
+            return _Steps(self, stage, result) if inspect.iscoroutine(result) else result
 
         setattr(owner, name, timed)
         self._undo.append(lambda: setattr(owner, name, function))
@@ -213,7 +210,8 @@ class Served:
         headers = {"SOAPACTION": f'"{URN}#{action}"', "Content-Type": 'text/xml; charset="utf-8"'}
         body = ENVELOPE.format(action=action, urn=URN, arguments=arguments).encode()
         source = Source(ip_address(CONSOLE_IP), "lan0")
-        answer = await self._control.serve(IgdVersion.IGD1, self._service, source, headers, body)
+        served = self._control.serve(IgdVersion.IGD1, self._service, source, headers, body)
+        answer = served if isinstance(served, ControlAnswer) else await served
         if answer.status != 200:
             raise SystemExit(f"{action}: {answer}")
 

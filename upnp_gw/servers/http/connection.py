@@ -30,9 +30,9 @@ and the reset can overtake the answer."""
 
 
 class Service(Protocol):
-    """Makes the answers. ``open`` and ``call`` raise BadRequest."""
+    """Makes the answers. ``respond`` and ``call`` raise BadRequest."""
 
-    def open(self, head: Head, connection: "Connection", source: Source) -> Answer | ControlUrl:
+    def respond(self, head: Head, connection: "Connection", source: Source) -> Answer | ControlUrl:
         """The answer to a request whose body is not read. A ControlUrl: read the body, then use ``call``."""
         ...
 
@@ -195,11 +195,11 @@ class Connection(LimitedConnection):
         self._answer_by = self._loop.time() + context.limits.answer_s
         self._body = BodyReader(head, BODY_MAX) if head.length or head.chunked else None
         assert self.source is not None
-        opened = self._context.service.open(head, self, self.source)
-        if isinstance(opened, Answer):
-            self._answer(opened)
+        answer = self._context.service.respond(head, self, self.source)
+        if isinstance(answer, Answer):
+            self._answer(answer)
             return
-        self._url = opened
+        self._url = answer
         self._state = State.BODY
         if wants_continue(head):
             assert self._link is not None

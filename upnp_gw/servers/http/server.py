@@ -131,7 +131,7 @@ class HttpServer:
 
     # -- the service of the connections ----------------------------------------
 
-    def open(self, head: Head, connection: Connection, source: Source) -> Answer | ControlUrl:
+    def respond(self, head: Head, connection: Connection, source: Source) -> Answer | ControlUrl:
         """The answer to a request for a document or an event URL; a control URL, whose answer ``call`` makes.
         Raises BadRequest."""
         resource = self._resource(head, connection)
