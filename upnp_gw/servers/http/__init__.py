@@ -1,3 +1,3 @@
-"""HTTP on the LAN: ``server`` (requests), ``connection``, ``limits``, ``framing`` and ``host_header`` (checks
-before a request is served), ``routes``, ``control`` (SOAP), ``gena_delivery`` (events), ``listeners``, ``scpd``
-(what our services declare)."""
+"""HTTP on the LAN: ``server`` (what is answered), ``connection`` (requests of one connection), ``transport`` and
+``limits`` (how much a host may use), ``peers``, ``host_header`` and ``framing`` (checks before a request is served),
+``answers``, ``routes``, ``control`` (SOAP), ``gena_delivery`` (events), ``listeners``."""
