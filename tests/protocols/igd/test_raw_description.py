@@ -228,8 +228,7 @@ def by_another_parser(data: bytes) -> Reading | None:
 def emptied(data: bytes) -> bytes:
     """The body without the text between its first and its last tag of a description."""
     mentions = [found.start() for found in re.finditer(rb"(?i)</?[\w:]*description", data)]
-    start, end = data.index(b">", mentions[0]) + 1, data.rindex(b"</", 0, mentions[-1])
-    return data[:start] + data[end:]
+    return data[: data.index(b">", mentions[0]) + 1] + data[mentions[-1] :]
 
 
 def is_read_alike(data: bytes, charset: str) -> None:
