@@ -16,27 +16,26 @@ FOREVER_S = 2**32 - 1
 OTHER_NONCE = "the mapping was made with another nonce"
 
 
-def release(decider: Decider, transaction: Transaction, request: ReleaseRequest) -> Reply:
+def release(decider: Decider, transaction: Transaction, request: ReleaseRequest, device: str) -> Reply:
     """Ends the requester's leases on an internal endpoint; port 0: on all ports of the client.
 
     If there is no mapping, the release succeeds. Leases of other protocols and of the operator stay; with port 0
     the client's own leases end nevertheless (RFC 6886 section 3.4).
     """
-    device = decider.device_of(request.source)
     kept: Refused | None = None
     deleted: list[Mapping] = []
     for mapping in _concerned(decider, request):
         if mapping.device != device:
             continue
-        verdict, left_s = _verdict(decider, transaction, request, mapping)
+        verdict, left_s = _verdict(decider, transaction, request, device, mapping)
         if verdict.outcome is Outcome.ALLOW:
-            decider.write_down(transaction, request, mapping, verdict)
+            decider.write_down(transaction, request, device, mapping, verdict)
             decider.end_hold(transaction, mapping, request.via)
             deleted.append(mapping)
         else:
-            kept = decider.refuse_removal(transaction, request, mapping, verdict)
+            kept = decider.refuse_removal(transaction, request, device, mapping, verdict)
             kept = kept if kept.refusal is Refusal.RATE else replace(kept, retry_s=left_s)
-    if not deleted and kept is None and not _may_ask(decider, transaction, request):
+    if not deleted and kept is None and not _may_ask(decider, transaction, request, device):
         return Refused(Refusal.NOT_AUTHORIZED, "a device may map ports only to itself", None)
     return kept or Removed(tuple(deleted))
 
@@ -56,10 +55,10 @@ def _concerned(decider: Decider, request: ReleaseRequest) -> list[Mapping]:
 
 
 def _verdict(
-    decider: Decider, transaction: Transaction, request: ReleaseRequest, mapping: Mapping
+    decider: Decider, transaction: Transaction, request: ReleaseRequest, device: str, mapping: Mapping
 ) -> tuple[Verdict, int]:
     """The verdict of the gate and of the nonce check, and the seconds for which another nonce is refused."""
-    verdict = decider.removal(request, mapping)
+    verdict = decider.removal(request, device, mapping)
     hold = mapping.hold_of(request.via.protocol)
     if hold is None or hold.nonce in (None, request.nonce) or decider.lenient_nonces:
         return verdict, 0
@@ -67,10 +66,10 @@ def _verdict(
     return denied, max(1, round(hold.until - transaction.now.boot))
 
 
-def _may_ask(decider: Decider, transaction: Transaction, request: ReleaseRequest) -> bool:
+def _may_ask(decider: Decider, transaction: Transaction, request: ReleaseRequest, device: str) -> bool:
     """True if the requester may make requests for this internal client: itself, or one delegated to it."""
     target = decider.environment.device_of(request.address)
-    if target == decider.device_of(request.source) or not request.port:
+    if target == device or not request.port:
         return True
     internal = Endpoint(request.address, request.port)
     map_request = MapRequest(request.via, request.source, request.transport, internal, 0, PortChoice.SUGGESTED, 1)
@@ -78,13 +77,11 @@ def _may_ask(decider: Decider, transaction: Transaction, request: ReleaseRequest
     return decide(decider.in_force.policy, facts, map_request).refusal is not Refusal.NOT_AUTHORIZED
 
 
-def static_reply(
-    decider: Decider, transaction: Transaction, request: MapRequest, own: Mapping | None
-) -> Reply | None:
+def static_reply(decider: Decider, transaction: Transaction, request: MapRequest, own: Mapping) -> Reply | None:
     """The reply to a NAT-PMP or PCP client if the operator has mapped this internal endpoint; else None. The
     mapping is granted as it is, and the client gets no lease of its own (RFC 6887 section 11.3)."""
-    held = own.hold_of(Via.OPERATOR.protocol) if own is not None and request.via.datagram else None
-    if own is None or held is None:
+    held = own.hold_of(Via.OPERATOR.protocol) if request.via.datagram else None
+    if held is None:
         return None
     if request.filters:
         return Refused(Refusal.TOO_MANY_FILTERS, "the operator's mappings take no filters", None)

@@ -72,6 +72,12 @@ class Asked(NamedTuple):
     def owner(self) -> str:
         return self.parties.owner
 
+    @property
+    def claimed(self) -> bool:
+        """Several hosts claim an address of the request."""
+        other = self.request.internal.address != self.request.source.address
+        return self.requester_contested or (other and self.contested)
+
     def about(self, request: MapRequest) -> "Asked":
         """The same for another form of the request, by the same hosts."""
         return self._replace(request=request)
@@ -202,37 +208,31 @@ class Decider:
     def sees_all(self, request: Removal) -> bool:
         return request.via is Via.OPERATOR or self.visibility == "all"
 
-    def removal(self, request: Removal, mapping: Mapping) -> Verdict:
-        return decide_removal(
-            mapping,
-            request.via,
-            self.device_of(request.source),
-            self.sees_all(request),
-            self.in_force.policy.digest,
-        )
+    def removal(self, request: Removal, device: str, mapping: Mapping) -> Verdict:
+        """``device``: the requester's, here and below."""
+        return decide_removal(mapping, request.via, device, self.sees_all(request), self.in_force.policy.digest)
 
     def refuse_removal(
-        self, transaction: Transaction, request: Removal, mapping: Mapping, verdict: Verdict
+        self, transaction: Transaction, request: Removal, device: str, mapping: Mapping, verdict: Verdict
     ) -> Refused:
         """Writes down that a delete was denied; of a device that asks too often no more than how often."""
-        device, limit = self.device_of(request.source), self.in_force.policy.limits.requests_per_minute
+        limit = self.in_force.policy.limits.requests_per_minute
         if self.history.changes_last_minute(device, transaction.now, request.via.datagram) < limit:
-            return refused(verdict, self.write_down(transaction, request, mapping, verdict))
+            return refused(verdict, self.write_down(transaction, request, device, mapping, verdict))
         why = f"more than {limit} changes in a minute"
         verdict = Verdict(Outcome.DENY, None, Refusal.RATE, (why,), None, verdict.policy)
         again = self.refusal_counter.again(device, transaction.now, transaction.on_undo)
         if again is not None:
             return refused(verdict, again)
-        decision = self.write_down(transaction, request, mapping, verdict)
+        decision = self.write_down(transaction, request, device, mapping, verdict)
         self.refusal_counter.begin(transaction.records[-1], transaction.now, transaction.on_undo)
         return refused(verdict, decision)
 
     def write_down(
-        self, transaction: Transaction, request: Removal, mapping: Mapping, verdict: Verdict
+        self, transaction: Transaction, request: Removal, device: str, mapping: Mapping, verdict: Verdict
     ) -> DecisionId:
         """The decision about a delete, in the audit log."""
         decision = transaction.ledger.numbers.next_decision()
-        device = self.device_of(request.source)
         transaction.records.append(removal_record(transaction.now, decision, device, request, mapping, verdict))
         return decision
 

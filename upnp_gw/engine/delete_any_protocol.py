@@ -8,7 +8,7 @@ from upnp_gw.model.mapping import Mapping, MappingKey, Transport
 from upnp_gw.model.request import Refusal, Refused, Removed, Reply, UnmapPortRequest
 
 
-def unmap_port(decider: Decider, transaction: Transaction, request: UnmapPortRequest) -> Reply:
+def unmap_port(decider: Decider, transaction: Transaction, request: UnmapPortRequest, device: str) -> Reply:
     """Ends the requester's leases on an external port, over TCP and over UDP, and leaves what is another device's.
 
     Visibility ``all`` reaches no further: who names no protocol does not say whose mapping is meant.
@@ -16,18 +16,17 @@ def unmap_port(decider: Decider, transaction: Transaction, request: UnmapPortReq
     ledger, network = decider.ledger, decider.environment.network
     keys = [MappingKey(transport, None, request.port, request.remote) for transport in Transport]
     found = [row for key in keys if (row := ledger.find(key, network)) is not None]
-    device = decider.device_of(request.source)
     own = [row for row in found if row.device == device]
     deleted: list[Mapping] = []
     denied: Refused | None = None
     for mapping in own or found[:1]:
         verdict = decide_removal(mapping, request.via, device, False, decider.in_force.policy.digest)
         if verdict.outcome is Outcome.ALLOW:
-            decider.write_down(transaction, request, mapping, verdict)
+            decider.write_down(transaction, request, device, mapping, verdict)
             decider.end_hold(transaction, mapping, request.via)
             deleted.append(mapping)
         else:
-            denied = decider.refuse_removal(transaction, request, mapping, verdict)
+            denied = decider.refuse_removal(transaction, request, device, mapping, verdict)
     if deleted:
         return Removed(tuple(deleted))
     return denied or Refused(Refusal.NO_SUCH, "there is no such mapping", None)

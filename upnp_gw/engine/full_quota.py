@@ -8,7 +8,7 @@ from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Outcome, Verdict
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Via
-from upnp_gw.model.request import MapRequest, Refusal
+from upnp_gw.model.request import MapRequest
 
 
 def make_room(
@@ -20,13 +20,13 @@ def make_room(
     verdict: Verdict,
     without: Sequence[Mapping | None],
 ) -> tuple[Facts, Verdict]:
-    """Ends the oldest mapping of the device that may yield, if that lets the request in. Returns the facts and
-    verdict after it.
+    """The quota refused a request: ends the oldest mapping of the device that may yield, if that lets the request
+    in. Returns the facts and verdict after it.
 
     The gateway keeps to a lifetime that it gave a client (RFC 6887 section 15). A datagram request ends nothing:
     anybody on the LAN can have sent it (SR-26). ``without``: the rows that the request refreshes or replaces.
     """
-    if verdict.refusal is not Refusal.QUOTA or request.via.datagram or request.via is Via.OPERATOR:
+    if request.via.datagram or request.via is Via.OPERATOR:
         return facts, verdict
     for mapping in decider.ledger.table.of_device(parties.owner):
         if not may_yield(mapping) or any(row is not None and row.id == mapping.id for row in without):

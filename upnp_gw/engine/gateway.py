@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from upnp_gw.engine import former_addresses
-from upnp_gw.engine.decider import Decider
+from upnp_gw.engine.decider import Asked, Decider
 from upnp_gw.engine.epoch import Epochs
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.reevaluation import Reevaluation, log_revoked
@@ -110,16 +110,16 @@ class Gateway:
     def _perform(self, request: ChangeRequest, device: str, transaction: Transaction) -> Reply:
         """``device``: the requester's before the request waited. Hosts can have left or changed meanwhile."""
         decider = self._decider
-        asked = decider.asked(request) if isinstance(request, MapRequest) else None
-        present = asked.parties.hosts.requester.device if asked else decider.device_of(request.source)
+        asked = decider.asked(request) if isinstance(request, MapRequest) else request
+        if isinstance(asked, Asked):
+            present = asked.parties.hosts.requester.device
+        else:
+            present = decider.device_of(request.source)
         if present != device and mac_of(device) is not None:
             return Refused(Refusal.ABSENT, "the requester left its link while it waited", None)
-        if asked is None:
-            return self._requests.perform(transaction, request)
-        other = asked.request.internal.address != request.source.address
-        if request.via is not Via.OPERATOR and (asked.requester_contested or (other and asked.contested)):
+        if isinstance(asked, Asked) and request.via is not Via.OPERATOR and asked.claimed:
             return Refused(Refusal.ABSENT, "two hosts claim the address", None)
-        return self._requests.perform(transaction, asked)
+        return self._requests.perform(transaction, asked, present)
 
     def _approve(self, request: MapRequest, transaction: Transaction) -> Reply:
         return self._requests.map(transaction, self._decider.asked(request), "approve")

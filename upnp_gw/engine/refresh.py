@@ -38,7 +38,8 @@ def answer(
     decider: Decider, transaction: Transaction, planner: Planner, asked: Asked, own: Mapping | None
 ) -> PlannedVerdict:
     """Decides a request. ``own``: the owner's row that it refreshes, see ``Planner.own_row``."""
-    asked = with_former_port(decider, asked)
+    if not asked.request.external_port:
+        asked = with_former_port(decider, asked)
     found = _Attempt(decider, transaction, planner, asked.about(about(asked.request, own)), own).answer()
     # the mapping may not be refreshed: decide without it, which leaves the choice of another port
     if found.planned is None and own is not None and _may_be_elsewhere(asked.request):
@@ -139,7 +140,7 @@ class _Attempt:
 
     def _decided(self, facts: Facts) -> tuple[Facts, Verdict]:
         verdict = decide(self.decider.in_force.policy, facts, self.judged)
-        if self.trial:
+        if self.trial or verdict.refusal is not Refusal.QUOTA:
             return facts, verdict
         without = self.own, *self.replaced
         return make_room(self.decider, self.transaction, self.judged, self.asked.parties, facts, verdict, without)

@@ -10,7 +10,7 @@ from random import Random
 
 from upnp_gw.engine.audit import map_record
 from upnp_gw.engine.datagram_requests import another_port, release, static_reply
-from upnp_gw.engine.decider import Asked, Decider, refused
+from upnp_gw.engine.decider import Asked, Decider, Removal, refused
 from upnp_gw.engine.delete_any_protocol import unmap_port
 from upnp_gw.engine.operator_question import ask
 from upnp_gw.engine.refresh import PlannedVerdict, answer, trial
@@ -22,7 +22,6 @@ from upnp_gw.ledger.plan import NotPlanned
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import (
-    ChangeRequest,
     Granted,
     MapRequest,
     Refusal,
@@ -42,20 +41,19 @@ class RequestOperations:
 
     decider: Decider
 
-    def perform(self, transaction: Transaction, request: ChangeRequest | Asked) -> Reply:
-        """``Asked``: a request for a mapping."""
+    def perform(self, transaction: Transaction, request: Removal | Asked, device: str) -> Reply:
+        """``Asked``: a request for a mapping. ``device``: the requester's."""
         decider = self.decider
         transaction.records.extend(decider.refusal_counter.over(transaction.now, transaction.on_undo))
         if isinstance(request, Asked):
             return self.map(transaction, request)
-        assert not isinstance(request, MapRequest)
         if isinstance(request, UnmapRequest):
-            return self.unmap(transaction, request)
+            return self.unmap(transaction, request, device)
         if isinstance(request, UnmapPortRequest):
-            return unmap_port(decider, transaction, request)
+            return unmap_port(decider, transaction, request, device)
         if isinstance(request, ReleaseRequest):
-            return release(decider, transaction, request)
-        return self.unmap_range(transaction, request)
+            return release(decider, transaction, request, device)
+        return self.unmap_range(transaction, request, device)
 
     def map(self, transaction: Transaction, asked: Asked, action: str = "map") -> Reply:
         """Opens a port or renews what is open. ``action``: ``approve`` where the operator's approval asks again."""
@@ -66,7 +64,7 @@ class RequestOperations:
         own = planner.own_row(request, owner)
         if request.standing_only and own is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
-        static = static_reply(decider, transaction, request, own)
+        static = static_reply(decider, transaction, request, own) if own is not None else None
         if static is not None:
             return static
         found = answer(decider, transaction, planner, asked, own)
@@ -105,7 +103,8 @@ class RequestOperations:
         transaction.records.append(
             map_record(transaction.now, decision, found.request, facts, verdict, mapping=mapping.id, action=action)
         )
-        decider.questions.settle(subject_of(facts, found.request, None), transaction.on_undo)
+        if decider.questions.has_of_device(facts.device):
+            decider.questions.settle(subject_of(facts, found.request, None), transaction.on_undo)
         decider.history.count_grant(
             facts.device, mapping.internal.port, transaction.now, facts.today, request.via.datagram
         )
@@ -113,28 +112,28 @@ class RequestOperations:
         lifetime = max(1, round((hold.until if hold else mapping.until) - transaction.now.boot))
         return Granted(mapping, lifetime, decider.external_address(mapping), planned.refreshed)
 
-    def unmap(self, transaction: Transaction, request: UnmapRequest) -> Reply:
+    def unmap(self, transaction: Transaction, request: UnmapRequest, device: str) -> Reply:
         """Ends the requester's hold on one mapping, and the mapping with its last hold."""
         decider = self.decider
         mapping = self._wanted(request)
         if mapping is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
-        verdict = decider.removal(request, mapping)
+        verdict = decider.removal(request, device, mapping)
         if verdict.outcome is not Outcome.ALLOW:
-            return decider.refuse_removal(transaction, request, mapping, verdict)
-        decider.write_down(transaction, request, mapping, verdict)
+            return decider.refuse_removal(transaction, request, device, mapping, verdict)
+        decider.write_down(transaction, request, device, mapping, verdict)
         decider.end_hold(transaction, mapping, request.via)
         return Removed((mapping,))
 
-    def unmap_range(self, transaction: Transaction, request: UnmapRangeRequest) -> Reply:
+    def unmap_range(self, transaction: Transaction, request: UnmapRangeRequest, device: str) -> Reply:
         """Ends every mapping in the range that the requester may delete; the others are skipped (IGD-162)."""
         decider = self.decider
-        device = None if decider.sees_all(request) and request.everyone else decider.device_of(request.source)
+        everyone = decider.sees_all(request) and request.everyone
         deleted: list[Mapping] = []
-        for mapping in self.in_range(device, request):
-            verdict = decider.removal(request, mapping)
+        for mapping in self.in_range(None if everyone else device, request):
+            verdict = decider.removal(request, device, mapping)
             if verdict.outcome is Outcome.ALLOW:
-                decider.write_down(transaction, request, mapping, verdict)
+                decider.write_down(transaction, request, device, mapping, verdict)
                 decider.end_hold(transaction, mapping, request.via)
                 deleted.append(mapping)
         if not deleted:

@@ -53,7 +53,7 @@ class Writer:
         clock: Callable[[], Instant],
         complete: Callable[[Transaction, Reply | None], Reply | None] = lambda transaction, reply: reply,
     ) -> None:
-        """``complete`` is the last step of every operation, and answers with its reply."""
+        """``complete`` is the last step of every operation, on its closed transaction. It returns the reply."""
         self._ledger = ledger
         self._firewall = firewall
         self._persistence = persistence
@@ -187,13 +187,14 @@ class Writer:
         for job in jobs:
             transaction = Transaction(self._ledger, now)
             try:
-                replies.append(self._complete(transaction, job.operation(transaction)))
+                reply = job.operation(transaction)
+                transaction.close()
+                replies.append(self._complete(transaction, reply))
             except Exception:
                 log.exception("an operation failed; its request is refused")
                 transaction.undo()
                 transaction = Transaction(self._ledger, now)
                 replies.append(failed())
-            transaction.close()
             transactions.append(transaction)
         if not await self._make_true(transactions, now):
             return None

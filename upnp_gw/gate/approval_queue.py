@@ -62,6 +62,10 @@ class ApprovalQueue:
         for subject in [subject for subject in self._of.get(granted.device, ()) if subject.answered_by(granted)]:
             self._replace(subject, None, on_undo)
 
+    def has_of_device(self, device: str) -> bool:
+        """True if a question of this device may be waiting."""
+        return device in self._of
+
     def all(self, wall: float) -> tuple[Question, ...]:
         """The waiting questions, by number."""
         self._forget_old(wall)

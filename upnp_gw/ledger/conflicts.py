@@ -1,6 +1,6 @@
 """Rows of the ledger that the kernel could not hold beside another one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network
 
 from upnp_gw.ledger.filters import AllowedPeers, allowed_peers, incompatible
@@ -42,10 +42,11 @@ def conflicting_pinhole(peers: AllowedPeers, request: MapRequest, table: Mapping
     return next((row for row in rows if _any_incompatible(allowed_peers(row), peers)), None)
 
 
-def conflicting_holder(key: MappingKey, peers: AllowedPeers, owner: str, table: MappingTable) -> Mapping | None:
-    """The row that keeps ``owner`` from a new port mapping with this key for ``peers``."""
+def conflicting_holder(rows: Iterable[Mapping], key: MappingKey, peers: AllowedPeers, owner: str) -> Mapping | None:
+    """The row that keeps ``owner`` from a new port mapping with this key for ``peers``. ``rows``: all of the key's
+    external port."""
     hosts = tuple(one.network if one else None for one in peers)
-    for row in table.on_port(key.transport, key.external_port):
+    for row in rows:
         if not _same_address(row.key.external_address, key.external_address):
             continue
         if row.device != owner or row.key == key:

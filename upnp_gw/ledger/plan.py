@@ -111,7 +111,7 @@ class Planner:
     ) -> Planned | NotPlanned:
         if own is not None:
             return self._refresh(own, request, allowed)
-        if len(filters_after(request, ())) and len(self._peers(request, allowed)) > MOST_FILTERS:
+        if request.filters and len(self._peers(request, allowed)) > MOST_FILTERS:
             return TOO_MANY_FILTERS
         if request.internal.address.version == 6:
             holder = conflicting_pinhole(self._peers(request, allowed), request, self.table)
@@ -266,9 +266,7 @@ class Planner:
                 needs_companion and self._companion_taken(request.transport, port, owner)
             )
 
-        needs_companion = request.via.datagram
-
-        clamps = allowed.clamps
+        needs_companion, clamps = request.via.datagram, allowed.clamps
         return choose_port(
             request.transport, request.external_port, clamps.external_ports, clamps.external, free, self.random
         )
@@ -281,7 +279,8 @@ class Planner:
             return NotPlanned(
                 Refusal.CONFLICT, "the external port is kept for another device until its flows are cut"
             )
-        row = conflicting_holder(key, self._peers(request, allowed), owner, self.table)
+        rows = self.table.on_port(key.transport, key.external_port)
+        row = conflicting_holder(rows, key, self._peers(request, allowed), owner) if rows else None
         if row is None:
             return None
         if row.device != owner:

@@ -120,10 +120,6 @@ class Transaction:
         if cut:
             self._cut(mapping, "parked")
 
-    def changed_pairs(self) -> Sequence[Pair]:
-        """(before, after) of each row changed so far."""
-        return self._delta.changes()
-
     def end(self, mapping: Mapping, why: str) -> None:
         """Removes a row. Its flows are cut later or at once, depending on ``why``."""
         self._delta.remove(mapping.id)
@@ -141,7 +137,7 @@ class Transaction:
         return any(after is not None and opens(before, after) for before, after in self.pairs)
 
     def close(self) -> None:
-        """The operation is complete: sets ``pairs``."""
+        """The operation is complete: sets ``pairs``. Again after another change."""
         self.pairs = self._delta.changes()
 
     def undo(self) -> None:

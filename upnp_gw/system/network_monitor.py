@@ -178,7 +178,9 @@ class NetworkMonitor:
 
     def settled_lately(self, address: IPAddress, interface: str) -> bool:
         """True if ``settle`` has nothing to ask now."""
-        return self._near(address, interface) is not None and self._holders.settled_lately((address, interface))
+        if self._near(address, interface) is None:
+            return not self._is_down(interface)
+        return self._holders.settled_lately((address, interface))
 
     def unsettled(self, address: IPAddress, interface: str) -> bool:
         """True for an address on a LAN link that is not settled."""
@@ -215,7 +217,7 @@ class NetworkMonitor:
         """The MAC address of a LAN address. Asks the kernel (0.1 ms) if the event has not come yet."""
         link = self.network.lan(interface)
         mac = self.neighbours.mac_of(address, interface)
-        if mac is not None or link is None or not link.index:
+        if mac is not None or link is None or not link.index or not link.has_macs:
             return mac
         try:
             message = self._kernel.neighbour(address, link.index)
