@@ -1,5 +1,6 @@
 """The table's indexes agree with a plain list of rows, whatever is put, removed and undone."""
 
+import tracemalloc
 from collections import Counter
 
 import pytest
@@ -38,6 +39,20 @@ def test_pinholes_are_in_no_array() -> None:
     table.put(mapping(1, 8080, client="2001:db8::10"))
     assert len(table.numbering(None)) == 0
     assert table.held_by(CONSOLE) == 1
+
+
+def test_a_row_costs_little_memory_beside_its_mapping() -> None:
+    """Bytes of the indexes and charges for each row of many devices. A container for each row would be 200 more."""
+    rows = [mapping(n, 10_000 + n, device=f"02:00:00:00:00:{n % 50:02x}") for n in range(4_000)]
+    table = MappingTable()
+    tracemalloc.start()
+    try:
+        for row in rows:
+            table.put(row)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held / len(rows) < 450
 
 
 class Model(RuleBasedStateMachine):

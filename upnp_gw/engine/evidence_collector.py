@@ -51,8 +51,8 @@ class EvidenceCollector:
         self._ledger = decider.ledger
         self._around = decider.environment
         self._store = store
-        self._mappings_before: set[str] = set()
-        """Mapping ids that were granted before."""
+        self._new: set[str] = set()
+        """The mappings that the last operation added. Its decision comes after its change of the table."""
         self._since_remotes: dict[str, Counters] = {}
         """Mapping id -> increase since the last reading with remote hosts. Idle mappings have no entry."""
         self._first_reading = True
@@ -67,7 +67,6 @@ class EvidenceCollector:
         """Loads the stored evidence. Earlier counts of the kernel are not added twice. ``now``: gives a stored
         device its present identifier."""
         self.table.load(*await self._store.evidence(), now)
-        self._mappings_before = {mapping.id for mapping in self._ledger.table}
         self._before, self._first_reading = self._around.clock(), True
         self._remotes_read_at = self._before.boot
         for neighbour in self._around.neighbours.all():
@@ -95,7 +94,7 @@ class EvidenceCollector:
 
     def on_event(self, event: Event) -> None:
         if isinstance(event, TableChanged):
-            self._mappings_before.difference_update(mapping.id for mapping, _ in event.removed)
+            self._new = {mapping.id for mapping in event.added}
             self._ended += [mapping for mapping, _ in event.removed[: MOST_ENDED - len(self._ended)]]
         if isinstance(event, Decided) and event.record.at < CLOCK_SET:
             return  # evidence is kept by day, and before the clock is set the day is unknown
@@ -120,10 +119,10 @@ class EvidenceCollector:
         row.delegated |= record.facts.get("target_device", record.device) != record.device
         if record.verdict != "allow":
             row.refused += 1
-        elif record.mapping in self._mappings_before:
+        elif record.mapping not in self._new:
             row.renewals += 1
         if record.verdict == "allow" and record.mapping is not None:
-            self._mappings_before.add(record.mapping)
+            self._new.discard(record.mapping)
             mapping = self._ledger.table.get(record.mapping)
             if mapping is not None and len(row.externals) < MOST_EXTERNALS:
                 row.externals |= {mapping.key.external_port}

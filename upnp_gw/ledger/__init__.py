@@ -1,6 +1,7 @@
 """The mappings in memory: who holds them, where they lead and when they end. No I/O; the time is an argument.
 
 table         all mappings, with an index for each question of a request; TableDelta undoes a batch
+row_index     its indexes, small enough for 36,000 rows
 transaction   one operation on the ledger, and what it publishes
 plan          from an allowed request to the row to put, or to the conflict
 conflicts     rows that the kernel could not hold beside another one

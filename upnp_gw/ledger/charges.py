@@ -6,7 +6,6 @@ mapping. For the kernel it is one element or more for each address; elements are
 
 from collections import Counter
 from collections.abc import Iterable
-from collections.abc import Mapping as Table
 from typing import NamedTuple
 
 from upnp_gw.ledger.filters import allowed_peers
@@ -35,40 +34,61 @@ class Charged(NamedTuple):
     """The external ports of the internal port in question -> the grants that each is charged to."""
 
 
+ExternalPorts = dict[int, Counter[str]]
+"""External port -> the grants of the rows with it."""
+
+
 class Charges:
     """The charges of all rows. Each change is O(1)."""
 
     def __init__(self) -> None:
-        self._ports: dict[str, dict[InternalPort, dict[int, Counter[str]]]] = {}
-        """Device -> internal port -> external port -> the grants of its rows."""
+        self._ports: dict[str, dict[tuple[Transport, IPAddress | None], dict[int, Mapping | ExternalPorts]]] = {}
+        """Device -> transport and client -> internal port -> its external ports. A single row, as most internal
+        ports have it, stands for itself: that saves 0.4 KB a mapping."""
         self._mappings: Counter[str] = Counter()
         self._grants: dict[str, Counter[str]] = {}
         self._elements: Counter[str] = Counter()
 
     def add(self, mapping: Mapping) -> None:
         """Counts a row."""
-        device, external = mapping.device, mapping.key.external_port
-        external_ports = self._ports.setdefault(device, {}).setdefault(internal_port_of(mapping), {})
-        if external not in external_ports:
-            external_ports[external] = Counter()
-            self._mappings[device] += 1
-        external_ports[external][mapping.rule] += 1
-        if external_ports[external][mapping.rule] == 1:
+        device, (transport, port, client) = mapping.device, internal_port_of(mapping)
+        internal_ports = self._ports.setdefault(device, {}).setdefault((transport, client), {})
+        present = internal_ports.get(port)
+        if present is None:
+            internal_ports[port] = mapping
+            new_port = new_grant = True
+        else:
+            if isinstance(present, Mapping):
+                internal_ports[port] = present = _external_ports(present)
+            external = mapping.key.external_port
+            new_port = external not in present
+            rules = present.setdefault(external, Counter())
+            rules[mapping.rule] += 1
+            new_grant = rules[mapping.rule] == 1
+        self._mappings[device] += new_port
+        if new_grant:
             self._grants.setdefault(device, Counter())[mapping.rule] += 1
         self._elements[device] += len(allowed_peers(mapping))
 
     def remove(self, mapping: Mapping) -> None:
         """Takes back ``add`` of the same row."""
-        device, external, internal = mapping.device, mapping.key.external_port, internal_port_of(mapping)
+        device, (transport, port, client) = mapping.device, internal_port_of(mapping)
         of_device, grants = self._ports[device], self._grants[device]
-        rules = of_device[internal][external]
+        internal_ports = of_device[transport, client]
+        present = internal_ports[port]
+        if isinstance(present, Mapping):
+            present = _external_ports(present)
+        external = mapping.key.external_port
+        rules = present[external]
         if _decrement(rules, mapping.rule):
             _decrement(grants, mapping.rule)
         if not rules:
-            del of_device[internal][external]
+            del present[external]
             _decrement(self._mappings, device)
-        if not of_device[internal]:
-            del of_device[internal]
+        if not present:
+            del internal_ports[port]
+        if not internal_ports:
+            del of_device[transport, client]
         if not of_device:
             del self._ports[device], self._grants[device]
         self._elements[device] -= len(allowed_peers(mapping))
@@ -92,7 +112,7 @@ class Charges:
         for row in rows:
             self.remove(row)
         try:
-            external_ports: Table[int, Counter[str]] = self._ports.get(device, {}).get(internal, {})
+            external_ports = self._external_ports(device, internal)
             return Charged(
                 self._mappings[device],
                 dict(self._grants.get(device, {})),
@@ -103,14 +123,19 @@ class Charges:
             for row in reversed(rows):
                 self.add(row)
 
+    def _external_ports(self, device: str, internal: InternalPort) -> ExternalPorts:
+        transport, port, client = internal
+        present = self._ports.get(device, {}).get((transport, client), {}).get(port, {})
+        return _external_ports(present) if isinstance(present, Mapping) else present
+
     def _without_one(self, device: str, internal: InternalPort, row: Mapping) -> Charged:
         """``of`` without one row, as for every refresh: nothing is removed and added again."""
         place, external = internal_port_of(row), row.key.external_port
-        rules = self._ports[device][place][external]
+        rules = self._external_ports(device, place)[external]
         last_of_rule = rules[row.rule] == 1
         last = last_of_rule and len(rules) == 1
         grants = dict(self._grants[device])
-        ports = {port: frozenset(names) for port, names in self._ports[device].get(internal, {}).items()}
+        ports = {port: frozenset(names) for port, names in self._external_ports(device, internal).items()}
         if last_of_rule:
             grants[row.rule] -= 1
             if not grants[row.rule]:
@@ -121,6 +146,11 @@ class Charges:
                 del ports[external]
         elements = self._elements[device] - len(allowed_peers(row))
         return Charged(self._mappings[device] - last, grants, elements, ports)
+
+
+def _external_ports(row: Mapping) -> ExternalPorts:
+    """The external ports of an internal port with this row alone."""
+    return {row.key.external_port: Counter([row.rule])}
 
 
 def internal_port_of(mapping: Mapping) -> InternalPort:

@@ -103,7 +103,7 @@ class Deadlines:
         elif self._due.get(mapping_id) != due:
             self._due[mapping_id] = due
             heapq.heappush(self._heap, (due, mapping_id))
-        if len(self._heap) > 64 + 4 * len(self._due):
+        if len(self._heap) > 64 + 2 * len(self._due):
             self._heap = [(at, i) for i, at in self._due.items()]
             heapq.heapify(self._heap)
 

@@ -3,6 +3,7 @@
 The gate has decided that the mapping is allowed. The plan says whether it is possible (IGD section 6.2).
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
@@ -31,6 +32,7 @@ from upnp_gw.model.mapping import (
     MappingKind,
     Transport,
     Via,
+    compact_endpoint,
 )
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
@@ -183,15 +185,18 @@ class Planner:
         """The row after the request. The operator's mapping keeps its description, rule and filters."""
         of_operator = request.via is not Via.OPERATOR and row.hold_of(Via.OPERATOR.protocol) is not None
         holds = row.holds_with(self._hold(request, allowed, hold))
+        same = row.internal == request.internal
         return replace(
             row,
             holds=holds,
-            internal=request.internal,
+            internal=row.internal if same else compact_endpoint(request.internal, row.key.external_port),
             parked=False,
             decision=allowed.id,
             delegated=self.delegated,
             permanent=row.permanent or request.permanent,
-            description=row.description if of_operator or request.keep_description else request.description,
+            description=row.description
+            if of_operator or request.keep_description
+            else sys.intern(request.description),
             enabled=row.enabled if of_operator else request.enabled,
             rule=row.rule if of_operator else allowed.rule,
             filters=row.filters if of_operator else granted_prefixes(allowed.clamps, request),
@@ -220,9 +225,9 @@ class Planner:
         mapping = Mapping(
             id=self._new_pinhole_id() if request.internal.address.version == 6 else self.new_id(),
             key=key,
-            internal=request.internal,
-            device=owner,
-            description=request.description,
+            internal=compact_endpoint(request.internal, key.external_port),
+            device=sys.intern(owner),
+            description=sys.intern(request.description),
             enabled=request.enabled,
             parked=False,
             holds=holds,

@@ -4,45 +4,12 @@ Only the gateway's writer changes it, through a ``TableDelta``. The next request
 earlier ones. The whole batch is undone if the kernel or the store refuses it.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass
 
 from upnp_gw.ledger.charges import Charged, Charges, InternalPort
+from upnp_gw.ledger.row_index import Numbering, RowIndex
 from upnp_gw.model.mapping import Endpoint, IPAddress, Mapping, MappingKey, MappingKind, Transport
-
-Port = tuple[Transport, int]
-K = TypeVar("K")
-
-
-@dataclass(slots=True)
-class Numbering:
-    """Ids in the order of their first grant: the array of GetGenericPortMappingEntry (IGD section 6.7)."""
-
-    _order: list[int] = field(default_factory=list)
-    _ids: dict[int, str] = field(default_factory=dict)
-
-    def put(self, number: int, mapping_id: str) -> None:
-        """Adds an id, or replaces that of the same number."""
-        if number not in self._ids:
-            self._order.insert(bisect_left(self._order, number), number)
-        self._ids[number] = mapping_id
-
-    def remove(self, number: int) -> None:
-        """Removes an id; later indexes move down by one (IGD-151)."""
-        if self._ids.pop(number, None) is not None:
-            del self._order[bisect_left(self._order, number)]
-
-    def at(self, index: int) -> str | None:
-        """The id at an index from 0; None: the index is out of range."""
-        return self._ids[self._order[index]] if 0 <= index < len(self._order) else None
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter([self._ids[number] for number in self._order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +26,13 @@ class MappingTable:
     def __init__(self) -> None:
         self._rows: dict[str, Row] = {}
         self._by_key: dict[MappingKey, str] = {}
-        self._by_port: dict[Port, dict[str, None]] = {}
-        self._by_internal: dict[tuple[Transport, Endpoint], dict[str, None]] = {}
-        self._by_client: dict[IPAddress, dict[str, None]] = {}
+        # one index for each transport: so the keys are objects that the rows have anyway
+        self._by_port = {transport: RowIndex[int]() for transport in Transport}
+        self._by_internal = {transport: RowIndex[Endpoint]() for transport in Transport}
+        self._by_client = RowIndex[IPAddress]()
         self._by_device: dict[str, Numbering] = {}
         self._everyone = Numbering()
-        self._of_device: dict[str, dict[str, None]] = {}
+        self._of_device = RowIndex[str]()
         self._charges = Charges()
         self._by_unique_id: dict[int, str] = {}
         self._next_number = 1
@@ -102,20 +70,20 @@ class MappingTable:
 
     def on_port(self, transport: Transport, port: int) -> list[Mapping]:
         """Every port mapping on this external port, for any external address and remote host."""
-        return self._get_all(self._by_port.get((transport, port), ()))
+        return self._get_all(self._by_port[transport].ids(port))
 
     def to_internal(self, transport: Transport, internal: Endpoint) -> list[Mapping]:
         """Every mapping to this internal endpoint, oldest first."""
-        rows = [self._rows[i] for i in self._by_internal.get((transport, internal), ())]
+        rows = [self._rows[i] for i in self._by_internal[transport].ids(internal)]
         return [row.mapping for row in sorted(rows, key=lambda row: row.number)]
 
     def to_client(self, address: IPAddress) -> list[Mapping]:
         """Every mapping whose internal client has this address."""
-        return self._get_all(self._by_client.get(address, ()))
+        return self._get_all(self._by_client.ids(address))
 
     def of_device(self, device: str) -> list[Mapping]:
         """The port mappings and pinholes that a device holds."""
-        return self._get_all(self._of_device.get(device, ()))
+        return self._get_all(self._of_device.ids(device))
 
     def numbering(self, device: str | None) -> Numbering:
         """The IGD array of one device, or of everyone (None). Pinholes are in no array."""
@@ -135,11 +103,11 @@ class MappingTable:
 
     def held_by(self, device: str) -> int:
         """Number of a device's rows. Its quota goes by ``counted``."""
-        return len(self._of_device.get(device, ()))
+        return len(self._of_device.ids(device))
 
     def devices(self) -> Iterable[str]:
         """The devices that hold mappings."""
-        return tuple(self._of_device)
+        return tuple(self._of_device.keys())
 
     # -- changes, called only by TableDelta and by the restore
 
@@ -171,13 +139,12 @@ class MappingTable:
         mapping = row.mapping
         self._rows[mapping.id] = row
         self._by_key[mapping.key] = mapping.id
-        self._by_internal.setdefault((mapping.key.transport, mapping.internal), {})[mapping.id] = None
-        self._by_client.setdefault(mapping.internal.address, {})[mapping.id] = None
-        self._of_device.setdefault(mapping.device, {})[mapping.id] = None
+        self._by_internal[mapping.key.transport].add(mapping.internal, mapping.id)
+        self._by_client.add(mapping.internal.address, mapping.id)
+        self._of_device.add(mapping.device, mapping.id)
         self._charges.add(mapping)
         if mapping.kind is MappingKind.PORT_MAPPING:
-            port = (mapping.key.transport, mapping.key.external_port)
-            self._by_port.setdefault(port, {})[mapping.id] = None
+            self._by_port[mapping.key.transport].add(mapping.key.external_port, mapping.id)
             self._everyone.put(row.number, mapping.id)
             self._by_device.setdefault(mapping.device, Numbering()).put(row.number, mapping.id)
         else:
@@ -188,12 +155,12 @@ class MappingTable:
         del self._rows[mapping.id]
         if self._by_key.get(mapping.key) == mapping.id:
             del self._by_key[mapping.key]
-        self._drop(self._by_internal, (mapping.key.transport, mapping.internal), mapping.id)
-        self._drop(self._by_client, mapping.internal.address, mapping.id)
-        self._drop(self._of_device, mapping.device, mapping.id)
+        self._by_internal[mapping.key.transport].remove(mapping.internal, mapping.id)
+        self._by_client.remove(mapping.internal.address, mapping.id)
+        self._of_device.remove(mapping.device, mapping.id)
         self._charges.remove(mapping)
         if mapping.kind is MappingKind.PORT_MAPPING:
-            self._drop(self._by_port, (mapping.key.transport, mapping.key.external_port), mapping.id)
+            self._by_port[mapping.key.transport].remove(mapping.key.external_port, mapping.id)
             self._everyone.remove(row.number)
             own = self._by_device[mapping.device]
             own.remove(row.number)
@@ -204,13 +171,6 @@ class MappingTable:
 
     def _get_all(self, ids: Iterable[str]) -> list[Mapping]:
         return [self._rows[i].mapping for i in ids]
-
-    @staticmethod
-    def _drop(index: dict[K, dict[str, None]], key: K, mapping_id: str) -> None:
-        ids = index[key]
-        del ids[mapping_id]
-        if not ids:
-            del index[key]
 
 
 class TableDelta:

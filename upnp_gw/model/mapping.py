@@ -7,6 +7,7 @@ deadlines), ``wall`` is seconds since the epoch (shown to people). Nothing here 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple, NewType
 
@@ -85,6 +86,18 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
+
+@lru_cache(maxsize=4096)
+def shared_address(address: IPAddress) -> IPAddress:
+    """One object for all equal addresses, so that a thousand mappings of a host hold its address once."""
+    return address
+
+
+def compact_endpoint(internal: Endpoint, external_port: int) -> Endpoint:
+    """The internal endpoint of a mapping, made of objects that are there anyway."""
+    port = external_port if internal.port == external_port else internal.port
+    return Endpoint(shared_address(internal.address), port)
 
 
 class MappingKey(NamedTuple):
