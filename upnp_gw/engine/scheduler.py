@@ -109,16 +109,16 @@ class Scheduler:
         while True:
             self._writer.deadlines_changed.clear()  # before the sweep, so that no change during it is missed
             self.sweep()
-            due = [at for at in (self._ledger.deadlines.next(), self._ledger.cuts.next()) if at is not None]
-            wait = max(0.0, min(due) - self._clock().boot) if due else LOOK_S
+            now, due = self._clock().boot, self._ledger.next_due()
+            wait = LOOK_S if due is None else min(LOOK_S, max(0.0, due - now))
+            self._writer.next_look = now + wait
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(wait, LOOK_S)):
+                async with asyncio.timeout(wait):
                     await self._writer.deadlines_changed.wait()
 
     def sweep(self) -> None:
         """Submits every operation that is due now."""
-        now = self._clock()
-        ended: list[str] = []
+        now, ended = self._clock(), list[str]()
         self._check_wall_clock(now)
         for due in self._ledger.deadlines.pop_due(now.boot):
             mapping = self._ledger.table.get(due)
@@ -203,6 +203,7 @@ class Scheduler:
         for i in ids:
             if self._ledger.table.get(i) is not None:
                 self._ledger.deadlines.set(i, again)
+        self._writer.deadlines_changed.set()
 
     # -- neighbours, events of system.network_monitor
 

@@ -64,7 +64,9 @@ class Writer:
         self.healed = 0
         """The number of times that our table was installed again after another program changed it."""
         self.deadlines_changed = asyncio.Event()
-        """Set after each batch; the scheduler clears it."""
+        """Set after a batch with a deadline before ``next_look``; the scheduler clears it."""
+        self.next_look = float("inf")
+        """BOOTTIME seconds at which the scheduler looks at the deadlines next; it keeps this up to date."""
         self._unpublished: deque[Event] = deque()
         """The events of the batch that is in the kernel and in the store."""
         self._jobs: deque[_Job] = deque()
@@ -166,9 +168,14 @@ class Writer:
                     _answer(job, failed())
             for _ in jobs:
                 self._jobs.popleft()
-            self.deadlines_changed.set()
+            self._note_deadlines()
             await asyncio.sleep(0)  # the replies leave before the log and the listeners take their time
             self._publish()
+
+    def _note_deadlines(self) -> None:
+        due = self._ledger.next_due()
+        if due is not None and due < self.next_look:
+            self.deadlines_changed.set()
 
     async def _run_jobs(self, jobs: Sequence[_Job]) -> None:
         replies = await self._attempt(jobs)

@@ -68,6 +68,11 @@ class Ledger:
             return self.table.by_key(key._replace(external_address=network.external[0]))
         return mapping
 
+    def next_due(self) -> float | None:
+        """BOOTTIME seconds of the next check of a row or the next cut; None: there is none."""
+        check, cut = self.deadlines.next(), self.cuts.next()
+        return check if cut is None or (check is not None and check < cut) else cut
+
     def usage_of(self, mapping: Mapping) -> Usage:
         """The connections and bytes of a mapping since its grant."""
         return self.usage.get(mapping.id, Usage())
