@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.gateway import gateway_fixture
+from tests.fixtures.mapping_rows import mapping
+from upnp_gw.engine.writer import BATCH
+from upnp_gw.firewall.base import Close, Cut
+from upnp_gw.ledger.transaction import Transaction
 
 
 async def test_the_scheduler_wakes_only_for_a_deadline_before_its_next_look(
@@ -47,3 +51,29 @@ async def test_a_stop_while_a_deadline_changes_ends(tmp_path: Path, steps: int) 
             await asyncio.sleep(0)
         async with asyncio.timeout(5):
             await fixture.scheduler.stop()
+
+
+async def test_many_leases_that_end_at_once_end_in_portions(tmp_path: Path) -> None:
+    """As after a suspend: a request that comes then waits for no large transaction. Flows are cut so as well."""
+    rows = [mapping(n, 10_000 + n, internal=10_000 + n, until=1060) for n in range(1, 401)]
+
+    def put(transaction: Transaction) -> None:
+        for row in rows:
+            transaction.put(row)
+
+    async with gateway_fixture(tmp_path) as fixture:
+        await fixture.gateway.submit(put)
+        fixture.firewall.applied.clear()
+        fixture.clock.pass_s(60)
+        await fixture.sweep()
+        assert not fixture.ports
+        closed = [sum(isinstance(change, Close) for change in batch) for batch in fixture.firewall.applied]
+        assert sum(closed) == 400
+        assert max(closed) <= BATCH
+        fixture.firewall.applied.clear()
+        fixture.clock.pass_s(60)
+        await fixture.sweep()
+        cut = [sum(isinstance(change, Cut) for change in batch) for batch in fixture.firewall.applied]
+        assert sum(cut) == 400
+        assert max(cut) <= BATCH
+        assert not len(fixture.decider.ledger.cuts)

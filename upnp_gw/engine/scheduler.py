@@ -51,6 +51,8 @@ WALL_STEP_S = 0.5
 """Seconds. A wall clock that moves by more against CLOCK_BOOTTIME was set. NTP slews both."""
 RETRY_S = 10.0
 """Seconds until a failed renewal is tried again. The kernel's grace period is longer."""
+ENDED_TOGETHER = 32
+"""The most leases that end in one operation. After a suspend thousands may have ended."""
 PROBES = 16
 """The most presence checks at once."""
 
@@ -132,9 +134,10 @@ class Scheduler:
                 # the presence check takes seconds, and the grant may end during it
                 self._ledger.deadlines.set(due, mapping.grant_ends_at)
                 self._tasks.spawn(self._renew(mapping))
-        if ended:
-            self._submit("expire", ended, lambda transaction: self._reevaluation.expire(transaction, ended))
-        if self._ledger.cuts.due(now.boot):
+        for first in range(0, len(ended), ENDED_TOGETHER):
+            portion = ended[first : first + ENDED_TOGETHER]
+            self._submit("expire", portion, partial(self._reevaluation.expire, ids=portion))
+        if (at := self._ledger.cuts.next()) is not None and at <= now.boot:
             self._writer.cut_due()
 
     def _check_wall_clock(self, now: Instant) -> None:
@@ -192,7 +195,7 @@ class Scheduler:
 
     def _submit(self, operation: str, ids: list[str], step: Callable[[Transaction], None]) -> None:
         """Submits an operation of the gateway itself. If it fails, its mappings are due again in ``RETRY_S``."""
-        reply = self._writer.submit(step)
+        reply = self._writer.submit(step, max(1, len(ids)))
         self._tasks.spawn(self._follow(operation, ids, reply))
 
     async def _follow(self, operation: str, ids: list[str], waiting: "asyncio.Future[Reply | None]") -> None:

@@ -5,6 +5,7 @@ mapping comes back; those of an expired mapping for 60 s. Flows that the operato
 once.
 """
 
+import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -55,12 +56,14 @@ class PendingCuts:
     def __init__(self, pending: Iterable[PendingCut] = ()) -> None:
         self._pending: dict[int, PendingCut] = {}
         self._by_port: dict[tuple[Transport, int], set[int]] = {}
+        self._by_time: list[tuple[float, int]] = []
+        """A heap of times and numbers. Outdated entries are dropped when they are due."""
         for cut in pending:
             self.add(cut)
 
     def add(self, cut: PendingCut) -> None:
         """Adds a cut by its number."""
-        self._pending[cut.number] = cut
+        self._put(cut)
         self._by_port.setdefault((cut.key.transport, cut.key.external_port), set()).add(cut.number)
 
     def drop(self, number: int) -> None:
@@ -75,12 +78,12 @@ class PendingCuts:
     def expedite(self, device: str, now: float) -> None:
         """The flows of this device's ended mappings are cut at once."""
         for cut in [c for c in self._pending.values() if c.device == device]:
-            self._pending[cut.number] = replace(cut, due=min(cut.due, now))
+            self._put(replace(cut, due=min(cut.due, now)))
 
     def postpone(self, cuts: Iterable[PendingCut], due: float) -> None:
         """Sets the next try, at this BOOTTIME second."""
         for cut in cuts:
-            self._pending[cut.number] = replace(cut, due=due)
+            self._put(replace(cut, due=due))
 
     def kept_for(self, transport: Transport, port: int) -> str | None:
         """The device that a freed external port is kept for; None: it is kept for nobody."""
@@ -100,14 +103,34 @@ class PendingCuts:
             and (cut.device, cut.key, cut.internal) == (mapping.device, mapping.key, mapping.internal)
         ]
 
-    def due(self, now: float) -> list[PendingCut]:
-        """The cuts whose time has come, oldest first. ``now``: BOOTTIME seconds."""
-        return sorted((c for c in self._pending.values() if c.due <= now), key=lambda cut: cut.number)
+    def due(self, now: float, most: int | None = None) -> list[PendingCut]:
+        """The cuts that are due, at most so many, by number. They stay until they are dropped or postponed."""
+        found: dict[int, PendingCut] = {}
+        while (at := self.next()) is not None and at <= now and (most is None or len(found) < most):
+            _, number = heapq.heappop(self._by_time)
+            found[number] = self._pending[number]
+        for cut in found.values():
+            heapq.heappush(self._by_time, (cut.due, cut.number))
+        return [found[number] for number in sorted(found)]
 
     def next(self) -> float | None:
-        """BOOTTIME seconds of the next cut; None: there is none. O(pending): the mappings that ended in a
-        minute."""
-        return min((cut.due for cut in self._pending.values()), default=None)
+        """BOOTTIME seconds of the next cut; None: there is none."""
+        while self._by_time:
+            due, number = self._by_time[0]
+            cut = self._pending.get(number)
+            if cut is not None and cut.due == due:
+                return due
+            heapq.heappop(self._by_time)
+        return None
+
+    def _put(self, cut: PendingCut) -> None:
+        before = self._pending.get(cut.number)
+        self._pending[cut.number] = cut
+        if before is None or before.due != cut.due:
+            heapq.heappush(self._by_time, (cut.due, cut.number))
+        if len(self._by_time) > 64 + 2 * len(self._pending):
+            self._by_time = [(each.due, each.number) for each in self._pending.values()]
+            heapq.heapify(self._by_time)
 
     def __len__(self) -> int:
         return len(self._pending)
