@@ -4,9 +4,9 @@ Pure; the time is an argument. Memory is bounded: ``MOST_DEVICES`` devices of a 
 was silent for longest is forgotten first.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -26,6 +26,10 @@ FREEZE_S = float(DAY_S)
 TCP_EVIDENCE = frozenset({"igd"})
 """Protocols whose TCP handshake proves the sender. A datagram can have a forged address (SR-26), and a refusal of
 the operator is no evidence against a device."""
+
+
+Counts = tuple[IPAddress | None, int, frozenset[int], int, str | None, frozenset[int]]
+"""Of a ``DeviceEntry``: address, day, ports, granted, last_refusal, and the ports of its datagrams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,18 +176,21 @@ class DeviceHistory:
         """A function that restores the present counts of a device, for an operation that is undone. The change
         request itself stays counted."""
         entry = self._entries.get(device)
-        before = entry and replace(entry, refused=entry.refused.copy(), evidence=dict(entry.evidence))
-        return partial(self._put_back, device, before, entry.claims.ports if entry else frozenset())
+        if entry is None:
+            return partial(self._forget, device)
+        counts = entry.address, entry.day, entry.ports, entry.granted, entry.last_refusal, entry.claims.ports
+        return partial(self._put_back, device, counts, entry.refused.copy(), entry.evidence.copy())
 
-    def _put_back(self, device: str, before: DeviceEntry | None, claimed: frozenset[int]) -> None:
+    def _forget(self, device: str) -> None:
+        self._changed.add(device)
+        self._entries.pop(device, None)
+
+    def _put_back(self, device: str, counts: Counts, refused: Counter[Refusal], evidence: dict[int, float]) -> None:
         self._changed.add(device)
         entry = self._entries.get(device)
-        if before is None or entry is None:
-            self._entries.pop(device, None)
-            return
-        for name in ("address", "day", "ports", "evidence", "granted", "refused", "last_refusal"):
-            setattr(entry, name, getattr(before, name))
-        entry.claims.ports = claimed
+        if entry is not None:
+            entry.address, entry.day, entry.ports, entry.granted, entry.last_refusal, entry.claims.ports = counts
+            entry.refused, entry.evidence = refused, evidence
 
     def add_incident(self, incident: Incident) -> None:
         """Adds an incident that was open when the gateway stopped."""
