@@ -22,8 +22,7 @@ from upnp_gw.gate.portset import includes
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gate.terms import remote_access, subject_of, terms_of
-from upnp_gw.ledger.filters import combined_peers, requested_peers
-from upnp_gw.ledger.plan import granted_prefixes
+from upnp_gw.ledger.filters import combined_peers, granted_prefixes, requested_peers
 from upnp_gw.model.mapping import DecisionId, Endpoint, IPAddress, RemotePeers, Transport, Via
 from upnp_gw.model.request import MapRequest, PortChoice
 from upnp_gw.text.toml import parse_tables

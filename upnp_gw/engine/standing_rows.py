@@ -13,8 +13,8 @@ from upnp_gw.engine.environment import Environment
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, Outcome, Verdict
 from upnp_gw.gate.schema import OPERATOR_RULE
+from upnp_gw.ledger.filters import granted_prefixes
 from upnp_gw.ledger.leases import with_renewal
-from upnp_gw.ledger.plan import granted_prefixes
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Source

@@ -5,8 +5,9 @@ The kernel's ranges must not overlap. So a filter inside another one is left out
 """
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv6Network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
+from upnp_gw.gate.decision import Clamps
 from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, Mapping, RemotePeers
 from upnp_gw.model.prefixes import exclude, inside
 from upnp_gw.model.request import MapRequest
@@ -80,6 +81,17 @@ def combined_peers(filters: Sequence[RemotePeers], granted: Sequence[IPNetwork])
     if any(part.network.prefixlen == 0 and not part.port for part in peers):
         return ANYONE
     return disjoint(peers)
+
+
+def granted_prefixes(clamps: Clamps, request: MapRequest) -> tuple[IPNetwork, ...]:
+    """The grant's remote prefixes of the request's family, each once; none where the request names its own."""
+    if request.remote is not None or not clamps.remote:
+        return ()
+    if request.internal.address.version == 6:
+        six = [net for net in clamps.remote if isinstance(net, IPv6Network)]
+        return tuple(collapse_addresses(six))
+    four = [net for net in clamps.remote if isinstance(net, IPv4Network)]
+    return tuple(collapse_addresses(four))
 
 
 def disjoint(filters: Iterable[RemotePeers]) -> tuple[RemotePeers, ...]:

@@ -6,18 +6,24 @@ The gate has decided that the mapping is allowed. The plan says whether it is po
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from random import Random
 
 from upnp_gw.gate.decide import lifetime_s
-from upnp_gw.gate.decision import Allowed, Clamps
+from upnp_gw.gate.decision import Allowed
 from upnp_gw.ledger.conflicts import (
     conflicting_holder,
     conflicting_pinhole,
     conflicting_rows,
     overlapping_port_mapping,
 )
-from upnp_gw.ledger.filters import AllowedPeers, allowed_peers, combined_peers, filters_after, requested_peers
+from upnp_gw.ledger.filters import (
+    AllowedPeers,
+    allowed_peers,
+    combined_peers,
+    filters_after,
+    granted_prefixes,
+    requested_peers,
+)
 from upnp_gw.ledger.leases import grant_ends_at, recheck_at
 from upnp_gw.ledger.ports import choose_port
 from upnp_gw.ledger.table import MappingTable
@@ -26,7 +32,6 @@ from upnp_gw.model.mapping import (
     UNIQUE_IDS,
     Hold,
     Instant,
-    IPNetwork,
     Mapping,
     MappingKey,
     MappingKind,
@@ -341,14 +346,3 @@ def overlap_refusal(mapping: Mapping, holder: Mapping) -> NotPlanned:
 def _admits_nobody(mapping: Mapping, request: MapRequest) -> bool:
     """True if nobody could connect, at all or through one of the request's filters: the reply could not say so."""
     return not allowed_peers(mapping) or not all(one.within(mapping.filters) for one in request.filters)
-
-
-def granted_prefixes(clamps: Clamps, request: MapRequest) -> tuple[IPNetwork, ...]:
-    """The grant's remote prefixes of the request's family, each once; none where the request names its own."""
-    if request.remote is not None or not clamps.remote:
-        return ()
-    if request.internal.address.version == 6:
-        six = [net for net in clamps.remote if isinstance(net, IPv6Network)]
-        return tuple(collapse_addresses(six))
-    four = [net for net in clamps.remote if isinstance(net, IPv4Network)]
-    return tuple(collapse_addresses(four))
