@@ -316,3 +316,21 @@ async def test_a_body_that_trickles_ends_at_the_deadline(behind: str) -> None:
             await asyncio.gather(dripping, writer.wait_closed(), return_exceptions=True)
         assert received == b"HTTP/1.1 408 Request Timeout\r\n"
         assert fixture.server.counts["body-deadline"] == 1
+
+
+@pytest.mark.parametrize(
+    "start", [b"BREW /", b"GET /igd1.xml HTTP/1.1\r\nA B: c\r\n", b"POST /x HTTP/1.1\r\nHost: x\r\n"]
+)
+async def test_a_client_that_still_writes_gets_the_answer(start: bytes) -> None:
+    """The kernel resets a connection that is closed while bytes come, and the client loses the answer."""
+    async with serving(LIMITS) as fixture:
+        reader, writer = await fixture.connect()
+        writer.write(start + b"Content-Length: 5000\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n"))[:7] == b"HTTP/1."
+        for _ in range(20):
+            writer.write(b"x" * 100)
+            await asyncio.sleep(0.005)
+        received = await reader.read()
+        assert received.endswith(b"\r\n\r\n"), "the whole answer, and the end"
+        writer.close()
+        await writer.wait_closed()

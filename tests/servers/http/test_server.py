@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from ipaddress import ip_interface
 
 import pytest
@@ -23,6 +24,7 @@ from tests.fixtures.http_client import (
     serving,
     status_of,
 )
+from tests.fixtures.waiting import async_until
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.network import Link, Network
 from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, control_path
@@ -628,3 +630,42 @@ def test_on_uvloop() -> None:
             writer.close()
 
     uvloop.run(scenario())
+
+
+async def test_a_stop_ends_a_kept_connection_with_its_running_answer_and_serves_none_that_waits() -> None:
+    async with serving(HttpLimits(head_s=STOP_S, per_host=1)) as fixture:
+        fixture.gateway.hang = asyncio.Event()
+        running, running_writer = await fixture.connect()
+        running_writer.write(add(fixture))
+        await fixture.gateway.asked.wait()
+        waiting, waiting_writer = await fixture.connect()
+        waiting_writer.write(fixture.post())
+        await async_until(lambda: len(fixture.server._admission) == 2)
+        stopping = asyncio.create_task(fixture.server.stop())
+        await asyncio.sleep(0)
+        fixture.gateway.hang.set()
+        async with asyncio.timeout(STOP_S / 2):
+            data = await running.read()
+            await stopping
+        assert (status_of(data), header(data, "Connection")) == (200, "close")
+        assert fixture.server.counts["requests"] == 1
+        with suppress(ConnectionResetError):
+            assert await waiting.read() == b""
+        for writer in (running_writer, waiting_writer):
+            writer.close()
+            await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+@pytest.mark.spec("SR-1", "SR-9")
+async def test_senders_and_hosts_are_judged_by_the_network_as_it_is_now(fixture: HttpFixture) -> None:
+    async def status(host: str, source: str) -> int:
+        return status_of(await fixture.send(fixture.head("GET /igd1.xml", host=host), source=source))
+
+    other = ("127.0.0.9", "127.0.0.2")
+    assert await status(*other) == 403
+    assert await status("127.0.0.1", "127.0.0.2") == 200
+    narrow = (ip_interface("127.0.0.1/32"), ip_interface("127.0.0.9/32"))
+    fixture.network = Network(wan=LOOPBACK.wan, lans=(Link("lo", 1, True, narrow),))
+    assert await status(*other) == 0, "the sender is not on the LAN any more"
+    assert await status("127.0.0.9", "127.0.0.1") == 200, "an address of ours now"
+    assert await status("127.0.0.1", "127.0.0.1") == 200

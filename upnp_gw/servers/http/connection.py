@@ -25,7 +25,7 @@ from upnp_gw.servers.http.transport import LimitedConnection, TransportContext
 log = logging.getLogger(__name__)
 
 LINGER_S = 1.0
-"""Seconds for the rest of a body that nobody reads. The kernel resets a connection closed with unread bytes,
+"""Seconds for the rest of a request that nobody reads. The kernel resets a connection closed with unread bytes,
 and the reset can overtake the answer."""
 
 
@@ -90,6 +90,7 @@ class Connection(LimitedConnection):
         "_sent",
         "_state",
         "_task",
+        "_unreadable",
         "_url",
         "_wire",
     )
@@ -107,7 +108,7 @@ class Connection(LimitedConnection):
         self._body: BodyReader | None = None
         self._answer_by = 0.0
         self._sent: Answer | None = None
-        self._keep = self._blocked = self._finishing = False
+        self._keep = self._blocked = self._finishing = self._unreadable = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -281,7 +282,7 @@ class Connection(LimitedConnection):
             self.useful()
         if answer.written is not None:
             answer.written()
-        unread = self._body is not None and not self._body.done
+        unread = self._unreadable or (self._body is not None and not self._body.done)
         if not self._keep:
             self._end(unread)
         elif unread:
@@ -328,6 +329,7 @@ class Connection(LimitedConnection):
             self._close()
             return
         self._head, self._body = Head("", HTTP_1_0, "", None), None
+        self._unreadable = True
         self._answer_by = self._loop.time() + self._limits_context.limits.answer_s
         self._reject(BadRequest(error.status, error.reason))
 
