@@ -154,6 +154,7 @@ COVERED_ELSEWHERE = {
     "store/device_rows.py": "store/test_store.py",
     "store/evidence_rows.py": "ledger/test_evidence.py",
     "store/high_water.py": "store/test_missing_history.py",
+    "store/highest_numbers.py": "store/test_store.py",
     "store/mapping_rows.py": "store/test_store.py",
     "store/policy_rows.py": "engine/test_kept_policies.py",
     "suggest/grants.py": "suggest/test_document.py",

@@ -43,7 +43,7 @@ from upnp_gw.model.network import Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.lan import LanServers
-from upnp_gw.store.decision_rows import Retention
+from upnp_gw.store.pruning import Retention
 from upnp_gw.store.store import Store
 from upnp_gw.system.clock import boot_id, claim_kernel, clock, own_state_directory
 from upnp_gw.system.dhcp_lease_files import LeaseFiles

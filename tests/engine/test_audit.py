@@ -1,6 +1,5 @@
 """The record of a decision is enough to decide it again, to the same answer."""
 
-import json
 from dataclasses import fields, replace
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
@@ -19,6 +18,7 @@ from upnp_gw.gate.decision import Facts, HeldMappings
 from upnp_gw.model.mapping import DecisionId, Endpoint, Instant, RemotePeers, Transport
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.model.request import MapRequest, Source
+from upnp_gw.store.decision_encoding import record_of, split
 
 NOW = Instant(5.0, 1_800_000_000.0)
 
@@ -26,7 +26,10 @@ NOW = Instant(5.0, 1_800_000_000.0)
 def stored(policy: Any, facts: Facts, request: MapRequest) -> DecisionRecord:
     """The record as it comes back from the disk."""
     record = map_record(NOW, DecisionId("d7"), request, facts, decide(policy, facts, request))
-    return DecisionRecord.of_body(json.loads(json.dumps(record.body())))
+    shared, own = split(record)
+    read = record_of(7, record.at, own, shared)
+    assert read == record
+    return read
 
 
 more_facts = st.fixed_dictionaries(

@@ -12,6 +12,7 @@ import pytest
 from tests.engine.test_policy_reload import NARROW, POLICY, reloaded
 from tests.fixtures.gateway import Clock
 from tests.fixtures.policy_reload import ReloadFixture, reload_home
+from tests.fixtures.store import pruned
 from upnp_gw import api
 from upnp_gw.engine import kept_policies
 from upnp_gw.engine.kept_policies import NOT_KEPT, OTHER_VERSION, packed, unpacked
@@ -19,7 +20,7 @@ from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import ManagedChange, toml_time
 from upnp_gw.model.errors import StoreError
 from upnp_gw.store import policy_rows
-from upnp_gw.store.decision_rows import Retention
+from upnp_gw.store.pruning import Retention
 
 NAMED = POLICY.replace('name = "wide"', 'name = "wide"\nreason = "\u00fc"')
 
@@ -66,8 +67,10 @@ async def test_a_decision_by_any_older_policy_is_explained_after_a_restart(tmp_p
 
 
 async def test_a_policy_leaves_with_the_decisions_that_refer_to_it(tmp_path: Path) -> None:
-    async with reload_home(tmp_path, POLICY) as home:
-        home.gateway_fixture.store._keep = Retention(decisions=3)
+    clock = Clock()
+    async with reload_home(tmp_path, POLICY, clock=clock) as home:
+        store = home.gateway_fixture.store
+        store._pruning.keep = Retention(decisions=3)
         old = (await home.gateway_fixture.granted(8000)).mapping.decision
         first = home.gateway_fixture.decider.in_force.policy.digest
         await reloaded(home, NARROW)
@@ -78,6 +81,14 @@ async def test_a_policy_leaves_with_the_decisions_that_refer_to_it(tmp_path: Pat
         await home.gateway_fixture.granted(8002)
         assert kept(tmp_path) == {first: 2, second: None}, "d2 refers to nothing, but was decided before it"
         await home.gateway_fixture.granted(8003)
+        await pruned(store)
+        assert kept(tmp_path) == {first: 2, second: None}, "the mapping names d1"
+        assert (await explained(home, old)).grants[0].effect == "charged"
+        await home.gateway_fixture.unmap(8000)
+        clock.pass_s(store._pruning.keep.pass_s)
+        await home.gateway_fixture.granted(8004)
+        await pruned(store)
+        assert await home.policy_commands.explain(old) is None
         assert kept(tmp_path) == {second: None}
         await reloaded(home, POLICY)
         assert kept(tmp_path)[first] is None, "it is in force again"

@@ -25,8 +25,9 @@ from upnp_gw.servers.http.routes import ServedDescriptions
 from upnp_gw.servers.http.server import HttpServer
 from upnp_gw.store import decision_rows
 from upnp_gw.store import device_rows as notes
-from upnp_gw.store.mapping_rows import mapping_values, stored_row
+from upnp_gw.store.mapping_rows import load_mappings, write_mappings
 from upnp_gw.store.schema import SCHEMA
+from upnp_gw.store.shared_parts import SharedParts
 
 SOURCE = ip_address("192.168.1.10")
 NOW = Instant(1000.0, 1_800_000_000.0)
@@ -124,10 +125,9 @@ def rows(data: bytes) -> None:
     db = database()
     db.execute("BEGIN")
     try:
-        marks = ",".join("?" * len(mapping_values(mapping, 1)))
-        db.execute(f"INSERT INTO mappings VALUES ({marks})", mapping_values(mapping, 1))
-        (row,) = db.execute("SELECT * FROM mappings").fetchall()
-        assert stored_row(row, HOLDS).mapping == mapping
+        write_mappings(db, [(mapping, 1)], "boot", NOW)
+        (row,), _ = load_mappings(db, "boot", NOW)
+        assert row.mapping == mapping
         decided(db, text)
         notes.write_notes(db, [notes.Note(notes.NoteKind.DEVICE, text, {"name": text})])
         assert notes.load_notes(db)[notes.NoteKind.DEVICE] == [{"name": text}]
@@ -157,5 +157,5 @@ def decided(db: sqlite3.Connection, text: str) -> None:
         policy="",
         facts=json.loads(json.dumps({"text": text})),
     )
-    decision_rows.write_decisions(db, [record], decision_rows.KEEP, NOW)
+    decision_rows.write_decisions(db, [record], SharedParts())
     assert decision_rows.load_decisions(db, RecordFilter(port=80, verdict="deny")) == [record]

@@ -107,7 +107,7 @@ class Household(Home):
         uri = f"file:{self.daemon.state_dir / 'ledger.db'}?mode=ro"
         with closing(sqlite3.connect(uri, uri=True)) as db:
             rows = db.execute("SELECT id, transport, external_port, internal_address, internal_port FROM mappings")
-            return {row[0]: tuple(row[1:]) for row in rows}
+            return {f"m{row[0]}": tuple(row[1:]) for row in rows}
 
     def disagreement(self) -> str:
         """The differences between ledger, kernel and store; empty: none."""

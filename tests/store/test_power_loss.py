@@ -45,7 +45,7 @@ class Past:
         store = Store(self.path, "boot-1")
         await store.open()
         self.moments.append(await moment(store))
-        for number in range(1, 25):
+        for number in range(1, 31):
             batch = Batch(
                 put=[(mapping(number, 8000 + number, description="x" * 200), number)],
                 decisions=[record(number)],

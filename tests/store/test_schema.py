@@ -10,7 +10,7 @@ from tests import ROOT
 from tests.fixtures.mapping_rows import NOW, mapping
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Hold, Instant, Via
-from upnp_gw.store import schema as module
+from upnp_gw.store import upgrade
 from upnp_gw.store.schema import SCHEMA_VERSION
 from upnp_gw.store.store import Batch, Store
 
@@ -74,12 +74,15 @@ async def test_an_upgraded_file_has_the_columns_of_a_new_one(oldest: Path, tmp_p
         tables = [name for (name,) in new.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         assert {table: columns(old, table) for table in tables} == {table: columns(new, table) for table in tables}
         assert old.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        tables = [name for (name,) in old.execute("SELECT name FROM sqlite_master WHERE name LIKE 'old_%'")]
+        assert tables == []
 
 
+@pytest.mark.parametrize("step", [1, 5])
 async def test_an_upgrade_that_fails_leaves_the_file_as_it_was(
-    oldest: Path, monkeypatch: pytest.MonkeyPatch
+    oldest: Path, step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(module.MIGRATIONS, 1, module.MIGRATIONS[1] + "ALTER TABLE nowhere ADD COLUMN x;")
+    monkeypatch.setitem(upgrade.MIGRATIONS, step, [*upgrade.MIGRATIONS[step], "ALTER TABLE nowhere ADD COLUMN x"])
     store = Store(oldest, "boot-1")
     with pytest.raises(StoreError, match="nowhere"):
         await store.open()

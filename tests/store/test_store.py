@@ -15,7 +15,7 @@ from upnp_gw.ledger.pending_cuts import cut_of
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import DecisionId, Hold, Instant, Transport, Via
 from upnp_gw.model.records import DecisionRecord, RecordFilter
-from upnp_gw.store.mapping_rows import mapping_values, stored_row
+from upnp_gw.store.mapping_rows import COLUMNS, mapping_values, stored_row
 from upnp_gw.store.schema import SCHEMA_VERSION
 from upnp_gw.store.store import Batch, Store
 
@@ -147,9 +147,9 @@ async def test_every_failure_is_an_error_of_the_store(
     def fail(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr("upnp_gw.store.device_rows.write_notes", fail)
+    monkeypatch.setattr("upnp_gw.store.decision_rows.write_decisions", fail)
     with pytest.raises(StoreError, match=r"ledger\.db: ."):
-        await store.write(Batch(put=[(mapping(1), 1)]), NOW)
+        await store.write(Batch(put=[(mapping(1), 1)], decisions=[record(1)]), NOW)
     monkeypatch.undo()
     assert await store.load(NOW) == ([], [])
     await store.write(Batch(put=[(mapping(1), 1)]), NOW)
@@ -214,7 +214,7 @@ async def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:
 def test_any_description_survives(text: str) -> None:
     row = mapping(1, description=text)
     db = sqlite3.connect(":memory:")
-    stored = db.execute(f"SELECT {','.join('?' * 19)}", mapping_values(row, 1)).fetchone()
+    stored = db.execute(f"SELECT {','.join('?' * COLUMNS)}", mapping_values(row, 1, "boot-1", NOW)).fetchone()
     db.close()
-    restored = stored_row(stored, row.holds).mapping
+    restored = stored_row(stored, "boot-1", NOW).mapping
     assert replace(restored, recheck_at=row.recheck_at) == row

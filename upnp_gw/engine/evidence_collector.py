@@ -19,7 +19,7 @@ from upnp_gw.model.device import OPERATOR
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Transport, Via
 from upnp_gw.model.records import DecisionRecord
-from upnp_gw.store.decision_rows import CLOCK_SET
+from upnp_gw.store.pruning import CLOCK_SET
 from upnp_gw.store.store import Store
 from upnp_gw.system.tasks import in_portions
 

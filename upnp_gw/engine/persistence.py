@@ -9,7 +9,7 @@ from typing import Any
 
 from upnp_gw.engine.device_persistence import DevicePersistence
 from upnp_gw.engine.stored_devices import StoredDevices
-from upnp_gw.engine.write_backlog import WriteBacklog, batch_of
+from upnp_gw.engine.write_backlog import WriteBacklog, batch_of, changed_rows
 from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant, Mapping
@@ -60,7 +60,8 @@ class Persistence:
 
     async def begin(self, transaction: Transaction, now: Instant) -> None:
         """Writes what a start made of it. Raises StoreError."""
-        await self._store.write(self.batch([transaction], self._renamed), now)
+        if batch := self.batch([transaction], self._renamed):
+            await self._store.write(batch, now)
         transaction.commit()
 
     def batch(self, transactions: Sequence[Transaction], rows: Iterable[str] = ()) -> Batch:
@@ -68,9 +69,7 @@ class Persistence:
         dropped = {cut.number for transaction in transactions for cut in transaction.cuts_dropped}
         return batch_of(
             dict.fromkeys(rows)
-            | dict.fromkeys(
-                m.id for transaction in transactions for pair in transaction.pairs for m in pair if m is not None
-            ),
+            | dict.fromkeys(row for transaction in transactions for row in changed_rows(transaction)),
             self._ledger.table,
             [cut for transaction in transactions for cut in transaction.cuts_put if cut.number not in dropped],
             sorted(dropped),

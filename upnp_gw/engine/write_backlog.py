@@ -7,13 +7,14 @@ when the store works again. A crash before that finds the older rows.
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.records import DecisionRecord
+from upnp_gw.store.mapping_rows import same_row
 from upnp_gw.store.store import Batch
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class WriteBacklog:
     def add(self, transactions: Iterable[Transaction]) -> None:
         """These are in force without the disk."""
         for transaction in transactions:
-            self._rows.update(dict.fromkeys(m.id for pair in transaction.pairs for m in pair if m is not None))
+            self._rows.update(dict.fromkeys(changed_rows(transaction)))
             self._cuts.update({cut.number: cut for cut in transaction.cuts_put})
             self.cuts_done(transaction.cuts_dropped)
             self._records.extend(transaction.records)
@@ -90,6 +91,13 @@ class WriteBacklog:
         self._rows.clear()
         self._cuts.clear()
         self._records.clear()
+
+
+def changed_rows(transaction: Transaction) -> Iterator[str]:
+    """The ids of the rows whose stored values changed. A check by the gateway itself changes none of them."""
+    for before, after in transaction.pairs:
+        if before is None or after is None or not same_row(before, after):
+            yield (after or before).id  # type: ignore[union-attr]
 
 
 def batch_of(

@@ -1,9 +1,8 @@
 """Decisions as they are stored and shown by ``upnp-gw log``: device, request, verdict and reasons."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta, Struct
 
 from upnp_gw.model.mapping import DecisionId, Transport, Via
@@ -58,11 +57,6 @@ class DecisionFields(Struct, frozen=True, kw_only=True):
         return {name: getattr(self, name) for name in DecisionFields.__struct_fields__}
 
 
-STORED_NAMES = {"address": "source", "remote_host": "remote", "lease_s": "lifetime_s", "granted_s": "lease_s"}
-"""Field -> its name in the database, where the two differ."""
-_RENAMED = frozenset(STORED_NAMES.values())
-
-
 class DecisionRecord(DecisionFields, frozen=True, kw_only=True):
     """A decision in the audit log."""
 
@@ -70,19 +64,6 @@ class DecisionRecord(DecisionFields, frozen=True, kw_only=True):
     """Wall-clock seconds."""
     holder: dict[str, Any] | None = None
     """busy: the mapping in the way (``upnp_gw.engine.audit.holder_of``). Only the operator sees it."""
-
-    def body(self) -> dict[str, Any]:
-        """Plain values for JSON, under their stored names."""
-        return {STORED_NAMES.get(name, name): value for name, value in msgspec.to_builtins(self).items()}
-
-    @classmethod
-    def of_body(cls, body: dict[str, Any]) -> Self:
-        """The record of a stored body. Raises msgspec.ValidationError."""
-        return msgspec.convert(
-            {name: body[name] for name in body.keys() - _RENAMED}
-            | {name: body[stored] for name, stored in STORED_NAMES.items() if stored in body},
-            cls,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,23 +87,3 @@ class RecordFilter:
     changes: bool = False
     """True: without records that are ``unchanged``."""
     limit: int = 100
-
-    def sql(self) -> tuple[str, list[Any]]:
-        """A WHERE clause of fixed text, and its values."""
-        tests: dict[str, Any] = {
-            "verdict = ?": self.verdict,
-            "via = ?": self.via,
-            "at >= ?": self.since,
-            "at < ?": self.until,
-            "json_extract(body, '$.rule') = ?": self.rule,
-            "? IN (json_extract(body, '$.external_port'), json_extract(body, '$.internal_port'))": self.port,
-            "number < ?": self.before,
-            "id = ?": self.id,
-        }
-        conditions = [(test, [value]) for test, value in tests.items() if value is not None]
-        if self.devices:
-            conditions.append((f"device IN ({','.join('?' * len(self.devices))})", [*self.devices]))
-        if self.changes:
-            conditions.append(("json_extract(body, '$.unchanged') IS NOT 1", []))
-        where = " AND ".join(test for test, _ in conditions)
-        return (f"WHERE {where}" if where else ""), [value for _, values in conditions for value in values]

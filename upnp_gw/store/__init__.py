@@ -1,13 +1,18 @@
 """The ledger on disk: one SQLite database, written by one thread.
 
-store            opens, writes and loads; one batch of the writer is one transaction
-schema           the tables, made or upgraded
-mapping_rows     mappings and pending cuts as rows
-decision_rows    the audit log
-policy_rows      policies that decisions of the audit log refer to
-evidence_rows    how mappings were used
-device_rows      devices, incidents and questions, as notes
-syncing          syncs SQLite's log to the disk, and moves it into the database file
-high_water       the number of the last transaction on the disk, in a file of its own
-missing_history  compares the files with that number at the start
+store              opens, writes and loads; one batch of the writer is one transaction
+schema             the tables, made or upgraded
+upgrade            the steps from older schemas
+mapping_rows       mappings with their leases, and pending cuts, as rows
+decision_rows      the audit log
+decision_encoding  a decision as what it shares with others and its own values
+shared_parts       what many decisions have in common, stored once
+pruning            deletes old decisions in portions
+policy_rows        policies that decisions of the audit log refer to
+highest_numbers    the highest numbers ever used
+evidence_rows      how mappings were used
+device_rows        devices, incidents and questions, as notes
+syncing            syncs SQLite's log to the disk, and moves it into the database file
+high_water         the number of the last transaction on the disk, in a file of its own
+missing_history    compares the files with that number at the start
 """

@@ -1,27 +1,21 @@
-"""The audit log in the store: one row for each decision, bounded in number and age."""
+"""The audit log in the store: one row for each decision, and one for what many of them share."""
 
-import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
-from upnp_gw.model.mapping import DAY_S, Instant
 from upnp_gw.model.records import DecisionRecord, RecordFilter
-from upnp_gw.store import policy_rows
+from upnp_gw.store import shared_parts
+from upnp_gw.store.decision_encoding import Shared, number_of, record_of, split
+from upnp_gw.store.shared_parts import SharedParts
 
-CLOCK_SET = 1_735_689_600.0
-"""Wall-clock seconds. A clock before this was never set: a router without a clock chip starts in 1970."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """The bounds of the audit log. Decisions beyond either of them are deleted."""
-
-    decisions: int = 100_000
-    seconds: float = 90 * DAY_S
-
-
-KEEP = Retention()
+SCHEMA = f"""
+CREATE TABLE decisions (
+  number INTEGER PRIMARY KEY, at REAL NOT NULL, shared INTEGER NOT NULL, mapping INTEGER, external_port INTEGER,
+  internal_port INTEGER, count INTEGER NOT NULL, unchanged INTEGER NOT NULL, body TEXT NOT NULL
+) STRICT;
+{shared_parts.SCHEMA}"""
+"""No index: each one is another page that every request writes. A search reads the rows from the newest on."""
 
 
 def decision_number(record: DecisionRecord) -> int:
@@ -29,40 +23,60 @@ def decision_number(record: DecisionRecord) -> int:
     return int(record.id[1:])
 
 
-def write_decisions(
-    db: sqlite3.Connection, records: Sequence[DecisionRecord], keep: Retention, now: Instant
-) -> int:
-    """Adds the records, or replaces those with a higher count; deletes the oldest. Returns the highest number."""
-    for adds, into in ((True, "INSERT INTO"), (False, "INSERT OR REPLACE INTO")):
-        db.executemany(
-            f"{into} decisions VALUES (?,?,?,?,?,?,?)",
-            [
-                (
-                    decision_number(r),
-                    r.id,
-                    r.at,
-                    r.via,
-                    r.device,
-                    r.verdict,
-                    json.dumps(r.body(), ensure_ascii=True),
-                )
-                for r in records
-                if (r.count == 1) == adds
-            ],
-        )
-    highest = max(decision_number(r) for r in records)
-    many = db.execute("DELETE FROM decisions WHERE number <= ?", (highest - keep.decisions,))
-    # a decision from before the wall clock was set has no age
-    old = db.execute("DELETE FROM decisions WHERE at >= ? AND at < ?", (CLOCK_SET, now.wall - keep.seconds))
-    if many.rowcount or old.rowcount:
-        policy_rows.prune_policies(db)
-    return highest
+def write_decisions(db: sqlite3.Connection, records: Sequence[DecisionRecord], parts: SharedParts) -> int:
+    """Adds the records. One with a count replaces the count of its first record. Returns the highest number."""
+    rows: list[tuple[Any, ...]] = []
+    for record in records:
+        number = decision_number(record)
+        if record.count > 1:
+            counted = db.execute("UPDATE decisions SET count = ? WHERE number = ?", (record.count, number))
+            if counted.rowcount:
+                continue
+        shared, own = split(record)
+        rows.append((number, record.at, parts.id_of(db, number, shared), *own))
+    db.executemany("INSERT INTO decisions VALUES (?,?,?,?,?,?,?,?,?)", rows)
+    return max(decision_number(record) for record in records)
 
 
 def load_decisions(db: sqlite3.Connection, record_filter: RecordFilter) -> list[DecisionRecord]:
     """The newest decisions that pass the filter, newest first."""
-    clauses, values = record_filter.sql()
+    found = _where(record_filter)
+    if found is None:
+        return []
+    where, values = found
     rows = db.execute(
-        f"SELECT body FROM decisions {clauses} ORDER BY number DESC LIMIT ?", (*values, record_filter.limit)
+        "SELECT d.number, d.at, d.mapping, d.external_port, d.internal_port, d.count, d.unchanged, d.body,"
+        " s.via, s.device, s.verdict, s.rule, s.policy, s.pattern, s.body"
+        f" FROM decisions d CROSS JOIN decision_shared s ON s.id = d.shared {where}"
+        " ORDER BY d.number DESC LIMIT ?",
+        (*values, record_filter.limit),
     )
-    return [DecisionRecord.of_body(json.loads(body)) for (body,) in rows]
+    return [record_of(row[0], row[1], row[2:8], Shared(*row[8:])) for row in rows]
+
+
+def _where(wanted: RecordFilter) -> tuple[str, list[Any]] | None:
+    """A WHERE clause of fixed text, and its values; None: nothing passes."""
+    number = number_of(wanted.id, "d")
+    if wanted.id is not None and number is None:
+        return None
+    tests: list[tuple[str, Any]] = [
+        ("d.number = ?", number),
+        ("d.number < ?", wanted.before),
+        ("d.at >= ?", wanted.since),
+        ("d.at < ?", wanted.until),
+        ("? IN (d.external_port, d.internal_port)", wanted.port),
+    ]
+    shared: list[tuple[str, Any]] = [
+        ("verdict = ?", wanted.verdict),
+        ("via = ?", wanted.via),
+        ("rule = ?", wanted.rule),
+        *((f"device IN ({','.join('?' * len(wanted.devices))})", device) for device in wanted.devices[:1]),
+    ]
+    clauses = [test for test, value in tests if value is not None]
+    values = [value for _, value in tests if value is not None]
+    if wanted.changes:
+        clauses.append("NOT d.unchanged")
+    if inner := [test for test, value in shared if value is not None]:
+        clauses.append(f"d.shared IN (SELECT id FROM decision_shared WHERE {' AND '.join(inner)})")
+        values += [value for _, value in shared[:3] if value is not None] + [*wanted.devices]
+    return ("WHERE " + " AND ".join(clauses) if clauses else ""), values

@@ -1,11 +1,19 @@
-"""Mappings and pending cuts as rows of the store, and back. Pure."""
+"""Mappings and pending cuts as rows of the store, and back. Pure.
 
+The end of a hold is stored in three forms: on CLOCK_BOOTTIME with the boot's id, on the wall clock, and as seconds
+left at the write. In the same boot the first one counts. After another boot the wall clock counts, but no more than
+the seconds left: a clock that was set back does not extend a lease.
+"""
+
+import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from sys import intern
 from typing import Any
+
+import msgspec
 
 from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.model.mapping import (
@@ -18,6 +26,7 @@ from upnp_gw.model.mapping import (
     MappingKey,
     RemotePeers,
     Transport,
+    Via,
 )
 
 
@@ -54,11 +63,46 @@ def _address(text: str | None) -> IPAddress | None:
     return None if text is None else _shared(text)
 
 
-def mapping_values(mapping: Mapping, number: int) -> Sequence[Any]:
+SCHEMA = """
+CREATE TABLE mappings (
+  id INTEGER PRIMARY KEY, number INTEGER NOT NULL, transport TEXT NOT NULL, external_address TEXT,
+  external_port INTEGER NOT NULL, remote TEXT, internal_address TEXT NOT NULL, internal_port INTEGER NOT NULL,
+  device TEXT NOT NULL, description TEXT NOT NULL, enabled INTEGER NOT NULL, parked INTEGER NOT NULL,
+  granted_at REAL NOT NULL, decision INTEGER NOT NULL, rule TEXT NOT NULL, filters TEXT NOT NULL,
+  delegated INTEGER NOT NULL, permanent INTEGER NOT NULL, remote_port INTEGER NOT NULL, boot TEXT NOT NULL,
+  holds TEXT NOT NULL
+) STRICT;
+"""
+"""A mapping and its leases are one row, so that an add writes one page for them. ``holds``: JSON of ``HoldRow``."""
+COLUMNS = 21
+
+HoldRow = tuple[str, int | None, str | None, float, float, float, int, str]
+"""Protocol, requested lease, nonce in hexadecimal, end on CLOCK_BOOTTIME and on the wall clock, seconds left at the
+write, epoch, FILTERs."""
+
+
+def write_mappings(
+    db: sqlite3.Connection, mappings: Sequence[tuple[Mapping, int]], boot: str, now: Instant
+) -> None:
+    """Adds or replaces these rows: mapping and number. ``boot``: the id of the present boot."""
+    db.executemany(
+        f"INSERT OR REPLACE INTO mappings VALUES ({','.join('?' * COLUMNS)})",
+        [mapping_values(mapping, number, boot, now) for mapping, number in mappings],
+    )
+
+
+def load_mappings(db: sqlite3.Connection, boot: str, now: Instant) -> tuple[list[StoredRow], list[StoredRow]]:
+    """All rows in the order of their numbers. The second list: those that were written in another boot."""
+    rows = db.execute("SELECT * FROM mappings ORDER BY number").fetchall()
+    found = [stored_row(values, boot, now) for values in rows]
+    return found, [row for row, values in zip(found, rows, strict=True) if values[19] != boot]
+
+
+def mapping_values(mapping: Mapping, number: int, boot: str, now: Instant) -> Sequence[Any]:
     """The columns of ``mappings``, in their order."""
     key = mapping.key
     return (
-        mapping.id,
+        id_number(mapping.id),
         number,
         key.transport.value,
         _text(key.external_address),
@@ -71,30 +115,32 @@ def mapping_values(mapping: Mapping, number: int) -> Sequence[Any]:
         mapping.enabled,
         mapping.parked,
         mapping.granted_at,
-        mapping.decision,
+        id_number(mapping.decision),
         mapping.rule,
         " ".join(map(str, mapping.filters)),
         mapping.delegated,
         mapping.permanent,
         key.remote_port,
+        boot,
+        hold_text([_hold_row(hold, now) for hold in mapping.holds]),
     )
 
 
-def stored_row(values: Sequence[Any], holds: tuple[Hold, ...]) -> StoredRow:
-    """The row of these columns, with its holds."""
+def stored_row(values: Sequence[Any], boot: str, now: Instant) -> StoredRow:
+    """The row of these columns. Its holds are on the clock of the present boot."""
     remote = ip_network(values[5]) if values[5] is not None else None
     key = MappingKey(Transport(values[2]), _address(values[3]), values[4], remote, values[18])
     mapping = Mapping(
-        id=values[0],
+        id=f"m{values[0]}",
         key=key,
         internal=Endpoint(_shared(values[6]), values[7]),
         device=intern(values[8]),
         description=intern(values[9]),
         enabled=bool(values[10]),
         parked=bool(values[11]),
-        holds=holds,
+        holds=tuple(_hold(row, values[19] == boot, now) for row in _HOLDS.decode(values[20])),
         granted_at=values[12],
-        decision=DecisionId(values[13]),
+        decision=DecisionId(f"d{values[13]}"),
         rule=intern(values[14]),
         recheck_at=0,
         filters=tuple(ip_network(net) for net in values[15].split()),
@@ -102,6 +148,35 @@ def stored_row(values: Sequence[Any], holds: tuple[Hold, ...]) -> StoredRow:
         permanent=bool(values[17]),
     )
     return StoredRow(mapping, values[1])
+
+
+def same_row(one: Mapping, other: Mapping) -> bool:
+    """True if both are stored as the same values. The times of the next check are not stored."""
+    return one.decision == other.decision and replace(one, recheck_at=0, grant_ends_at=None) == replace(
+        other, recheck_at=0, grant_ends_at=None
+    )
+
+
+_HOLDS = msgspec.json.Decoder(list[HoldRow])
+
+
+def hold_text(rows: Sequence[HoldRow]) -> str:
+    """The column ``holds``."""
+    return msgspec.json.encode(rows).decode()
+
+
+def _hold_row(hold: Hold, now: Instant) -> HoldRow:
+    left = hold.until - now.boot
+    nonce = None if hold.nonce is None else hold.nonce.hex()
+    filters = " ".join(f"{net}:{port}" for net, port in hold.filters)
+    return (hold.via.value, hold.requested_s, nonce, hold.until, now.wall + left, left, hold.epoch, filters)
+
+
+def _hold(row: HoldRow, same_boot: bool, now: Instant) -> Hold:
+    via, asked_s, nonce, until_boot, until_wall, left_s, epoch, filters = row
+    until = until_boot if same_boot else now.boot + min(until_wall - now.wall, left_s)
+    peers = tuple(parse_peers(text) for text in filters.split())
+    return Hold(Via(via), until, asked_s, None if nonce is None else bytes.fromhex(nonce), epoch, peers)
 
 
 def cut_values(cut: PendingCut) -> Sequence[Any]:

@@ -2,7 +2,7 @@
 
 A policy decides from the moment it comes into force until another one does. So the decisions that refer to it have
 numbers up to ``last``, the newest decision when it was replaced. When the audit log has dropped all of those, the
-policy is deleted too.
+policy is deleted too. An old decision that is kept for its mapping keeps its policy.
 """
 
 import sqlite3
@@ -31,6 +31,7 @@ def put_in_force(db: sqlite3.Connection, digest: str, newest: int, largest: int 
     """Notes that only this policy is in force. ``newest``: the number of the newest decision."""
     db.execute("UPDATE policies SET last = ? WHERE last IS NULL AND digest <> ?", (newest, digest))
     prune_policies(db)
+    prune_unused(db)
     db.execute(
         "DELETE FROM policies WHERE last IS NOT NULL AND digest IN (SELECT digest FROM ("
         "SELECT digest, sum(size) OVER (ORDER BY last IS NULL DESC, last DESC, digest) AS total FROM policies"
@@ -40,8 +41,16 @@ def put_in_force(db: sqlite3.Connection, digest: str, newest: int, largest: int 
 
 
 def prune_policies(db: sqlite3.Connection) -> None:
-    """Deletes the policies that no decision in the log refers to."""
+    """Deletes the policies that decided before the oldest decision in the log."""
     db.execute("DELETE FROM policies WHERE last < (SELECT min(number) FROM decisions)")
+
+
+def prune_unused(db: sqlite3.Connection) -> None:
+    """Deletes the policies that no decision refers to, where an old decision is kept for its mapping."""
+    db.execute(
+        "DELETE FROM policies WHERE last < (SELECT max(number) FROM decisions)"
+        " AND digest NOT IN (SELECT policy FROM decision_shared)"
+    )
 
 
 def load_policy(db: sqlite3.Connection, digest: str) -> bytes | None:

@@ -1,18 +1,15 @@
 """The ledger on disk: SQLite in WAL mode. One batch of the writer is one transaction.
 
-The end of a hold is stored in three forms: on CLOCK_BOOTTIME with the boot's id, on the wall clock, and as seconds
-left at the write. In the same boot the first one counts. After another boot the wall clock counts, but no more than
-the seconds left: a clock that was set back does not extend a lease.
-
-Every call runs in the store's thread.
+Every call runs in the store's thread. Old decisions are deleted there too, in portions between two batches.
 """
 
 import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,39 +18,22 @@ from typing import Any, ParamSpec, TypeVar
 from upnp_gw.ledger.evidence import Changes
 from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.model.errors import StoreError
-from upnp_gw.model.mapping import Hold, Instant, Mapping, Via
+from upnp_gw.model.mapping import Instant, Mapping
 from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.store import decision_rows, evidence_rows, policy_rows
 from upnp_gw.store import device_rows as notes
-from upnp_gw.store.decision_rows import KEEP, Retention
 from upnp_gw.store.device_rows import Note
 from upnp_gw.store.device_rows import NoteKind as NoteKind
-from upnp_gw.store.mapping_rows import (
-    StoredRow,
-    cut_of_row,
-    cut_values,
-    id_number,
-    mapping_values,
-    parse_peers,
-    stored_row,
-)
+from upnp_gw.store.highest_numbers import HighestNumbers, load_highest
+from upnp_gw.store.mapping_rows import StoredRow, cut_of_row, cut_values, id_number, load_mappings, write_mappings
 from upnp_gw.store.missing_history import StoreState, check_history
+from upnp_gw.store.pruning import KEEP, Pruning, Retention
 from upnp_gw.store.schema import SCHEMA_VERSION, prepare
+from upnp_gw.store.shared_parts import SharedParts
 from upnp_gw.store.syncing import Syncing
 from upnp_gw.system.files import FileProblem, own_directory
 
-NEXT_TRANSACTION = """
-INSERT INTO meta VALUES ('transaction', '1') ON CONFLICT (key) DO UPDATE
-SET value = CAST(CAST(value AS INTEGER) + 1 AS TEXT) RETURNING value
-"""
-TO_THIS_BOOT = """
-UPDATE holds SET boot_id = :boot_id,
-  until_boot = :boot + min(until_wall - :wall, left_s),
-  until_wall = :wall + min(until_wall - :wall, left_s),
-  left_s = min(until_wall - :wall, left_s)
-WHERE boot_id != :boot_id
-"""
-"""Gives holds of another boot their ends on this boot's clock. From here on that clock counts."""
+NEXT_TRANSACTION = "UPDATE meta SET value = value + 1 WHERE key = 'transaction' RETURNING value"
 LISTED = 50
 """The most mappings that a start lists in the log when it closes them."""
 
@@ -88,7 +68,10 @@ class Store:
         self._path = path
         self.boot_id = boot_id
         self._full = full
-        self._keep = keep
+        self._pruning = Pruning(keep)
+        self._prune_problem = ""
+        self._parts = SharedParts()
+        self._highest = HighestNumbers()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._db: sqlite3.Connection | None = None
         self._syncing: Syncing | None = None
@@ -104,9 +87,13 @@ class Store:
     async def write(self, batch: Batch, now: Instant) -> None:
         """One transaction. Raises StoreError: then nothing of the batch is in the store."""
         await self._run(self._write, batch, now)
+        self._prune_when_due()
 
     async def load(self, now: Instant) -> tuple[list[StoredRow], list[PendingCut]]:
-        """All mappings in the order of their numbers, with holds on this boot's clock, and all pending cuts."""
+        """All mappings in the order of their numbers, with holds on this boot's clock, and all pending cuts.
+
+        Rows of another boot are written again: from now on they go by the clock of this one.
+        """
         return await self._run(self._load, now)
 
     async def decisions(self, record_filter: RecordFilter) -> list[DecisionRecord]:
@@ -134,7 +121,7 @@ class Store:
 
     async def highest(self) -> tuple[int, int, int]:
         """The highest numbers ever used: of mapping ids, decisions and cuts."""
-        return await self._run(self._highest)
+        return await self._run(lambda: load_highest(self._open_db))
 
     async def notes(self) -> dict[NoteKind, list[dict[str, Any]]]:
         """The notes of devices, incidents and questions."""
@@ -207,6 +194,8 @@ class Store:
             columns = "transport, external_port, internal_address, internal_port, device"
             rows = db.execute(f"SELECT {columns} FROM mappings ORDER BY number")
             closed.extend("{} {} -> {} port {}, {}".format(*values) for values in rows)
+            (highest,) = db.execute("SELECT coalesce(max(id), 0) FROM mappings").fetchone()
+            self._highest.keep(db, "mapping", highest)
             db.execute("DELETE FROM mappings")
             db.execute("DELETE FROM meta WHERE key = 'epoch'")  # NAT-PMP and PCP clients renew in a new epoch
             db.execute("INSERT OR REPLACE INTO meta VALUES ('transaction', ?)", (str(history.next_transaction),))
@@ -238,66 +227,85 @@ class Store:
             (number,) = db.execute(NEXT_TRANSACTION).fetchone()
             db.execute("COMMIT")
         except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
+            self._undone(db)
             raise
         if self._syncing is not None:
             self._syncing.committed(int(number), db.total_changes - before)
 
-    def _write_rows(self, db: sqlite3.Connection, batch: Batch, now: Instant) -> None:
-        db.executemany("DELETE FROM mappings WHERE id = ?", [(i,) for i in batch.removed])
-        if batch.put:
-            db.executemany(
-                "INSERT OR REPLACE INTO mappings VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                [mapping_values(mapping, number) for mapping, number in batch.put],
-            )
-            db.executemany(
-                "INSERT OR REPLACE INTO holds VALUES (?,?,?,?,?,?,?,?,?,?)",
-                [values for mapping, _ in batch.put for values in self._hold_values(mapping, now)],
-            )
-            self._set_highest(db, "mapping", max(id_number(mapping.id) for mapping, _ in batch.put))
-        db.executemany("DELETE FROM cuts WHERE id = ?", [(i,) for i in batch.cuts_done])
-        db.executemany(
-            "INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?,?)",
-            [cut_values(cut) for cut in batch.cuts_put],
-        )
-        notes.write_notes(db, batch.notes)
-        if batch.decisions:
-            self._set_highest(db, "decision", decision_rows.write_decisions(db, batch.decisions, self._keep, now))
+    def _undone(self, db: sqlite3.Connection) -> None:
+        """Takes back the open transaction, and what is remembered of it."""
+        self._parts.forget()
+        self._highest.forget()
+        if db.in_transaction:
+            db.execute("ROLLBACK")
 
-    def _hold_values(self, mapping: Mapping, now: Instant) -> Iterable[tuple[Any, ...]]:
-        for hold in mapping.holds:
-            left = hold.until - now.boot
-            yield (
-                mapping.id,
-                hold.via.value,
-                hold.requested_s,
-                hold.nonce,
-                self.boot_id,
-                hold.until,
-                now.wall + left,
-                left,
-                hold.epoch,
-                " ".join(f"{net}:{port}" for net, port in hold.filters),
-            )
+    def _write_rows(self, db: sqlite3.Connection, batch: Batch, now: Instant) -> None:
+        if batch.removed:
+            gone = [id_number(name) for name in batch.removed]
+            db.executemany("DELETE FROM mappings WHERE id = ?", [(number,) for number in gone])
+            self._highest.keep(db, "mapping", max(gone))
+        if batch.put:
+            write_mappings(db, batch.put, self.boot_id, now)
+        if batch.cuts_done:
+            db.executemany("DELETE FROM cuts WHERE id = ?", [(i,) for i in batch.cuts_done])
+        if batch.cuts_put:
+            values = [cut_values(cut) for cut in batch.cuts_put]
+            db.executemany("INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
+        if batch.notes:
+            notes.write_notes(db, batch.notes)
+        newest = 0
+        if batch.decisions:
+            newest = decision_rows.write_decisions(db, batch.decisions, self._parts)
+        self._pruning.wrote(newest, now)
 
     def _load(self, now: Instant) -> tuple[list[StoredRow], list[PendingCut]]:
         db = self._open_db
-        if db.execute("SELECT 1 FROM holds WHERE boot_id != ? LIMIT 1", (self.boot_id,)).fetchone():
-            times = {"boot_id": self.boot_id, "boot": now.boot, "wall": now.wall}
-            self._in_transaction(lambda db: db.execute(TO_THIS_BOOT, times))
-        holds: dict[str, list[Hold]] = {}
-        for mapping, via, asked_s, nonce, until, epoch, filters in db.execute(
-            "SELECT mapping, via, asked_s, nonce, until_boot, epoch, filters FROM holds"
-        ):
-            peers = tuple(parse_peers(text) for text in filters.split())
-            holds.setdefault(mapping, []).append(Hold(Via(via), until, asked_s, nonce, epoch, peers))
-        rows = [
-            stored_row(values, tuple(holds.get(values[0], ())))
-            for values in db.execute("SELECT * FROM mappings ORDER BY number")
-        ]
+        rows, of_other_boots = load_mappings(db, self.boot_id, now)
+        if of_other_boots:
+            again = [(row.mapping, row.number) for row in of_other_boots]
+            self._in_transaction(lambda db: write_mappings(db, again, self.boot_id, now))
         cuts = [cut_of_row(values, now) for values in db.execute("SELECT * FROM cuts ORDER BY id")]
         return [row for row in rows if row.mapping.holds], cuts
+
+    # -- old decisions
+
+    def _prune_when_due(self) -> None:
+        """Queues the next portion behind the batches that wait."""
+        if self._pruning.due:
+            with suppress(RuntimeError):  # the store was closed meanwhile
+                self._thread.submit(self._prune)
+
+    def _prune(self) -> None:
+        """One portion. It has no number of a transaction: that it is lost in a power loss costs nothing, so it
+        never waits for the disk."""
+        db = self._db
+        if db is None or not self._pruning.due:
+            return
+        try:
+            self._prune_portion(db)
+        except Exception as error:
+            self._undone(db)
+            if str(error) != self._prune_problem:
+                log.error("%s: old decisions cannot be deleted: %s", self._path, error)
+            self._prune_problem = str(error)
+            return  # tried again after the next commit
+        self._prune_problem = ""
+        self._prune_when_due()
+
+    def _prune_portion(self, db: sqlite3.Connection) -> None:
+        before = db.total_changes
+        if self._full:
+            db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            self._highest.keep(db, "decision", self._pruning.newest)
+            self._pruning.portion(db, self._parts)
+            db.execute("COMMIT")
+        finally:
+            if self._full:
+                db.execute("PRAGMA synchronous = FULL")
+        if self._syncing is not None:
+            self._syncing.changed(db.total_changes - before)
 
     def _decisions(self, record_filter: RecordFilter) -> list[DecisionRecord]:
         return decision_rows.load_decisions(self._audit_db(), record_filter)
@@ -321,22 +329,6 @@ class Store:
 
     def _set(self, key: str, value: str) -> None:
         self._in_transaction(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value)))
-
-    def _set_highest(self, db: sqlite3.Connection, name: str, number: int) -> None:
-        db.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE "
-            "SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
-            (f"highest-{name}", str(number)),
-        )
-
-    def _highest(self) -> tuple[int, int, int]:
-        db = self._open_db
-        (highest,) = db.execute("SELECT coalesce(max(CAST(substr(id, 2) AS INTEGER)), 0) FROM mappings").fetchone()
-        mapping = max(highest, int(self._get("highest-mapping") or 0))  # the newest may have ended
-        (newest,) = db.execute("SELECT coalesce(max(number), 0) FROM decisions").fetchone()
-        decision = max(newest, int(self._get("highest-decision") or 0))  # all of them may have been deleted by age
-        (cut,) = db.execute("SELECT coalesce(max(id), 0) FROM cuts").fetchone()
-        return mapping, decision, cut
 
     def _close(self) -> None:
         syncing, self._syncing = self._syncing, None

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 SYNC_S = 0.5
 """Seconds from a commit to the sync of the log, which includes later commits. The disk takes some time more."""
-CHECKPOINT_ROWS = 500
+CHECKPOINT_ROWS = 1000
 """Changed rows after which a checkpoint is made: about 1000 pages of 4 KiB in the log, like SQLite's default."""
 SETTLED_S = 30.0
 
@@ -75,9 +75,13 @@ class Syncing:
     def committed(self, transaction: int, rows: int) -> None:
         """Call it after each commit. ``rows``: the number of changed rows."""
         self._committed = transaction
-        self._rows += rows
         if not self._to_sync.is_set():
             self._to_sync.set()
+        self.changed(rows)
+
+    def changed(self, rows: int) -> None:
+        """Counts changed rows. A commit that may be lost is only counted."""
+        self._rows += rows
         if self._rows >= CHECKPOINT_ROWS and not self._to_checkpoint.is_set():
             self._to_checkpoint.set()
 

@@ -10,6 +10,8 @@ import socket
 from collections.abc import Mapping
 
 READY = "READY=1"
+NOT_YET = "EXTEND_TIMEOUT_USEC=60000000"
+"""The start takes longer: systemd waits 60 s more from here on."""
 STOPPING = "STOPPING=1"
 WATCHDOG = "WATCHDOG=1"
 
