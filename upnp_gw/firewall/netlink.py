@@ -11,7 +11,6 @@ from upnp_gw.system.netlink import (
     NLM_F_ACK,
     NLM_F_DUMP,
     NLMSG_ERROR,
-    RECEIVE_BYTES,
     Attributes,
     NetlinkMessage,
     NetlinkSocket,
@@ -26,6 +25,8 @@ SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 SO_SNDBUFFORCE = 32
 SEND_OVERHEAD = 32
 """Bytes of the send buffer that a message cannot use (netlink_sendmsg)."""
+ERROR_BYTES = 4096
+"""More than an error has. The buffer is made for each batch."""
 ATTR_OFFSET = 2
 """NLMSGERR_ATTR_OFFS: where in the refused message the attribute is that the kernel refused."""
 _NFGEN = struct.Struct("!BBH")
@@ -116,7 +117,7 @@ class BatchSocket(NetlinkSocket):
     def _failures(self) -> Iterator[Failure]:
         while True:
             try:
-                data, (sender, _) = self._socket.recvfrom(RECEIVE_BYTES)
+                data, (sender, _) = self._socket.recvfrom(ERROR_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:

@@ -23,10 +23,11 @@ _ATTRIBUTE_TYPE = 0x3FFF
 HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _ERRNO = struct.Struct("=i")
+_TIMEVAL = struct.Struct("@ll")
 _DONE_BYTES = HEADER.size + _ERRNO.size
 
 RECEIVE_BYTES = 1 << 17
-TIMEOUT_S = 10.0
+TIMEOUT_S = 10
 """The kernel answers at once. A longer wait means that something is badly wrong."""
 
 Attributes = dict[int, bytes]
@@ -114,7 +115,8 @@ class NetlinkSocket:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         try:
             self._socket.bind((0, 0))
-            self._socket.settimeout(TIMEOUT_S)
+            # a timeout of Python's would poll before each call
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.pack(TIMEOUT_S, 0))
         except BaseException:
             self._socket.close()
             raise
@@ -144,7 +146,10 @@ class NetlinkSocket:
         self._socket.sendto(build_message(kind, NLM_F_REQUEST | flags, sequence, body), (0, 0))
         interrupted = False
         while True:
-            data, (sender, _) = self._socket.recvfrom(RECEIVE_BYTES)
+            try:
+                data, (sender, _) = self._socket.recvfrom(RECEIVE_BYTES)
+            except BlockingIOError:
+                raise TimeoutError(errno.ETIMEDOUT, "the kernel does not answer") from None
             if sender != 0:  # not from the kernel
                 continue
             if not (_ends(data) or wanted(data)):

@@ -10,10 +10,11 @@ from upnp_gw.firewall.base import NAME
 from upnp_gw.firewall.netlink import NFGEN_BYTES, NFPROTO_INET, SUBSYS_NFTABLES, nfgen_body
 from upnp_gw.firewall.nftables.element_edits import Edits, Step
 from upnp_gw.firewall.nftables.elements import Element, Slot
+from upnp_gw.firewall.nftables.ruleset import KEY_TYPES
 from upnp_gw.system.netlink import HEADER, NLA_F_NESTED, NLM_F_CREATE, NLM_F_REQUEST, attribute, build_message
 
 BATCH_BEGIN, BATCH_END = 16, 17
-NEW_ELEMENT, DELETE_ELEMENT = 12, 14
+NEW_ELEMENT, DELETE_ELEMENT = SUBSYS_NFTABLES << 8 | 12, SUBSYS_NFTABLES << 8 | 14
 LIST_TABLE, LIST_SET, LIST_ELEMENTS = 1, 2, 3
 KEY, DATA, TIMEOUT, USERDATA, KEY_END = 1, 2, 4, 6, 10
 DATA_VALUE = 1
@@ -28,16 +29,24 @@ _TIMEOUT = struct.Struct("=HH").pack(12, TIMEOUT)
 _MILLISECONDS = struct.Struct("!Q")
 
 
+def _name(kind: int, name: str) -> bytes:
+    return attribute(kind, name.encode("ascii") + b"\0")
+
+
+_HEADS = {name: nfgen_body(NFPROTO_INET, _name(LIST_TABLE, NAME) + _name(LIST_SET, name)) for name in KEY_TYPES}
+"""Map -> how the body of its messages starts."""
+
+
 def batch_of(edits: Edits) -> list[bytes]:
     """The messages of one transaction. The place of each is its sequence number. ``edits`` has no ``own_sets``."""
     assert not edits.own_sets, "sets of interfaces are written by libnftables"
     messages = [build_message(BATCH_BEGIN, NLM_F_REQUEST, 0, _MARK)]
     for name in edits.emptied:
-        whole = _name(LIST_SET, name) + _name(LIST_TABLE, NAME)
-        messages.append(_message(DELETE_ELEMENT, NLM_F_REQUEST, len(messages), whole))
+        whole = nfgen_body(NFPROTO_INET, _name(LIST_SET, name) + _name(LIST_TABLE, NAME))
+        messages.append(build_message(DELETE_ELEMENT, NLM_F_REQUEST, len(messages), whole))
     for step in edits.steps:
         kind, flags = (NEW_ELEMENT, NLM_F_REQUEST | NLM_F_CREATE) if step.adds else (DELETE_ELEMENT, NLM_F_REQUEST)
-        messages.append(_message(kind, flags, len(messages), _list(step)))
+        messages.append(build_message(kind, flags, len(messages), _list(step)))
     messages.append(build_message(BATCH_END, NLM_F_REQUEST, len(messages), _MARK))
     return messages
 
@@ -66,14 +75,6 @@ def element_at(message: bytes, offset: int) -> int | None:
     return None
 
 
-def _message(kind: int, flags: int, sequence: int, attributes: bytes) -> bytes:
-    return build_message(SUBSYS_NFTABLES << 8 | kind, flags, sequence, nfgen_body(NFPROTO_INET, attributes))
-
-
-def _name(kind: int, name: str) -> bytes:
-    return attribute(kind, name.encode("ascii") + b"\0")
-
-
 def _list(step: Step) -> bytes:
     make = _element if step.adds else _key
     parts = []
@@ -82,8 +83,7 @@ def _list(step: Step) -> bytes:
         parts.append(_ATTRIBUTE.pack(4 + len(body), number | NLA_F_NESTED))
         parts.append(body)
     body = b"".join(parts)
-    elements = _ATTRIBUTE.pack(4 + len(body), LIST_ELEMENTS | NLA_F_NESTED) + body
-    return _name(LIST_TABLE, NAME) + _name(LIST_SET, step.map) + elements
+    return _HEADS[step.map] + _ATTRIBUTE.pack(4 + len(body), LIST_ELEMENTS | NLA_F_NESTED) + body
 
 
 def _element(slot: Slot, element: Element) -> bytes:
