@@ -114,7 +114,7 @@ def test_only_the_writer_changes_the_kernel() -> None:
     assert {name for name in knows if not name.startswith(LAB)} == {
         "upnp_gw/daemon.py",
         "upnp_gw/engine/build.py",
-        "upnp_gw/engine/scheduler.py",
+        "upnp_gw/engine/usage_reader.py",
         "upnp_gw/engine/writer.py",
     }
 

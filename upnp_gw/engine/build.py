@@ -12,6 +12,7 @@ from upnp_gw.engine.evidence_collector import EvidenceCollector
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.scheduler import Probe, Scheduler
+from upnp_gw.engine.usage_reader import UsageReader
 from upnp_gw.engine.writer import Writer
 from upnp_gw.firewall.base import Firewall, FirewallSettings
 from upnp_gw.ledger.events import Events
@@ -43,7 +44,7 @@ def build_engine(
     persistence = Persistence(store, ledger, DevicePersistence(decider.history, decider.questions), clock)
     writer = Writer(ledger, firewall, persistence, events, settings, clock, partial(park_contested, decider))
     evidence_collector = EvidenceCollector(decider, store)
-    scheduler = Scheduler(decider, writer, firewall, probe, evidence_collector)
+    scheduler = Scheduler(decider, writer, probe, UsageReader(decider, firewall, evidence_collector))
     epochs = Epochs(ledger, store, clock, lambda: environment.network.advertised)
     gateway = Gateway(decider, persistence, writer, epochs, scheduler.sweep)
     return Engine(persistence, writer, evidence_collector, scheduler, gateway)

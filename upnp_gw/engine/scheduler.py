@@ -11,17 +11,14 @@ from functools import partial
 from itertools import count
 
 from upnp_gw.engine.decider import Decider
-from upnp_gw.engine.evidence_collector import EvidenceCollector
-from upnp_gw.engine.over_share import OverShareLog
 from upnp_gw.engine.reevaluation import Reevaluation
+from upnp_gw.engine.usage_reader import UsageReader
 from upnp_gw.engine.writer import Writer
-from upnp_gw.firewall.base import Counters, Firewall
-from upnp_gw.ledger.forwards import mapping_id
 from upnp_gw.ledger.leases import grant_has_ended
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import lan_of, mac_of
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Usage
+from upnp_gw.model.mapping import Instant, IPAddress, Mapping
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.request import Reply
 from upnp_gw.system.neighbour_events import (
@@ -32,7 +29,7 @@ from upnp_gw.system.neighbour_events import (
     NeighbourGone,
     NeighbourSeen,
 )
-from upnp_gw.system.tasks import BackgroundTasks, in_portions
+from upnp_gw.system.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +38,6 @@ Probe = Callable[[IPAddress, str], Awaitable[bool]]
 
 COUNTERS_S = 10.0
 """Seconds between readings of the counters."""
-FRESH_S = 1.0
-"""Seconds before ``recount`` reads the counters again: a reading costs O(mappings)."""
 REMOTES_EVERY = 6
 """Every sixth reading includes the remote hosts: once a minute. The kernel remembers a flow for two minutes."""
 LOOK_S = 10.0
@@ -60,28 +55,15 @@ PROBES = 16
 class Scheduler:
     """Call ``start`` after the gateway's, ``stop`` before the gateway's."""
 
-    def __init__(
-        self,
-        decider: Decider,
-        writer: Writer,
-        firewall: Firewall,
-        probe: Probe,
-        evidence_collector: EvidenceCollector,
-    ) -> None:
+    def __init__(self, decider: Decider, writer: Writer, probe: Probe, usage: UsageReader) -> None:
         self._writer = writer
         self._ledger = decider.ledger
         self._decider = decider
         self._reevaluation = Reevaluation(decider)
-        self._firewall = firewall
         self._probe = probe
-        self._evidence = evidence_collector
+        self._usage = usage
         self._clock = decider.environment.clock
         self._probing = asyncio.Semaphore(PROBES)
-        self._recounting = asyncio.Lock()
-        self._counting = asyncio.Lock()
-        self._grown: list[tuple[str, Counters]] = []
-        """Increases that are not in the ledger's usage yet. A cancelled ``count`` leaves some for the next one."""
-        self._counted_at = float("-inf")
         now = self._clock()
         self._wall_offset_s = now.wall - now.boot
         self._being_probed: set[str] = set()
@@ -89,8 +71,7 @@ class Scheduler:
         self._loops = BackgroundTasks()
         self._tasks = BackgroundTasks()
         """Renewals and other single tasks."""
-        self.over_share = OverShareLog()
-        """LAN hosts whose packets to our own ports are dropped."""
+        self.count, self.recount, self.over_share = usage.count, usage.recount, usage.over_share
 
     def start(self) -> None:
         self._loops.spawn(self._watch_deadlines())
@@ -309,45 +290,9 @@ class Scheduler:
                     lambda transaction: self._reevaluation.record_counted_refusals(transaction, transaction.now),
                 )
             try:
-                await self.count(remotes=number % REMOTES_EVERY == 0)
+                await self._usage.count(remotes=number % REMOTES_EVERY == 0)
             except FirewallError as error:
                 log.warning("the counters cannot be read: %s", error)
             if number % REMOTES_EVERY == 0:
                 self.check_hosts(parked=True)
             await self._writer.remember()
-
-    async def recount(self) -> None:
-        """Reads the counters on demand, at most once in ``FRESH_S``."""
-        async with self._recounting:
-            if self._clock().boot - self._counted_at < FRESH_S:
-                return
-            try:
-                await self.count()
-            except FirewallError as error:
-                log.warning("the counters cannot be read: %s", error)
-
-    async def count(self, remotes: bool = False) -> None:
-        """Adds what the kernel has counted to the ledger's usage. ``remotes``: also reads the remote hosts."""
-        async with self._counting:
-            growth = await self._firewall.read_growth(remotes)
-            for line in self.over_share.take(growth.over_share, self._clock().boot):
-                log.warning("%s", line)
-            now = self._clock()
-            self._counted_at = now.boot
-            self._grown += growth.counters.items()
-            async for _ in in_portions(range(len(self._grown))):
-                self._use(*self._grown.pop(), now)
-            await self._evidence.counted(growth, remotes)
-
-    def _use(self, forward_id: str, counters: Counters, now: Instant) -> None:
-        mapping = self._ledger.table.get(mapping_id(forward_id))
-        if mapping is None:
-            return
-        before = self._ledger.usage_of(mapping)
-        self._ledger.usage[mapping.id] = Usage(
-            before.connections + counters.connections,
-            before.bytes + counters.bytes,
-            before.packets + counters.packets,
-            now.wall,
-        )
-        self._evidence.used(mapping, counters, now)

@@ -3,7 +3,6 @@
 The gate has decided that the mapping is allowed. The plan says whether it is possible (IGD section 6.2).
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
@@ -38,6 +37,7 @@ from upnp_gw.model.mapping import (
     Transport,
     Via,
     compact_endpoint,
+    shared_text,
 )
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
@@ -201,7 +201,7 @@ class Planner:
             permanent=row.permanent or request.permanent,
             description=row.description
             if of_operator or request.keep_description
-            else sys.intern(request.description),
+            else shared_text(request.description),
             enabled=row.enabled if of_operator else request.enabled,
             rule=row.rule if of_operator else allowed.rule,
             filters=row.filters if of_operator else granted_prefixes(allowed.clamps, request),
@@ -231,8 +231,8 @@ class Planner:
             id=self._new_pinhole_id() if request.internal.address.version == 6 else self.new_id(),
             key=key,
             internal=compact_endpoint(request.internal, key.external_port),
-            device=sys.intern(owner),
-            description=sys.intern(request.description),
+            device=shared_text(owner),
+            description=shared_text(request.description),
             enabled=request.enabled,
             parked=False,
             holds=holds,

@@ -88,10 +88,16 @@ class Endpoint:
         return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def shared_address(address: IPAddress) -> IPAddress:
-    """One object for all equal addresses, so that a thousand mappings of a host hold its address once."""
+    """One object for equal addresses, so that a thousand mappings of a host hold its address once."""
     return address
+
+
+@lru_cache(maxsize=1024)
+def shared_text(text: str) -> str:
+    """One object for equal texts. ``sys.intern`` would keep a table of a megabyte for texts that come and go."""
+    return text
 
 
 def compact_endpoint(internal: Endpoint, external_port: int) -> Endpoint:
