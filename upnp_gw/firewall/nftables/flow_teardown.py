@@ -115,7 +115,8 @@ class FlowTeardown:
 
     async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), rest_s(self._rested_at - time.monotonic()))
+            async with asyncio.timeout(rest_s(self._rested_at - time.monotonic())):
+                await self._hurry.wait()
 
 
 def rest_s(left_s: float) -> float:
