@@ -228,12 +228,14 @@ async def test_a_held_mapping_is_renewed_by_the_gateway_and_not_by_a_dead_one(tm
         left = (await home.firewall.read()).left_s[first.mapping.id]
         assert 3600 <= left <= 3700
         home.events.clear()
+        commits = await home.store.get("transaction")
         for _ in range(10):
             home.clock.pass_s(3600)
             await home.sweep()
             assert home.ports == {(TCP, 8080)}
         assert [e for e in home.events if isinstance(e, TableChanged)] == [], "a renewal is no news to anybody"
         assert [record.action for record in await home.store.decisions(RecordFilter())] == ["map"]
+        assert await home.store.get("transaction") == commits, "the disk has nothing to write"
         confirmed = [e for e in home.events if isinstance(e, Confirmed)]
         assert [(e.action, e.mapping.id) for e in confirmed] == [("renew", "m1")] * 10
         home.clock.pass_s(3700)
