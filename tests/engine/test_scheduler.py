@@ -39,6 +39,21 @@ async def test_the_scheduler_wakes_only_for_a_deadline_before_its_next_look(
         assert len(looks) == 3, "its flows are cut in 5 s, after the lease of 3 s"
 
 
+async def test_a_request_looks_at_the_deadlines_only_if_the_scheduler_is_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its timer stops during a suspend."""
+    looks: list[float] = []
+    async with gateway_fixture(tmp_path) as fixture:
+        monkeypatch.setattr(fixture.gateway, "_sweep", lambda: looks.append(fixture.clock().boot))
+        fixture.writer.next_look = fixture.clock().boot + 5
+        await fixture.granted(8000)
+        assert not looks
+        fixture.clock.pass_s(5)
+        await fixture.granted(8001)
+        assert looks == [fixture.clock().boot]
+
+
 @pytest.mark.parametrize("steps", range(5))
 async def test_a_stop_while_a_deadline_changes_ends(tmp_path: Path, steps: int) -> None:
     """A deadline changes, and so many steps of the event loop later the gateway stops."""

@@ -69,10 +69,6 @@ class Asked(NamedTuple):
     """The internal client's address is not known to belong to one host only."""
 
     @property
-    def owner(self) -> str:
-        return self.parties.owner
-
-    @property
     def claimed(self) -> bool:
         """Several hosts claim an address of the request."""
         other = self.request.internal.address != self.request.source.address
@@ -174,7 +170,7 @@ class Decider:
         requester's address counts on the LAN that it asks on, the internal client's on the LAN of its prefix."""
         hosts, source, client = self.environment.hosts, request.source, request.internal.address
         lan = self.environment.network.lan_of(client)
-        contested = hosts.contested(client, lan)
+        contested, unsettled = hosts.contested(client, lan), hosts.unsettled(client, lan)
         same = (source.address, source.interface) == (client, lan)
         return Asked(
             request,
@@ -182,7 +178,7 @@ class Decider:
             self.reserved_ports(),
             contested if same else hosts.contested(source.address, source.interface),
             contested,
-            hosts.unsettled(client, lan),
+            unsettled,
         )
 
     def planner(self, transaction: Transaction, asked: Asked) -> Planner:

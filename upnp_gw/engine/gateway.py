@@ -34,8 +34,8 @@ class Gateway:
         epochs: Epochs,
         sweep: Callable[[], None] = lambda: None,
     ) -> None:
-        """``sweep`` submits what is due now. It goes to the writer before the request does: after a suspend much
-        can be due."""
+        """``sweep`` submits what is due, if the scheduler should have looked already: its timer stops during a
+        suspend. It goes to the writer before the request does."""
         self._decider = decider
         self._requests = RequestOperations(decider)
         self._reevaluation = Reevaluation(decider)
@@ -96,7 +96,8 @@ class Gateway:
         if isinstance(request, MapRequest):
             await around.resolve_target(request.internal.address, request.source)
             await former_addresses.park_silent(decider, self.submit, request, decider.parties(request))
-        self._sweep()
+        if around.clock().boot >= self._writer.next_look:
+            self._sweep()
         return await self.submit(partial(self._perform, request, device)) or failed()
 
     async def approve(self, request: MapRequest) -> Reply | None:

@@ -49,7 +49,7 @@ def answer(
 
 def trial(decider: Decider, transaction: Transaction, planner: Planner, asked: Asked) -> PlannedVerdict:
     """The verdict that a request would get now, as far as known without asking its device. Changes nothing."""
-    own, asked = planner.own_row(asked.request, asked.owner), with_former_port(decider, asked)
+    own, asked = planner.own_row(asked.request, asked.parties.owner), with_former_port(decider, asked)
     asked = asked.about(about(asked.request, own))
     return _Attempt(decider, transaction, planner, asked, own, trial=True).answer()
 
@@ -125,7 +125,7 @@ class _Attempt:
         not_now = self.decider.no_external_address(request) or nobody
         number = self.transaction.ledger.numbers.upcoming_decision
         allowed = Allowed(number, verdict, verdict.clamps, verdict.rule or OPERATOR_RULE)
-        planned = not_now or self.planner.plan(request, allowed, self.asked.owner, self.own)
+        planned = not_now or self.planner.plan(request, allowed, self.asked.parties.owner, self.own)
         # a real request would end this holder first; a trial ends nothing
         if self.trial and isinstance(planned, NotPlanned) and planned.holder in self._makes_room(facts):
             return None

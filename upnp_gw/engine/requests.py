@@ -57,7 +57,7 @@ class RequestOperations:
 
     def map(self, transaction: Transaction, asked: Asked, action: str = "map") -> Reply:
         """Opens a port or renews what is open. ``action``: ``approve`` where the operator's approval asks again."""
-        decider, request, owner = self.decider, asked.request, asked.owner
+        decider, request, owner = self.decider, asked.request, asked.parties.owner
         if not asked.contested:
             transaction.uncontested.add(request.internal.address)
         planner = decider.planner(transaction, asked)

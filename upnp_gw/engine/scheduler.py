@@ -133,16 +133,14 @@ class Scheduler:
 
     def _decide_again(self, mapping_id: str) -> None:
         """Decides at once, without a presence check."""
-        self._submit(
-            "renew", [mapping_id], lambda transaction: self._reevaluation.renew(transaction, mapping_id, None)
-        )
+        renew = partial(self._reevaluation.renew, mapping_id=mapping_id, present=None)
+        self._submit("renew", [mapping_id], renew)
 
     async def _renew(self, mapping: Mapping) -> None:
         async with self._probing:
             present = await self._present(mapping.internal.address)
-        self._submit(
-            "renew", [mapping.id], lambda transaction: self._reevaluation.renew(transaction, mapping.id, present)
-        )
+        renew = partial(self._reevaluation.renew, mapping_id=mapping.id, present=present)
+        self._submit("renew", [mapping.id], renew)
 
     async def _present(self, address: IPAddress) -> bool | None:
         """True if only one host answers for an address; None if nobody can be asked, as behind another router."""

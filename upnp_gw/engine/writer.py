@@ -67,8 +67,9 @@ class Writer:
         """The number of times that our table was installed again after another program changed it."""
         self.deadlines_changed = asyncio.Event()
         """Set after a batch with a deadline before ``next_look``; the scheduler clears it."""
-        self.next_look = float("inf")
-        """BOOTTIME seconds at which the scheduler looks at the deadlines next; it keeps this up to date."""
+        self.next_look = float("-inf")
+        """BOOTTIME seconds at which the scheduler looks at the deadlines next. It keeps this up to date; before its
+        start it is in the past."""
         self._unpublished: deque[Event] = deque()
         """The events of the batch that is in the kernel and in the store."""
         self._jobs: deque[_Job] = deque()
