@@ -42,8 +42,8 @@ def bound_heap() -> None:
 
 
 def begin_collection() -> None:
-    """Switches it on, at the end of the start. It does not look again at what there is then: that would stop the
-    loop for 10 ms for each 1000 mappings."""
+    """Collects, sets aside what stays, and switches the collector on. It does not look again at what there is then:
+    that would stop the loop for 10 ms for each 1000 mappings."""
     gc.collect()
     gc.freeze()
     gc.enable()
