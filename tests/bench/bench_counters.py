@@ -16,6 +16,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.fixtures.gateway import NETWORK, Clock, GatewayFixture
+from upnp_gw.engine.frozen_rows import FrozenRows
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.gate.builtin import home_policy
@@ -115,6 +116,7 @@ async def bench(host: Host, number: int) -> None:
     firewall = NftablesFirewall()
     with tempfile.TemporaryDirectory() as directory:
         home = _home(Path(directory), firewall, number)
+        home.published.subscribe(FrozenRows().on_event)
         await home.store.open()
         await home.gateway.start()
         base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -139,7 +141,9 @@ async def bench(host: Host, number: int) -> None:
         home.clock.pass_s(7200)
 
         async def end() -> None:
+            began = time.perf_counter()
             home.scheduler.sweep()
+            print(f"sweep {(time.perf_counter() - began) * 1000:.0f} ms")
             await home.scheduler.settled()
             await home.gateway.settled()
 

@@ -111,6 +111,22 @@ def test_deadlines_give_each_row_once() -> None:
     assert deadlines.next() is None
 
 
+def test_thousands_of_deadlines_are_popped_in_order_and_each_once() -> None:
+    deadlines = Deadlines()
+    for number in range(2_000):
+        deadlines.set(f"m{number}", float(number))
+    for number in range(0, 2_000, 3):
+        deadlines.set(f"m{number}", number + 5_000.0)
+    deadlines.set("m1000", None)
+    deadlines.set("m1001", 7.0)
+    deadlines.set("m1001", 1001.0)
+    expected = [f"m{number}" for number in range(1_500) if number % 3 and number != 1_000]
+    assert deadlines.pop_due(1_499.5) == expected
+    assert deadlines.next() == 1_501
+    assert len(deadlines.pop_due(10_000)) == 2_000 - len(expected) - 1
+    assert deadlines.next() is None
+
+
 def test_deadlines_do_not_grow_with_refreshes() -> None:
     deadlines = Deadlines()
     for at in range(10_000):

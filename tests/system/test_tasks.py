@@ -2,10 +2,11 @@
 
 import asyncio
 import gc
+import time
 
 import pytest
 
-from upnp_gw.system.tasks import BackgroundTasks
+from upnp_gw.system.tasks import CHECKED_EVERY, PORTION_S, BackgroundTasks, in_portions
 
 
 async def test_wait_returns_when_all_tasks_have_ended_with_later_ones() -> None:
@@ -64,3 +65,36 @@ async def test_a_failure_is_logged_and_the_other_tasks_go_on(caplog: pytest.LogC
     (record,) = caplog.records
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], LookupError)
+
+
+async def test_other_tasks_run_between_portions() -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(tick())
+    done: list[int] = []
+    async for item in in_portions(range(320)):
+        end = time.perf_counter() + PORTION_S / CHECKED_EVERY
+        while time.perf_counter() < end:
+            pass
+        done.append(item)
+    other.cancel()
+    assert done == list(range(320))
+    assert ticks >= 320 // CHECKED_EVERY - 1
+
+
+async def test_short_work_does_not_wait() -> None:
+    done: list[int] = []
+
+    async def collect() -> None:
+        done.extend([item async for item in in_portions(range(10))])
+
+    task = asyncio.create_task(collect())
+    await asyncio.sleep(0)
+    assert task.done()
+    assert done == list(range(10))

@@ -89,6 +89,10 @@ def left_s(mapping: Mapping, via: Via, now: Instant) -> int:
     return min(left, SHOWN_MAX_S) if via is Via.IGD2 else left
 
 
+FEW = 256
+"""Due rows that are popped one by one."""
+
+
 class Deadlines:
     """The rows by the time of their next check. O(log n); outdated entries are dropped when they become due."""
 
@@ -117,7 +121,21 @@ class Deadlines:
         """Removes and returns the ids of the rows that are due."""
         due_ids: list[str] = []
         while (at := self.next()) is not None and at <= now:
+            if len(due_ids) == FEW:
+                return due_ids + self._pop_many(now)
             _, mapping_id = heapq.heappop(self._heap)
             del self._due[mapping_id]
             due_ids.append(mapping_id)
+        return due_ids
+
+    def _pop_many(self, now: float) -> list[str]:
+        """``pop_due`` for thousands, as after a suspend: one walk over all is faster than popping each."""
+        entries = sorted(entry for entry in self._heap if entry[0] <= now)
+        self._heap = [entry for entry in self._heap if entry[0] > now]
+        heapq.heapify(self._heap)
+        due_ids = []
+        for at, mapping_id in entries:
+            if self._due.get(mapping_id) == at:
+                del self._due[mapping_id]
+                due_ids.append(mapping_id)
         return due_ids
