@@ -14,7 +14,7 @@ from upnp_gw.control import on_demand
 from upnp_gw.control.on_demand import ControlOnDemand
 from upnp_gw.control.socket_path import Claim
 
-LATER = ("upnp_gw.api", "upnp_gw.control.server", "upnp_gw.doctor", "upnp_gw.suggest", "upnp_gw.client")
+LATER = ("upnp_gw.api", "upnp_gw.control.server", "upnp_gw.doctor", "upnp_gw.suggest", "upnp_gw.client", "aiohttp")
 """What a router loads only for a command of the operator, or never."""
 
 
