@@ -72,6 +72,7 @@ COVERED_ELSEWHERE = {
     "firewall/memory.py": "firewall/test_contract.py",
     "firewall/netlink.py": "firewall/test_conntrack.py",
     "firewall/nftables/backend.py": "firewall/test_lifecycle.py",
+    "firewall/nftables/chains.py": "firewall/nftables/test_ruleset_delta.py",
     "firewall/nftables/counters.py": "firewall/test_contract.py",
     "firewall/nftables/element_edits.py": "firewall/nftables/test_ruleset_delta.py",
     "firewall/nftables/elements.py": "firewall/nftables/test_ruleset_delta.py",

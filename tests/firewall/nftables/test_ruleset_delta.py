@@ -14,7 +14,7 @@ from upnp_gw.firewall.flows import Flows, OutgoingFlows
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables.element_text import commands_of
 from upnp_gw.firewall.nftables.elements import internal_key, peer_key, slot_of
-from upnp_gw.firewall.nftables.ruleset import CARRYING, FILLED, OPENING, contents, structure, version
+from upnp_gw.firewall.nftables.ruleset import CARRYING, FILLED, OPENING, SPECIAL, contents, structure, version
 from upnp_gw.firewall.nftables.ruleset_delta import delta_of
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
@@ -271,11 +271,23 @@ def test_alongside_has_no_verdict_that_binds_others() -> None:
     text = contents(settings(FirewallMode.ALONGSIDE, http_port=5000))
     others, own = text.split(" chain own_servers {")
     chains = dict(re.findall(r"^ chain (\w+) {\n(.*?)^ }", others, re.MULTILINE | re.DOTALL))
-    assert {name for name, rules in chains.items() if re.search(r"\bdrop\b", rules)} == {"carried", "carried6"}
-    ways = [rule for rule in others.splitlines() if "carried" in rule and "chain" not in rule]
-    assert len(ways) == 6
-    assert all("ct label 127 goto" in rule or "ct label set 127 goto" in rule for rule in ways[1:])
-    assert ways[0].endswith("meta nfproto ipv6 goto carried6")
+    dropping = {name for name, rules in chains.items() if re.search(r"\bdrop\b", rules)}
+    assert dropping == {"carried", "carried6", "forged", "first_pinhole_packet"}
+    ways = {
+        name: [
+            rule.strip()
+            for rule in others.splitlines()
+            if re.search(rf"(?:goto|jump) {name}$", rule) and "chain" not in rule
+        ]
+        for name in dropping
+    }
+    assert ways["carried"] == ["ct label 127 goto carried"]
+    assert ways["carried6"] == ["meta nfproto ipv6 goto carried6"]
+    assert ways["forged"] == ["iifname @wan jump forged"]
+    assert ways["carried6"][0] in chains["carried"]
+    assert ways["forged"][0] in chains["carried"]
+    assert len(ways["first_pinhole_packet"]) == 3
+    assert all(re.search(r" @hole6\w* goto", rule) for rule in ways["first_pinhole_packet"])
     entries = own.partition("}")[0].split("\n")[1:-1]
     assert all(
         re.match(r"  iifname @lan (udp dport 5351|udp dport 1900|tcp dport 5000) ", line) for line in entries
@@ -407,3 +419,29 @@ def test_no_portion_leaves_a_forward_without_its_live_endpoint_for_long() -> Non
         inner = f"6 . {many[number].internal.address} . {number + 1} timeout"
         of_live = next(at for at, text in enumerate(portions) if inner in text)
         assert abs(of_map - of_live) <= 1
+
+
+def special_timeouts(kept: RulesetState, *changes: Change, now: float = 0) -> list[int]:
+    delta = delta_of(kept, changes, now)
+    delta.commit()
+    return [
+        element.timeout_s
+        for step in delta.edits.whole().steps
+        if step.adds and step.map == SPECIAL
+        for _, element in step.elements
+    ][-2:]
+
+
+def test_first_packets_are_looked_up_in_special_maps_while_those_have_elements() -> None:
+    kept = RulesetState(NETWORK, size=100)
+    plain, remote = forward("m1"), forward("m2", 81, remote="203.0.113.7/32", timeout_s=60)
+    assert special_timeouts(kept, Open(plain)) == []
+    assert special_timeouts(kept, Open(remote)) == [60, 60], "over both transports"
+    assert special_timeouts(kept, Open(replace(remote, id="m3", external_port=82, timeout_s=30))) == []
+    assert special_timeouts(kept, Open(remote), now=40) == [60, 60], "renewed"
+    assert special_timeouts(kept, Close(remote), now=41) == []
+    assert special_timeouts(kept, Refill((plain, remote)), now=42) == [60, 60]
+    assert special_timeouts(kept, Refill((plain,)), now=43) == []
+    assert special_timeouts(kept, Open(replace(remote, timeout_s=5)), now=44) == [5, 5], (
+        "the refill emptied the set"
+    )

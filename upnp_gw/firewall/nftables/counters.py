@@ -212,12 +212,15 @@ def read_exchanges(elements: ElementReader) -> Exchanges:
     ago: dict[tuple[Transport, Endpoint], float] = {}
     remotes: dict[tuple[Transport, Endpoint], set[IPAddress]] = {}
     for suffix, _, _, length in FAMILIES:
-        for seen in elements.collect(f"answered{suffix}").values():
-            if (found := _endpoint_of(seen.key, length)) is not None:
-                ago[found[0]] = max(0.0, KEPT_S - (seen.left_s or 0.0))
-        for seen in elements.collect(f"remotes{suffix}").values():
-            if (found := _endpoint_of(seen.key, length)) is not None and found[1] is not None:
-                remotes.setdefault(found[0], set()).add(found[1])
+        for name in ("answered", "remotes"):
+            for seen in elements.collect(f"{name}{suffix}").values():
+                if (found := _endpoint_of(seen.key, length)) is None:
+                    continue
+                endpoint, remote = found
+                at = max(0.0, KEPT_S - (seen.left_s or 0.0))
+                ago[endpoint] = min(at, ago.get(endpoint, at))
+                if remote is not None:
+                    remotes.setdefault(endpoint, set()).add(remote)
     return {endpoint: Exchange(at, frozenset(remotes.get(endpoint, ()))) for endpoint, at in ago.items()}
 
 

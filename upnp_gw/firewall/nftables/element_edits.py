@@ -1,7 +1,7 @@
 """Edits of map elements, and their order in one transaction. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from upnp_gw.firewall.nftables.elements import Element, Slot
@@ -67,6 +67,12 @@ class ElementEdits:
         """Records an edit in place of any earlier one of the slot."""
         self._filled.pop(slot, None)
         self._edits[slot] = edit
+
+    def longest_added(self, maps: Container[str]) -> int:
+        """The longest timeout in seconds of an element that is added to these maps; 0: none is."""
+        edited = (new.timeout_s for slot, (_, new) in self._edits.items() if new is not None and slot.map in maps)
+        filled = (element.timeout_s for slot, element in self._filled.items() if slot.map in maps)
+        return max(max(edited, default=0), max(filled, default=0))
 
     def renew_own_sets(self, commands: str) -> None:
         """nft commands that come before all edits."""

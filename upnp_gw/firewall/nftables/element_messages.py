@@ -102,6 +102,7 @@ def _key(slot: Slot, _: Element) -> bytes:
 
 
 def _value(kind: int, value: bytes) -> bytes:
-    """A key or data; its length is a multiple of four."""
+    """A key or data."""
     length = len(value)
-    return _VALUE.pack(8 + length, kind | NLA_F_NESTED, 4 + length, DATA_VALUE) + value
+    padded = value + bytes(-length % 4)
+    return _VALUE.pack(8 + len(padded), kind | NLA_F_NESTED, 4 + length, DATA_VALUE) + padded

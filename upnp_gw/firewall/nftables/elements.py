@@ -144,6 +144,11 @@ def peer_key(transport: Transport, port: int) -> Key:
     return _PROTOCOL.pack(transport.number) + port_key(port)
 
 
+def transport_key(transport: Transport) -> bytes:
+    """The key of ``special``. A key of one part is not padded."""
+    return bytes([transport.number])
+
+
 def endpoint_data(address: IPAddress, port: int) -> bytes:
     """The data of a map: the address and port that it leads to. Raises FirewallError."""
     return address.packed + port_key(port)

@@ -1,11 +1,12 @@
 """Evidence that a LAN host answered through a mapping, kept by the kernel from the first answer of each flow.
 
 Connection tracking is read once a minute and forgets a UDP exchange after 30 s, and its events overflow under a
-flood. So the first answer of a flow (UDP), or the first after the handshake (TCP), puts the internal endpoint into
-a set, and the endpoint with the remote host into another one. A label marks the flow, so its later packets cost one
-check of the label. Unanswered packets add nothing, so a scan cannot fill the sets.
+flood. So the first answer of a flow (UDP), or the first after the handshake (TCP), puts the internal endpoint with
+the remote host into a set. A label marks the flow, so its later packets cost one check of the label. Unanswered
+packets add nothing, so a scan cannot fill the set.
 
-Both sets are bounded. Endpoints belong to mappings. If the set of remote hosts is full, only the endpoint is known.
+The set is bounded. If it is full, only the endpoint is put into another set, which has room for those of all
+mappings.
 """
 
 from collections.abc import Mapping
@@ -42,11 +43,11 @@ def exchange_rules() -> Mapping[str, list[str]]:
     """Chain -> its rules."""
     remember = [f"ct label set {ANSWERED}"]
     for suffix, header, _, _ in FAMILIES:
-        for number in (6, 17):
+        for number in (17, 6):
             endpoint = f"meta l4proto . {header} saddr . th sport"
             remember += [
-                f"meta l4proto {number} update @answered{suffix} {{ {endpoint} }}",
-                f"meta l4proto {number} update @remotes{suffix} {{ {endpoint} . {header} daddr }}",
+                f"meta l4proto {number} update @remotes{suffix} {{ {endpoint} . {header} daddr }} return",
+                f"meta l4proto {number} update @answered{suffix} {{ {endpoint} }} return",
             ]
     return {
         LET_THROUGH: [f"ct direction reply ct label ! {ANSWERED} jump first_answer", "accept"],

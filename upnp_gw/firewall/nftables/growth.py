@@ -190,6 +190,6 @@ class GrowthReader:
 
     def _add(self, tally: Tally, increases: Increases) -> None:
         for forward_id, (packets, volume) in increases:
-            more = Counters(connections=packets) if tally is self._totals.opened else Counters(0, volume, packets)
+            more = Counters(packets if tally is self._totals.opened else 0, volume, packets)
             before = self._grown.get(forward_id)
             self._grown[forward_id] = more if before is None else before.plus(more)

@@ -25,13 +25,14 @@ from upnp_gw.firewall.nftables.elements import (
     slot_of,
     source_port_data,
     timeout_seconds,
+    transport_key,
 )
 from upnp_gw.firewall.nftables.overlay import Overlay, add_to, take_from
 from upnp_gw.firewall.nftables.refill import refilled
-from upnp_gw.firewall.nftables.ruleset import INTERVALS, REMOTE_MAPS, own_sets
+from upnp_gw.firewall.nftables.ruleset import INTERVALS, REMOTE_MAPS, SPECIAL, SPECIAL_MAPS, own_sets
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import MappingKind
+from upnp_gw.model.mapping import MappingKind, Transport
 from upnp_gw.model.network import Network
 
 CUT_S = 120
@@ -48,6 +49,7 @@ class RulesetDelta:
         self._forwards = Overlay(state.forwards)
         self._slots = Overlay(state.slots)
         self._many = state.many
+        self._special_until = state.special_until
         self._users = Overlay(state.users)
         self._ports = Overlay(state.ports)
         self._outs = Overlay(state.outs)
@@ -105,6 +107,7 @@ class RulesetDelta:
                 )
         for port in self._touched_ports:
             self._settle_port(port)
+        self._settle_special()
 
     def flows(self) -> list[FlowsToEnd]:
         """The flows to end after the transaction. Call it before the next batch."""
@@ -121,6 +124,7 @@ class RulesetDelta:
         for layer in layers:
             layer.merge()
         self._state.network, self._state.many = self._network, self._many
+        self._state.special_until = self._special_until
         self._forget_closed()
 
     def _open(self, forward: Forward) -> None:
@@ -249,6 +253,7 @@ class RulesetDelta:
         for layer in layers:
             layer.clear()
         self._many = 0
+        self._special_until = 0.0
         self._touched.clear()
         self._touched_ports.clear()
         self._new_port_mappings.clear()
@@ -283,6 +288,15 @@ class RulesetDelta:
     def _outgoing(self, forward: Forward) -> OutgoingFlows:
         users = self._ports.get(peer_key(forward.transport, forward.external_port)) or ()
         return OutgoingFlows.of(forward, (self._held(user).forward for user in users), self._network.external)
+
+    def _settle_special(self) -> None:
+        """First packets are looked up in the special maps as long as one of them may have an element."""
+        longest_s = self.edits.longest_added(SPECIAL_MAPS)
+        if longest_s and self._now + longest_s > self._special_until:
+            self._special_until = self._now + longest_s
+            for transport in Transport:
+                slot = Slot(SPECIAL, transport_key(transport))
+                self.edits.replace(slot, ElementEdit.renewing(Element(b"", "", longest_s)))
 
     def _settle_port(self, port: Key) -> None:
         slot = Slot("external_ports", port)

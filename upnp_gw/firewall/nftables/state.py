@@ -24,6 +24,8 @@ class RulesetState:
     """Slot -> id of the forward in it."""
     many: int = 0
     """The number of slots in the maps of ``MANY_FOR_ONE``."""
+    special_until: float = 0.0
+    """The monotonic second at which the set of transports with special lookups is empty."""
     users: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     """Internal endpoint -> the forwards that lead to it, oldest first."""
     ports: dict[Key, tuple[str, ...]] = field(default_factory=dict)

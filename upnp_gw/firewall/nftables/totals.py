@@ -64,7 +64,7 @@ class Totals:
     opened: Tally = field(default_factory=Tally)
     """First packets of flows."""
     volume: Tally = field(default_factory=Tally)
-    """All packets."""
+    """Further packets."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _changing: frozenset[str] = frozenset()
     """The forwards of the change that is under way."""
@@ -97,9 +97,10 @@ class Totals:
     def total(self, forward_id: str, opened: Pair, volume: Pair) -> Counters:
         """The counters of a forward whose elements have these counts."""
         with self._lock:
-            connections, _ = _plus(opened, self.opened.replaced.get(forward_id, ZERO))
-            packets, size = _plus(volume, self.volume.replaced.get(forward_id, ZERO))
-        return Counters(connections, size, packets)
+            first = _plus(opened, self.opened.replaced.get(forward_id, ZERO))
+            further = _plus(volume, self.volume.replaced.get(forward_id, ZERO))
+        packets, size = _plus(first, further)
+        return Counters(first[0], size, packets)
 
     def failed(self) -> None:
         """The change did not happen."""

@@ -1,0 +1,186 @@
+"""The rules of each chain, as text.
+
+The first packet of a flow pays for everything here, so rules that most packets do not match come late or in chains
+of their own, and a set of interface names is looked up once for each packet and hook where possible
+(``python -m tests.bench.bench_first_packet`` measures it).
+"""
+
+from collections.abc import Mapping
+
+from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
+from upnp_gw.firewall.nftables import exchanges
+
+CHAINS = (
+    "special_lookup",
+    "lookup",
+    "lookup_from_wan",
+    "lookup_from_lan",
+    "forged",
+    "first_packet",
+    "first_pinhole_packet",
+    "carried6",
+    "carried",
+    "pinholes",
+    "hairpin",
+    "to_wan",
+)
+"""The chains without a hook."""
+
+_SPECIAL_LOOKUPS = {
+    "pm_ip_rh": "ip daddr . meta l4proto . th dport . ip saddr",
+    "pm_rh": "meta l4proto . th dport . ip saddr",
+    "pm_ip_net": "ip daddr . meta l4proto . th dport . ip saddr . th sport",
+    "pm_net": "meta l4proto . th dport . ip saddr . th sport",
+    "pm_ip": "ip daddr . meta l4proto . th dport",
+}
+"""The most special one first."""
+_LOOKUP = "meta l4proto . th dport"
+_PINHOLES = {
+    "hole6": "meta l4proto . ip6 daddr . th dport",
+    "hole6_rh": "meta l4proto . ip6 daddr . th dport . ip6 saddr",
+    "hole6_net": "meta l4proto . ip6 daddr . th dport . ip6 saddr . th sport",
+}
+_FLOWS = {
+    "ip daddr": "ct original ip daddr",
+    "ip6 daddr": "ct original ip6 daddr",
+    "ip saddr": "ct original ip saddr",
+    "ip6 saddr": "ct original ip6 saddr",
+    "meta l4proto": "meta l4proto",
+    "th dport": "ct original proto-dst",
+    "th sport": "ct original proto-src",
+}
+"""Part of a key in the first packet -> its form for any packet of the flow, in either direction."""
+
+_FORGED = [
+    "ip saddr @lan_hosts drop",
+    "ip6 saddr @lan_hosts6 drop",
+    "ip saddr 169.254.0.0/16 ct state new drop",
+]
+"""Forged sources on the WAN: addresses of the LAN or of the gateway. A link-local address begins no flow through a
+router (RFC 3927 section 7), but a modem on the WAN may answer from one."""
+
+_INPUT = [
+    "iifname != @wan accept",
+    "ct state established,related accept",
+    "ct state invalid drop",
+    # RFC 4890 section 4.4.1: neighbour and router discovery, multicast listeners, ping
+    "ip6 hoplimit 255 icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept",
+    "ip6 saddr fe80::/10 icmpv6 type { mld-listener-query, mld-listener-report, mld2-listener-report } accept",
+    "icmpv6 type echo-request limit rate 20/second accept",
+    "icmp type echo-request limit rate 20/second accept",
+    "udp sport 67 udp dport 68 accept",  # DHCP answers, RFC 2131
+    "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept",  # DHCPv6 answers, RFC 8415
+    "drop",
+]
+
+
+def chain_rules(router: bool, same_lan_only: bool, carrying: Mapping[str, str]) -> dict[str, list[str]]:
+    """Chain -> its rules. ``carrying``: opening map or set -> the set that carries its flows."""
+    hairpin = ["ct direction original iifname @lan iifname . oifname != @same_lan drop"] if same_lan_only else []
+    chains = {
+        **_lookups(router),
+        "forged": _FORGED,
+        "first_packet": [*hairpin, f"ct label set {LET_IN}", "accept"],
+        "carried": _carried(router, hairpin, carrying),
+        "carried6": [*_carrying(_PINHOLES, carrying), "meta l4proto 58 ct state related accept", "drop"],
+        "first_pinhole_packet": ["ip6 saddr @lan_hosts6 drop", "goto first_packet"],
+        "pinholes": [f"{key} @{name} goto first_pinhole_packet" for name, key in _PINHOLES.items()],
+        "forward": _forward(router),
+        # only our own hairpin flows: redirects of other tables between LAN hosts keep their sources
+        "hairpin": ["iifname @lan oifname @lan masquerade"],
+        "postrouting": [f"ct status dnat ct label {LET_IN} goto hairpin", "oifname @wan goto to_wan"],
+        "to_wan": _to_wan(router),
+    }
+    if router:
+        chains["input"] = _INPUT
+        chains["leaving"] = [
+            # the kernel chose a port of a mapping: the host retries and gets another port
+            f"ct state new ct label {MASQUERADED} oifname @wan meta l4proto . th sport @external_ports drop"
+        ]
+    return chains
+
+
+def _lookups(router: bool) -> dict[str, list[str]]:
+    """The translation of first packets. Those with a forged source are not translated."""
+    return {
+        "prerouting": [
+            "iifname @wan ip daddr @external jump lookup_from_wan",
+            "iifname @lan ip daddr @external jump lookup_from_lan",
+        ],
+        "output": ['oifname "lo" ip daddr @external jump lookup'],
+        "lookup_from_wan": ["ip saddr @lan_hosts return", "ip saddr 169.254.0.0/16 return", "goto lookup"],
+        "lookup_from_lan": [*(["ip saddr @external return"] if router else []), "goto lookup"],
+        "lookup": [
+            f"ct label set {ASKED}",
+            "meta l4proto @special jump special_lookup",
+            # nftables 1.0.6 needs the match on l4proto in each rule; a set of both costs more
+            *(f"meta l4proto {number} dnat ip to {_LOOKUP} map @pm" for number in (17, 6)),
+        ],
+        "special_lookup": [
+            f"meta l4proto {{ 6, 17 }} dnat ip to {key} map @{name}" for name, key in _SPECIAL_LOOKUPS.items()
+        ],
+    }
+
+
+def _carried(router: bool, hairpin: list[str], carrying: Mapping[str, str]) -> list[str]:
+    """The rules for further packets of flows that we let in: accepted while the mapping is active, else dropped."""
+    return [
+        *([] if router else ["iifname @wan jump forged"]),
+        *hairpin,
+        "meta nfproto ipv6 goto carried6",
+        *_carrying({"pm": _LOOKUP, **dict(reversed(_SPECIAL_LOOKUPS.items()))}, carrying),
+        "meta l4proto 1 ct state related accept",  # an ICMP error belongs to the flow that it reports
+        "drop",
+    ]
+
+
+def _carrying(keys: Mapping[str, str], carrying: Mapping[str, str]) -> list[str]:
+    rules = []
+    for name, key in keys.items():
+        flow = " . ".join(_FLOWS[part] for part in key.split(" . "))
+        # nftables 1.0.6 knows the type of a port only after a match on a single transport
+        rules += [
+            f"meta l4proto {number} {flow} @{carrying[name]} goto {exchanges.LET_THROUGH}" for number in (6, 17)
+        ]
+    return rules
+
+
+def _to_wan(router: bool) -> list[str]:
+    rules = ["meta l4proto { 6, 17 } snat ip to meta l4proto . ip saddr . th sport map @out"]
+    if router:
+        ours = f"ct label set {MASQUERADED} masquerade"
+        rules += [
+            # a mapped port belongs to its holder, whose packets match the rule above
+            "ip saddr != @external meta l4proto { 6, 17 } meta l4proto . th sport @external_ports"
+            f" {ours} to :1024-65535 fully-random",
+            f"ip saddr != @external {ours}",
+        ]
+    return rules
+
+
+def _forward(router: bool) -> list[str]:
+    # the map that translated it was asked a moment ago, with the same key as the carrying set
+    first = f"ct state new ct status dnat ct label {ASKED} ct label ! {LET_IN} goto first_packet"
+    ours = [f"ct label {LET_IN} goto carried", "meta nfproto ipv6 ct state new iifname @wan jump pinholes"]
+    not_syn = "meta l4proto 6 ct state new tcp flags & (fin|syn|rst|ack) != syn"
+    cut = [  # conntrack would take up a cut flow again as an outbound one when the LAN host sends first
+        f"{not_syn} meta l4proto . ip saddr . th sport @cut reject with tcp reset",
+        f"{not_syn} meta l4proto . ip6 saddr . th sport @cut6 reject with tcp reset",
+    ]
+    if not router:
+        return [first, *ours, *cut]
+    return [
+        # a WAN with a smaller MTU (PPPoE) stalls every TCP flow whose path drops ICMP; it is never made larger
+        "tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu",
+        first,
+        "iifname @wan jump forged",
+        # an inside host with our own address would leave without masquerade, even from a mapped port
+        "ip saddr @external iifname != @wan drop",
+        *ours,
+        *cut,
+        "ct state established,related accept",
+        "ct state invalid drop",
+        "iifname @wan icmpv6 type echo-request accept",  # RFC 4890 section 4.3.1
+        "iifname @wan ct status dnat accept",  # a static forward of another table: the operator's own
+        "iifname @wan drop",
+    ]
