@@ -2,7 +2,7 @@
 
 The first packet of a flow pays for everything here, so rules that most packets do not match come late or in chains
 of their own, and a set of interface names is looked up once for each packet and hook where possible
-(``python -m tests.bench.bench_first_packet`` measures it).
+(``tests/bench/first_packet.py`` measures it).
 """
 
 from collections.abc import Mapping
