@@ -134,7 +134,7 @@ def test_another_size_or_a_damaged_table_is_built_anew(driver: Driver[NftablesFi
     driver.open(settings(size=16))
     assert driver.ids() == set(), "its caller refills"
     driver.apply(Refill((forward("m1"),)))
-    bare.nft("flush chain inet upnp_gw lookup\ndelete map inet upnp_gw pm_ip_rh")
+    bare.nft("flush chain inet upnp_gw special_lookup\ndelete map inet upnp_gw pm_ip_rh")
     driver.open(settings(size=16))
     driver.apply(Refill((forward("m1"),)))
     assert driver.ids() == {"m1"}

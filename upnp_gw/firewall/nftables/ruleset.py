@@ -113,7 +113,7 @@ def _structure_body(settings: FirewallSettings) -> str:
     lines += [
         f"map out {{ type {_INNER} : {_TO}; flags timeout; size {size}; }}",
         f"set external_ports {{ type {_PEER}; flags timeout; size {size}; }}",
-        f"set {SPECIAL} {{ type inet_proto; flags timeout; size 8; }}",
+        f"set {SPECIAL} {{ typeof meta l4proto; flags timeout; size 8; }}",
         f"set cut {{ type {_INNER}; flags timeout; size {4 * size}; }}",
         f"set cut6 {{ type {_INNER6}; flags timeout; size {4 * size}; }}",
         "set wan { typeof iifname; }",
