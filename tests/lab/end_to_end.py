@@ -239,6 +239,13 @@ class Home:
                 found[element["comment"].partition("-")[0]] = (*parts, address, port)
         return found
 
+    def kernel_left_s(self, mapping_id: str) -> int:
+        """Seconds until the kernel's element of a mapping without a remote host expires. 0: there is none."""
+        listing = self.gateway.run(["nft", "-j", "list", "map", "inet", "upnp_gw", "pm"]).stdout
+        (pm,) = (entry["map"] for entry in json.loads(listing)["nftables"] if "map" in entry)
+        elements = [key["elem"] for key, _ in pm.get("elem", [])]
+        return next((element["expires"] for element in elements if element["comment"] == mapping_id), 0)
+
     def agree(self) -> None:
         """The active rows of the ledger are the kernel's elements, one by one."""
         assert self.installed() == self.active_rows()
