@@ -1,5 +1,7 @@
 """Heads of requests: what is read, what is refused, and that the portions of the bytes do not matter."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +21,8 @@ from upnp_gw.protocols.http.head import (
 )
 
 HOST = b"Host: 192.0.2.1\r\n"
+QUICK_S = 0.02
+"""Seconds of processor time. A line of 8 KiB takes less than 0.001."""
 
 
 def read(data: bytes) -> Head:
@@ -129,6 +133,31 @@ def test_no_part_of_a_method_is_a_mistake(method: str) -> None:
 )
 def test_fields_that_are_refused(fields: bytes) -> None:
     assert refused(b"GET /a HTTP/1.1\r\n" + HOST + fields + b"\r\n") == 400
+
+
+LONG = LINE_MAX - 100
+
+
+@pytest.mark.spec("SR-23")
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"GET a://" + b"x" * LONG + b"#y#z HTTP/1.1\r\n",
+        b"GET a://" + b"x" * LONG + b"?y#z#z HTTP/1.1\r\n",
+        b"GET " + b"a" * LONG + b":/b HTTP/1.1\r\n",
+        b"GET /" + b"x" * LONG + b"#y#z HTTP/1.1\r\n",
+        b"CONNECT " + b"x" * LONG + b"# HTTP/1.1\r\n",
+        b"GET / HTTP/1.1\r\na:" + b" " * LONG + b"\x01\r\n",
+        b"GET / HTTP/1.1\r\na: " + b"b " * (LONG // 2) + b"\x01\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a" * LONG + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 60_000,
+    ],
+)
+def test_a_long_line_is_refused_within_a_time_that_grows_with_its_length(line: bytes) -> None:
+    """One of these lines took 1.7 s, while the daemon answered nobody."""
+    began = time.thread_time()
+    assert refused(line) == 400
+    assert time.thread_time() - began < QUICK_S
 
 
 def test_a_head_without_a_host_is_refused_in_http_1_1_only() -> None:

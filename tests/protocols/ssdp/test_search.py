@@ -1,6 +1,7 @@
 """M-SEARCH: what is a search, what is dropped, what is found (IGD section 2.5)."""
 
 import json
+import time
 
 import pytest
 from hypothesis import example, given
@@ -110,6 +111,16 @@ def test_wait_is_clamped(mx: str, wait_s: int) -> None:
 @pytest.mark.parametrize("mx", [None, "", "abc"])
 def test_unicast_needs_no_mx(mx: str | None) -> None:
     assert parse_search(search("ssdp:all", mx=mx), multicast=False) == Search("ssdp:all", 0)
+
+
+@pytest.mark.spec("SR-11")
+def test_a_long_header_is_refused_within_a_time_that_grows_with_its_length() -> None:
+    message = changed("MX: 2\r\n", "MX:" + " " * 850 + "\x01\r\n")
+    began = time.thread_time()
+    for _ in range(20):
+        with pytest.raises(WireError, match="bad-header"):
+            parse_search(message, multicast=True)
+    assert time.thread_time() - began < 0.02
 
 
 @pytest.mark.spec("IGD-062")

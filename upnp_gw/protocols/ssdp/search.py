@@ -11,7 +11,7 @@ START_LINE = b"M-SEARCH * HTTP/1.1"
 DISCOVER = ('"ssdp:discover"', "ssdp:discover")
 """The accepted values of MAN. The standard has quotes (UDA 1.1 section 1.3.2); bupnp of Node and early ssdpy omit
 them."""
-HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+HEADER = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*)")
 TARGET = re.compile(r"[!-~]{1,256}")
 SECONDS = re.compile(r"[0-9]{1,10}")
 ONCE = ("man", "mx", "st")
