@@ -129,6 +129,11 @@ class Connection(LimitedConnection):
         self._buffer = self._buffer + data if self._buffer else data
         self._advance()
 
+    def unfinished(self) -> bool:
+        if self._state in (State.HEAD, State.SKIPPING):
+            return bool(self._buffer)  # the next request, which ``_advance`` will read
+        return self._state in (State.ANSWERING, State.WRITING)
+
     def expired(self) -> None:
         match self._state:
             case State.HEAD:
@@ -175,6 +180,8 @@ class Connection(LimitedConnection):
             self._defect(error)
         if self._wire > self._limits_context.limits.received and self._state is not State.ENDING:
             self._too_long()
+        elif self.half_closed and not self.unfinished():
+            self._close()
 
     def _read(self) -> None:
         if self._state in (State.BODY, State.SKIPPING):
@@ -257,10 +264,9 @@ class Connection(LimitedConnection):
         head, link = self._head, self._link
         if head is None or link is None or link.is_closing() or self._state in ANSWERED:
             return
+        last = self._finishing or (self.half_closed and not self._buffer)
         crowded = self._limits_context.admission.crowded(self.share)
-        self._keep = head.keep_alive and not (
-            answer.close or crowded or self._finishing or "upgrade" in head.headers
-        )
+        self._keep = head.keep_alive and not (answer.close or crowded or last or "upgrade" in head.headers)
         self._sent = answer
         date, head_only = self._context.date.now(), head.method == "HEAD"
         self._state = State.WRITING
@@ -295,7 +301,7 @@ class Connection(LimitedConnection):
 
     def _next(self) -> None:
         self._head = self._body = self._url = None
-        if self._finishing:
+        if self._finishing or (self.half_closed and not self._buffer):
             self._close()
             return
         self._state = State.HEAD
@@ -307,7 +313,7 @@ class Connection(LimitedConnection):
     def _end(self, unread: bool) -> None:
         self._state = State.ENDING
         self._buffer = b""
-        if not unread or self._link is None:
+        if not unread or self.half_closed or self._link is None:
             self._close()
             return
         self._link.write_eof()

@@ -11,8 +11,9 @@ from upnp_gw.protocols.rate_limit import Rate, Throttle
 from upnp_gw.servers.logged_counter import LoggedCounter
 
 WASTED = Rate(burst=200, per_s=20)
-"""Connections of one host that end without a useful answer: half a request, a malformed one, one too many. A host
-that has used this up is refused before a byte of its connection is read."""
+"""Connections of one host that end without a useful answer: half a request, a malformed one, one too many, one
+whose client closed its side before the answer. A host that has used this up is refused before a byte of its
+connection is read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class LimitedConnection(asyncio.Protocol):
         "_timer",
         "_timer_at",
         "_useful",
+        "half_closed",
         "share",
         "source",
     )
@@ -70,6 +71,8 @@ class LimitedConnection(asyncio.Protocol):
         self._timer_at = self._deadline = 0.0
         self._early = b""
         self._admitted = self._running = self._useful = False
+        self.half_closed = False
+        """The client has closed its side, so nothing more comes. It may still read."""
 
     # -- what a subclass does ----------------------------------------
 
@@ -78,6 +81,10 @@ class LimitedConnection(asyncio.Protocol):
         raise NotImplementedError
 
     def received(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def unfinished(self) -> bool:
+        """True: there is an answer to write, from the bytes received so far."""
         raise NotImplementedError
 
     def expired(self) -> None:
@@ -128,6 +135,14 @@ class LimitedConnection(asyncio.Protocol):
             if len(self._early) > self._limits_context.limits.received:
                 self.refuse("too-much-data")
 
+    def eof_received(self) -> bool:
+        """False ends the connection. A client that closes its side after its request (``nc -N``) reads the answer.
+
+        One that is gone looks the same. So the connection counts as wasted, and keeps its place until it ends.
+        """
+        self.half_closed = True
+        return self._running and self.unfinished()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         self.stop_timer()
         self._link = None
@@ -145,7 +160,7 @@ class LimitedConnection(asyncio.Protocol):
 
     def useful(self) -> None:
         """The connection had a useful answer: it does not count as wasted."""
-        self._useful = True
+        self._useful = self._useful or not self.half_closed
 
     def cut(self) -> None:
         """Ends the connection at once, and discards bytes that the client has not acknowledged."""
