@@ -1,5 +1,7 @@
 """Bodies: by their length and by their chunks."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,6 +72,8 @@ def test_content_over_the_limit_is_not_kept(chunked: bool) -> None:
         b"0\r\nContent-Length: 1\r\n",
         b"0\r\n" + b"a: b\r\n" * (FIELDS_MAX + 1),
         b"0\r\na: " + b"b" * WHOLE_LINE_MAX,
+        b"1;" + b"a" * WHOLE_LINE_MAX + b"\r\n",
+        b"0" * (WHOLE_LINE_MAX + 1),
     ],
 )
 def test_chunks_that_are_refused(data: bytes) -> None:
@@ -77,6 +81,21 @@ def test_chunks_that_are_refused(data: bytes) -> None:
         with pytest.raises(MalformedRequest) as caught:
             fed(portions)
         assert caught.value.status == 400
+
+
+@pytest.mark.spec("SR-23")
+def test_content_in_small_portions_takes_no_more_memory_than_its_bytes() -> None:
+    body = reader(16_000, most=16_000)
+    portions = [b"%02d" % (n % 100) for n in range(8000)]
+    tracemalloc.start()
+    try:
+        for n in range(8000):
+            body.feed(b"%02d" % (n % 100))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert body.content == b"".join(portions)
+    assert kept < 2 * 16_000
 
 
 def fed(portions: list[bytes]) -> None:

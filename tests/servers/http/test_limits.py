@@ -14,6 +14,7 @@ from tests.fixtures.http_client import CONTROL, HttpFixture, answer, header, ser
 from tests.fixtures.waiting import async_until
 from tests.servers.http.test_server import ADD, add
 from upnp_gw.model.mapping import Instant
+from upnp_gw.protocols.http.head import HeadReader
 from upnp_gw.protocols.rate_limit import Rate
 from upnp_gw.servers.http import listeners as http_listeners
 from upnp_gw.servers.http.limits import HttpLimits
@@ -102,6 +103,21 @@ async def test_a_large_head_is_431_and_an_endless_one_is_cut() -> None:
             writer.write(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 60_000)
             async with asyncio.timeout(5):
                 assert status_of(await end_of(reader)) in (0, 400)
+
+
+@pytest.mark.spec("SR-23")
+async def test_no_more_of_a_head_is_parsed_than_a_request_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One read from the socket can have 256 KiB. Empty lines before a request are ignored, however many."""
+    parsed: list[int] = []
+    feed = HeadReader.feed
+    monkeypatch.setattr(HeadReader, "feed", lambda reader, data: parsed.append(len(data)) or feed(reader, data))
+    async with serving(PATIENT) as fixture:
+        with socket.create_connection(("127.0.0.1", fixture.port)) as link:
+            await async_until(lambda: len(fixture.server._admission) == 1)
+            link.setblocking(False)
+            assert link.send(b"\r\n" * 100_000) > fixture.server._limits.received  # while the loop stands still
+            await async_until(lambda: fixture.server.counts["too-much-data"] == 1)
+        assert parsed == [fixture.server._limits.received]
 
 
 @pytest.mark.spec("SR-23")

@@ -27,9 +27,10 @@ from tests.fixtures.http_client import (
 from tests.fixtures.waiting import async_until
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.network import Link, Network
+from upnp_gw.protocols.http.head import HeadReader
 from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, control_path
 from upnp_gw.servers.http.connection import Connection
-from upnp_gw.servers.http.host_header import split_host
+from upnp_gw.servers.http.host_header import REMEMBERED_MAX, split_host
 from upnp_gw.servers.http.limits import HttpLimits
 from upnp_gw.servers.http.server import STOP_S
 
@@ -192,6 +193,18 @@ async def test_host(fixture: HttpFixture) -> None:
     twice = fixture.head("GET /igd1.xml", "Host: 127.0.0.1")
     assert status_of(await fixture.send(twice)) in (400, 403)
     assert fixture.server.counts["host"] > 20
+
+
+@pytest.mark.spec("SR-9")
+async def test_remembered_names_of_hosts_are_few_and_short(fixture: HttpFixture) -> None:
+    known = fixture.server._hosts._known
+    assert status_of(await fixture.send(fixture.head("GET /igd1.xml", host="a" * 7000))) == 403
+    assert known == {}
+    for number in range(REMEMBERED_MAX + 10):
+        head, _ = HeadReader().feed(fixture.head("GET /igd1.xml", host=f"host-{number}"))
+        assert head is not None
+        assert fixture.server._hosts.wrong_host(head, fixture.network, fixture.port) == 403
+        assert len(known) <= REMEMBERED_MAX
 
 
 @pytest.mark.spec("SR-9")

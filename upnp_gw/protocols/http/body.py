@@ -42,7 +42,7 @@ class BodyReader:
         """Bytes of content so far."""
         self._left = head.length or 0
         """Bytes of content to come, of the whole body or of the chunk."""
-        self._kept: list[bytes] = []
+        self._kept = bytearray()
         self._rest = b""
         self._at_size = True
         self._in_trailer = False
@@ -55,7 +55,7 @@ class BodyReader:
 
     @property
     def content(self) -> bytes:
-        return self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
+        return bytes(self._kept)
 
     def feed(self, data: bytes) -> bytes:
         """Takes the bytes of the body; returns those behind it. Raises MalformedRequest."""
@@ -81,7 +81,7 @@ class BodyReader:
         self._left -= len(part)
         self.length += len(part)
         if not self.too_large:
-            self._kept.append(part)
+            self._kept += part
         self.done = not self.chunked and not self._left
         return data[len(part) :]
 
@@ -90,7 +90,7 @@ class BodyReader:
         if self._in_trailer:
             self._trailer(line)
         elif self._at_size:
-            match = _SIZE_LINE.fullmatch(line)
+            match = _SIZE_LINE.fullmatch(line) if len(line) < WHOLE_LINE_MAX else None
             digits = match[1].lstrip(b"0") if match else None
             if digits is None or len(digits) > SIZE_DIGITS_MAX:
                 raise MalformedRequest("bad-body")
@@ -112,11 +112,11 @@ class BodyReader:
 
     def _check_begun_line(self, data: bytes) -> None:
         """Raises MalformedRequest for a line that is wrong whatever follows."""
-        if self._in_trailer:
-            wrong = len(data) > WHOLE_LINE_MAX or not BEGUN_LINE.fullmatch(data)
-        elif self._at_size:
-            wrong = not data[:1].isalnum() or not BEGUN_LINE.fullmatch(data)
-        else:
+        if not self._in_trailer and not self._at_size:
             wrong = data != b"\r"
+        elif len(data) > WHOLE_LINE_MAX or not BEGUN_LINE.fullmatch(data):
+            wrong = True
+        else:
+            wrong = self._at_size and not data[:1].isalnum()
         if wrong:
             raise MalformedRequest("bad-body")

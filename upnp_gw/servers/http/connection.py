@@ -194,10 +194,12 @@ class Connection(LimitedConnection):
                     self.set_deadline(self._limits_context.limits.body_s)
 
     def _read_head(self) -> None:
-        head, self._buffer = self._reader.feed(self._buffer)
+        context = self._limits_context
+        most = context.limits.received
+        head, rest = self._reader.feed(self._buffer[:most])
+        self._buffer = rest + self._buffer[most:]
         if head is None:
             return
-        context = self._limits_context
         context.refusals.counts["requests"] += 1
         self._head = head
         self._answer_by = self._loop.time() + context.limits.answer_s

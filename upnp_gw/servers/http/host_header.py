@@ -9,6 +9,8 @@ from upnp_gw.protocols.http.head import HTTP_1_1, Head
 
 REMEMBERED_MAX = 256
 """Most names with their answers that ``HostCheck`` remembers."""
+LONGEST = 128
+"""Characters. An address with brackets, zone and port is shorter. A longer name is not ours, and not remembered."""
 
 
 class HostCheck:
@@ -32,6 +34,8 @@ class HostCheck:
         return None if self._is_own(host.strip(), network, our_port) else HTTPStatus.FORBIDDEN
 
     def _is_own(self, host: str, network: Network, our_port: int) -> bool:
+        if len(host) > LONGEST:
+            return False
         if network is not self._network or len(self._known) >= REMEMBERED_MAX:
             self._network = network
             self._known.clear()
