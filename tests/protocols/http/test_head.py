@@ -82,6 +82,7 @@ def test_targets_that_are_refused(target: bytes) -> None:
         (b"X", 501),
         (b"get /", 501),
         (b"GET\t/", 501),
+        (b"GET\r /", 501),
         (b"\x16\x03\x01", 501),
         (b"GETS /a", 501),
         (b"GET /a\x01", 400),

@@ -14,7 +14,7 @@ from tests.fixtures.http_client import CONTROL, HttpFixture, answer, header, ser
 from tests.fixtures.waiting import async_until
 from tests.servers.http.test_server import ADD, add
 from upnp_gw.model.mapping import Instant
-from upnp_gw.protocols.http.head import HeadReader
+from upnp_gw.protocols.http.head import Head, HeadReader
 from upnp_gw.protocols.rate_limit import Rate
 from upnp_gw.servers.http import listeners as http_listeners
 from upnp_gw.servers.http.limits import HttpLimits
@@ -110,7 +110,12 @@ async def test_no_more_of_a_head_is_parsed_than_a_request_may_have(monkeypatch: 
     """One read from the socket can have 256 KiB. Empty lines before a request are ignored, however many."""
     parsed: list[int] = []
     feed = HeadReader.feed
-    monkeypatch.setattr(HeadReader, "feed", lambda reader, data: parsed.append(len(data)) or feed(reader, data))
+
+    def recorded(reader: HeadReader, data: bytes) -> tuple[Head | None, bytes]:
+        parsed.append(len(data))
+        return feed(reader, data)
+
+    monkeypatch.setattr(HeadReader, "feed", recorded)
     async with serving(PATIENT) as fixture:
         with socket.create_connection(("127.0.0.1", fixture.port)) as link:
             await async_until(lambda: len(fixture.server._admission) == 1)

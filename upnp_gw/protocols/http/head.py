@@ -168,7 +168,9 @@ class HeadReader:
     def _check_begun_line(self) -> None:
         if self._head is None:
             word, space, _ = self._rest.partition(b" ")
-            name = word[: _LONGEST_METHOD + 1].removesuffix(b"\r").decode("latin-1")
+            if not space:
+                word = word.removesuffix(b"\r")  # the end of the line, maybe
+            name = word[: _LONGEST_METHOD + 1].decode("latin-1")
             if name not in METHODS if space else not any(method.startswith(name) for method in METHODS):
                 raise MalformedRequest("unknown-method", HTTPStatus.NOT_IMPLEMENTED)
         if len(self._rest) > WHOLE_LINE_MAX or not BEGUN_LINE.fullmatch(self._rest):
