@@ -1,17 +1,17 @@
 """upnp-gw: a UPnP IGD gateway whose every request passes one policy gate.
 
-The way of a request, and where each step lives:
+The way of a request, and the package of each step:
 
     servers/      sockets, deadlines, limits; decide nothing
     protocols/    sans-I/O codecs: bytes <-> messages <-> Request, Reply -> bytes
-    gateway       the path: facts -> gate -> ledger -> firewall -> store -> reply; the only caller of both
+    engine/       the way: facts -> gate -> ledger -> firewall -> store -> reply -> events
     gate/         decide(policy, facts, request): pure
-    ledger/       which mappings exist, their leases and ports; the store on disk
+    ledger/       the mappings in memory, their leases and ports; events
     firewall/     the kernel tables, behind five methods
-    events        what happened, for GENA, the audit log and watchers
+    store/        the ledger and the audit log on disk
 
-``model`` and ``request`` hold the words that all of them share. ``protocols``, ``gate`` and ``ledger``
-(its store apart) import no asyncio, socket, subprocess, time or random: the time is an argument.
+``model`` has the types that all of them share. ``protocols``, ``gate`` and ``ledger`` import no asyncio, socket,
+subprocess, time or random: the time is an argument. ARCHITECTURE.md lists all packages.
 """
 
 __version__ = "0.1.0"

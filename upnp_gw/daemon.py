@@ -22,7 +22,7 @@ from upnp_gw.control.socket_path import Claim
 from upnp_gw.engine.build import build_engine
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment, served_network
-from upnp_gw.engine.frozen_rows import FrozenRows
+from upnp_gw.engine.garbage_collection import GarbageCollection
 from upnp_gw.engine.obstacles import Obstacles
 from upnp_gw.engine.other_tables import OtherTables, served_ports
 from upnp_gw.engine.policy_files import APPROVED, PolicyFiles
@@ -85,7 +85,7 @@ class Daemon:
                 await self._start()
                 self._notify_ready()
                 begin_collection()
-                self.events.subscribe(FrozenRows().on_event)
+                self.events.subscribe(GarbageCollection().on_event)
                 self._background.spawn(self._keep_policy())
                 self._background.spawn(keep_watchdog())
                 await self._signals.stop.wait()

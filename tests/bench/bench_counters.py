@@ -1,4 +1,5 @@
-"""How long counters and lease ends stop the event loop. By hand: ``python -m tests.bench.bench_counters [SIZE]``.
+"""Measures how long readings of counters and ends of leases stop the event loop. By hand:
+``python -m tests.bench.bench_counters [SIZE]``.
 
 The real firewall in a network namespace of its own, and the real engine. A heartbeat task notes each time that the
 loop comes late. ``ACTIVE`` of a thousand mappings have counted packets since the reading before.
@@ -16,7 +17,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from tests.fixtures.gateway import NETWORK, Clock, GatewayFixture
-from upnp_gw.engine.frozen_rows import FrozenRows
+from upnp_gw.engine.garbage_collection import GarbageCollection
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.gate.builtin import home_policy
@@ -116,7 +117,7 @@ async def bench(host: Host, number: int) -> None:
     firewall = NftablesFirewall()
     with tempfile.TemporaryDirectory() as directory:
         home = _home(Path(directory), firewall, number)
-        home.published.subscribe(FrozenRows().on_event)
+        home.published.subscribe(GarbageCollection().on_event)
         await home.store.open()
         await home.gateway.start()
         base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

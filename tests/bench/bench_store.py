@@ -32,7 +32,7 @@ PAGE_OF_LOG = 24
 
 
 def adds(first: int, count: int) -> Iterator[tuple[Batch, Instant]]:
-    """What each AddPortMapping writes. The lease is an hour, the clock goes on by 2 ms."""
+    """The batches of these AddPortMappings. Each lease is an hour, and the clock goes on by 2 ms."""
     for number in range(first, first + count):
         now = Instant(1000.0 + number * 0.002, 1_800_000_000.0 + number * 0.002)
         device, port = number % DEVICES, FIRST_PORT + number % PORTS

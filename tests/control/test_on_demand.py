@@ -15,7 +15,7 @@ from upnp_gw.control.on_demand import ControlOnDemand
 from upnp_gw.control.socket_path import Claim
 
 LATER = ("upnp_gw.api", "upnp_gw.control.server", "upnp_gw.doctor", "upnp_gw.suggest", "upnp_gw.client", "aiohttp")
-"""What a router loads only for a command of the operator, or never."""
+"""Modules that a start does not load: only a command of the operator does."""
 
 
 def test_a_router_that_starts_loads_no_commands() -> None:

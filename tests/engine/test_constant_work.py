@@ -58,7 +58,8 @@ review_by = 2099-01-01
 
 
 class BookedFirewall(MemoryFirewall):
-    """The real one's books and transactions, up to the messages for the kernel: the one in memory copies itself."""
+    """Keeps state and makes transactions as the real one does, up to the messages for the kernel. The one in memory
+    copies all of its state for each batch."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which dumps are asked for: none, one of everything, by port, or by what the flows have in common."""
+"""The choice of dumps: none, one of everything, one for each port, or one for each kind of flow."""
 
 import struct
 from dataclasses import replace

@@ -155,7 +155,7 @@ def test_a_batch_is_all_or_nothing(any_firewall: Any2) -> None:
         any_firewall.apply(Close(forward("m0", 3000)), *(Open(forward(f"n{n}", 4000 + n)) for n in range(3)))
     assert any_firewall.ids() == {"m0", "m1", "m2"}
     any_firewall.apply(Close(forward("m0", 3000)))
-    assert any_firewall.ids() == {"m1", "m2"}, "the books went back with the kernel"
+    assert any_firewall.ids() == {"m1", "m2"}, "the state is that of the kernel"
 
 
 def test_close_keeps_running_flows_and_flush_ends_them(any_firewall: Any2) -> None:

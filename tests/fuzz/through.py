@@ -58,13 +58,13 @@ class Unconnected:
 
 
 def http_request(data: bytes) -> None:
-    """Requests as they come from the network, one after the other: what is read meets our checks, body and all. The
-    result is the same in whatever portions the bytes come."""
+    """Requests as they come from the network, one after the other, with the server's checks and the bodies. The
+    portions of the bytes do not change the result."""
     assert read_requests([data]) == read_requests([data[n : n + 1] for n in range(len(data))])
 
 
 def read_requests(portions: list[bytes]) -> list[object]:
-    """What a connection makes of these bytes: requests, and the status of the first one that is malformed."""
+    """The requests in these bytes, and the status of the answer to the first malformed one."""
     found: list[object] = []
     heads, head, body = HeadReader(), None, None
     try:

@@ -54,7 +54,7 @@ def test_a_crowd_of_devices_pushes_out_the_unused(monkeypatch: pytest.MonkeyPatc
     assert len(table.openings) <= 64
     assert len(table.devices) <= 64
     assert opening(1) in table.openings
-    assert table.devices["a"].incidents == 1, "an incident is not washed away"
+    assert table.devices["a"].incidents == 1, "an incident is not dropped"
 
 
 def test_days_and_remote_hosts_are_bounded() -> None:

@@ -1,4 +1,4 @@
-"""Whatever a decision holds, it comes back from its two parts; what repeats is in the shared one."""
+"""Any decision comes back unchanged from its two parts, and its repeated values are in the shared part."""
 
 from typing import Any
 

@@ -15,7 +15,7 @@ from upnp_gw.model.mapping import DecisionId, Instant
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.store import policy_rows, pruning
 from upnp_gw.store.pruning import Retention
-from upnp_gw.store.shared_parts import CHAPTER
+from upnp_gw.store.shared_parts import SEGMENT
 from upnp_gw.store.store import Batch, Store
 
 
@@ -82,10 +82,10 @@ async def test_a_decision_stays_as_long_as_a_mapping_names_it(store: Store) -> N
     assert one == record(3, mapping="m7"), "whole"
 
 
-async def test_what_no_decision_shares_any_more_leaves_with_its_chapter(store: Store, tmp_path: Path) -> None:
+async def test_shared_rows_without_a_decision_are_deleted_with_their_segment(store: Store, tmp_path: Path) -> None:
     await store.write(Batch(put=[(mapping(7, decision=DecisionId("d3")), 1)]), NOW)
     await store.write(Batch(decisions=[record(3, mapping="m7")]), NOW)
-    for first in range(4, 2 * CHAPTER, 1000):
+    for first in range(4, 2 * SEGMENT, 1000):
         await write(store, first, first + 999)
     newest = (await store.highest())[1]
     assert newest == 9003
@@ -93,7 +93,7 @@ async def test_what_no_decision_shares_any_more_leaves_with_its_chapter(store: S
     assert count(tmp_path, "decisions") == 1001
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
         ids = [number for (number,) in db.execute("SELECT id FROM decision_shared ORDER BY id")]
-    assert ids == [0, *range(CHAPTER, newest + 1)], "of the first chapter only that of d3; the second is not done"
+    assert ids == [0, *range(SEGMENT, newest + 1)], "of the first segment only that of d3; the second is not done"
     await write(store, newest + 1, newest + 1)
     assert len(await store.decisions(RecordFilter(limit=10_000))) == 1002
 

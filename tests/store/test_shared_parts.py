@@ -1,4 +1,4 @@
-"""What decisions share is stored once in a chapter, and a transaction that is taken back leaves no trace of it."""
+"""A part that decisions share is stored once in a segment, and not at all after a rollback."""
 
 import sqlite3
 from contextlib import closing
@@ -10,7 +10,7 @@ from tests.fixtures.mapping_rows import NOW
 from tests.store.test_store import record
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.records import RecordFilter
-from upnp_gw.store.shared_parts import CHAPTER
+from upnp_gw.store.shared_parts import SEGMENT
 from upnp_gw.store.store import Batch, Store
 
 
@@ -19,7 +19,7 @@ def shared(tmp_path: Path) -> list[int]:
         return [number for (number,) in db.execute("SELECT id FROM decision_shared ORDER BY id")]
 
 
-async def test_once_for_many_over_restarts_and_again_in_the_next_chapter(tmp_path: Path) -> None:
+async def test_once_for_many_over_restarts_and_again_in_the_next_segment(tmp_path: Path) -> None:
     store = Store(tmp_path / "ledger.db", "boot-1")
     await store.open()
     await store.write(Batch(decisions=[record(1), record(2), record(3, device="other")]), NOW)
@@ -29,13 +29,13 @@ async def test_once_for_many_over_restarts_and_again_in_the_next_chapter(tmp_pat
     await again.open()
     await again.write(Batch(decisions=[record(4), record(5, device="third")]), NOW)
     assert shared(tmp_path) == [0, 1, 2]
-    await again.write(Batch(decisions=[record(CHAPTER), record(CHAPTER + 1)]), NOW)
-    assert shared(tmp_path) == [0, 1, 2, CHAPTER]
-    await again.write(Batch(decisions=[record(3 * CHAPTER), record(6)]), NOW)
-    assert shared(tmp_path) == [0, 1, 2, CHAPTER, 3 * CHAPTER], "an old chapter is read again"
+    await again.write(Batch(decisions=[record(SEGMENT), record(SEGMENT + 1)]), NOW)
+    assert shared(tmp_path) == [0, 1, 2, SEGMENT]
+    await again.write(Batch(decisions=[record(3 * SEGMENT), record(6)]), NOW)
+    assert shared(tmp_path) == [0, 1, 2, SEGMENT, 3 * SEGMENT], "an old segment is read again"
     found = await again.decisions(RecordFilter())
     assert found == [
-        *(record(n) for n in (3 * CHAPTER, CHAPTER + 1, CHAPTER, 6)),
+        *(record(n) for n in (3 * SEGMENT, SEGMENT + 1, SEGMENT, 6)),
         record(5, device="third"),
         record(4),
         record(3, device="other"),
@@ -45,7 +45,7 @@ async def test_once_for_many_over_restarts_and_again_in_the_next_chapter(tmp_pat
     await again.close()
 
 
-async def test_a_transaction_that_is_taken_back_leaves_no_reference_to_nothing(tmp_path: Path) -> None:
+async def test_no_decision_refers_to_a_shared_row_that_was_rolled_back(tmp_path: Path) -> None:
     store = Store(tmp_path / "ledger.db", "boot-1")
     await store.open()
     with pytest.raises(StoreError):

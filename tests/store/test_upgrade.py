@@ -1,4 +1,4 @@
-"""A store of schema 5, with the decisions as JSON, opens with all it held, and ``explain`` has the same to say."""
+"""A store of schema 5, with the decisions as JSON, keeps all its rows, and ``explain`` says the same."""
 
 import json
 import sqlite3

@@ -225,7 +225,7 @@ def format_explanation(explained: api.Explained, most: int, everything: bool = F
 
 
 def _format_all_mappings(explained: api.Explained, most: int) -> Iterator[str]:
-    """What the gateway did with all mappings at once: the ids of those that changed or ended, then of all."""
+    """A decision about all mappings at once: the ids of those that changed or ended, then of all."""
     *lists, answer = explained.reasons
     labelled = [
         ("answer", answer),

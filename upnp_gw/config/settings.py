@@ -53,7 +53,7 @@ class Config:
     backend: str = "nftables"
     """nftables | memory"""
     writer: str = "netlink"
-    """How mappings are written into the kernel: netlink, by messages of our own; libnftables."""
+    """netlink | libnftables: mappings are written into the kernel by our own messages or through the library."""
     hairpin: str = "all"
     """all | same"""
     visibility: str = "own"

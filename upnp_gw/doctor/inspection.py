@@ -58,7 +58,7 @@ async def read_machine(config: Config, daemon_pid: int | None = None) -> Machine
 
 
 def _overlap(config: Config, links: Sequence[Interface], routes: Sequence[DefaultRoute]) -> str | None:
-    """Why LAN and WAN overlap (SR-4); None: they do not."""
+    """The message that LAN and WAN overlap (SR-4); None: they do not."""
     try:
         check_links(config, "", links, {route.interface for route in routes})
         check_apart(config.wan, config.lan, links)

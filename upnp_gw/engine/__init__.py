@@ -1,1 +1,24 @@
-"""engine."""
+"""The way of a change: a request, a due lease, a new policy or a command of the operator.
+
+gateway              takes every request, and answers it
+writer               makes all changes, one after the other: ledger, kernel, store
+persistence          the store's side of the writer; write_backlog: changes while the disk fails
+requests             the changes of each kind of request
+refresh              decides a request as a refresh or as new
+decider              facts, verdict and record of a decision; environment: the network at that moment
+audit                the records; request_log: debug lines of a request
+operator_question    questions to the operator
+datagram_requests, delete_any_protocol, former_addresses, moved_devices, full_quota: special kinds of requests
+contested_addresses  parks mappings to an address that several hosts claim
+reevaluation         decides again about mappings; unchanged_rows: those that a start leaves as they are
+scheduler            due work: leases, renewals, cuts, counters
+revocation           ends the mappings of a device
+policy_in_force      the policy; policy_files, policy_reload, kept_policies: its files, changes and history
+device_persistence   devices, incidents and questions in the store; stored_devices: their present identifiers
+epoch                the epoch of NAT-PMP and PCP
+usage_reader         the kernel's counters; evidence_collector: evidence of requests and use
+other_tables         other nftables tables; obstacles and reserved_ports: their effects
+over_share           packets over a host's share; refusal_counter: refused requests of a device that floods
+garbage_collection   short pauses of the garbage collector
+build                makes all of these
+"""

@@ -42,7 +42,7 @@ from upnp_gw.model.request import (
 FLOOR_OK = "floor ok"
 """The first reason of a decision whose request the floor let through."""
 NO_WIDER = "nobody else may connect than before: "
-"""How the last reason begins where a mapping stays as it is, although its grant would let more hosts connect."""
+"""Beginning of the last reason if a mapping stays as it is, although its grant would let more hosts connect."""
 DONE = {"restore": "restored", "reload": "decided again about"}
 """Action -> what the gateway did with all its mappings, see ``record_all``."""
 LISTED = 1000

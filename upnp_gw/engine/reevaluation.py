@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from upnp_gw.engine.audit import FLOOR_OK, NO_WIDER, map_record, record_all
 from upnp_gw.engine.decider import Decider
-from upnp_gw.engine.standing_rows import StandingRows, renewed, request_of
+from upnp_gw.engine.unchanged_rows import UnchangedRows, renewed, request_of
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
 from upnp_gw.gate.load import LoadedPolicy
@@ -166,7 +166,7 @@ class Reevaluation:
     def restore(self, transaction: Transaction, stored: Sequence[Mapping]) -> list[RevokedMapping]:
         """Decides about the stored rows at start. An unknown neighbour is no reason to refuse. Returns the mappings
         that the policy no longer allows: they end, or are kept."""
-        standing = StandingRows(
+        unchanged = UnchangedRows(
             self._decider,
             transaction,
             lambda request, mapping: self._facts(transaction, request, mapping, "restore"),
@@ -177,7 +177,7 @@ class Reevaluation:
             live = without_expired_holds(mapping, transaction.now)
             if live is None:
                 transaction.end(mapping, "expired")
-            elif live is not mapping or not standing.keep(mapping):
+            elif live is not mapping or not unchanged.keep(mapping):
                 fallen.append(self._decide_again(transaction, live, "restore"))
                 changed.append(mapping)
         revoked = [*filter(None, fallen), *self._part(transaction, self._narrowed(changed), "restore")]

@@ -1,4 +1,4 @@
-"""Copies what the kernel has counted into the ledger's usage, and passes it to the evidence."""
+"""Adds the kernel's counts to the ledger's usage, and passes them to the evidence."""
 
 import asyncio
 import logging

@@ -3,7 +3,8 @@
     base          the contract, and the changes
     nftables/     the kernel's nftables
     memory        a dict, for the emulator and unit tests; one contract suite runs against both
-    conntrack     finds and ends flows; flows: which ones; conntrack_dumps: the kernel's filters for them
+    conntrack     finds and ends flows; flows: which ones; conntrack_dumps: the kernel's filters for them;
+                  conntrack_timeouts: when it forgets a flow
     labels        conntrack labels of our table
     netlink       nfnetlink
     tables        which tables there are

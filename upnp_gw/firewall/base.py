@@ -188,7 +188,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """What has changed since the last call of ``read_growth``. Idle forwards are not in it."""
+    """The increase of the counters since the last call of ``read_growth``. Idle forwards are not in it."""
 
     counters: Mapping[str, Counters]
     """Forward id -> the increase of its counters, also through elements that a refresh has replaced meanwhile."""
@@ -222,7 +222,7 @@ class Firewall(Protocol):
         ...
 
     async def read_growth(self, remotes: bool = False) -> Growth:
-        """Read what the counters have grown by. ``apply`` may be called meanwhile. The event loop stays free, but
+        """Read the increase of the counters. ``apply`` may be called meanwhile. The event loop stays free, but
         the kernel walks over every mapping: for timers.
 
         Every increase is in one answer, never in two. An element that a change moves during the walk may be in the

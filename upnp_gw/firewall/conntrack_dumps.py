@@ -1,4 +1,4 @@
-"""Which dumps of connection tracking find some flows: the filters that the kernel applies. Pure.
+"""Chooses the dumps of connection tracking that find some flows, with filters that the kernel applies. Pure.
 
 A dump walks over every bucket of the kernel's table (8 ms for 262,144 empty ones, 30 ms with 100,000 entries), and
 an entry that the kernel sends costs 3 us more. So few entries are dumped at once, without a filter. Many entries

@@ -28,7 +28,7 @@ SEND_OVERHEAD = 32
 ERROR_BYTES = 4096
 """More than an error has. The buffer is made for each batch."""
 ATTR_OFFSET = 2
-"""NLMSGERR_ATTR_OFFS: where in the refused message the attribute is that the kernel refused."""
+"""NLMSGERR_ATTR_OFFS: the offset of the refused attribute in the refused message."""
 _NFGEN = struct.Struct("!BBH")
 NFGEN_BYTES = _NFGEN.size
 _ERROR = struct.Struct("=iIHHII")
@@ -84,7 +84,7 @@ class Failure(NamedTuple):
     sequence: int
     errno: int
     offset: int | None
-    """Where in the message the refused attribute starts, counted from its header; None: not known."""
+    """Offset of the refused attribute in the message, in bytes from its header; None: not known."""
 
 
 class BatchSocket(NetlinkSocket):

@@ -10,7 +10,7 @@ from upnp_gw.model.request import Source
 
 @dataclass(frozen=True, slots=True)
 class LanContext:
-    """What the servers read: the network, the clock and the sender's share."""
+    """Shared by the servers: the network, the clock and the sender's share."""
 
     network: Callable[[], Network]
     """The network as it is now."""

@@ -5,8 +5,8 @@ schema             the tables, made or upgraded
 upgrade            the steps from older schemas
 mapping_rows       mappings with their leases, and pending cuts, as rows
 decision_rows      the audit log
-decision_encoding  a decision as what it shares with others and its own values
-shared_parts       what many decisions have in common, stored once
+decision_encoding  splits a decision into its shared part and its own values
+shared_parts       parts that many decisions share, each stored once
 pruning            deletes old decisions in portions
 policy_rows        policies that decisions of the audit log refer to
 highest_numbers    the highest numbers ever used

@@ -1,4 +1,4 @@
-"""A decision as a row: what it shares with others, and its own values. Pure.
+"""Splits a decision into the part that it shares with others and its own values, and joins them again. Pure.
 
 Most of a decision repeats: requester, rule, policy, most facts, the words of the reasons. ``Shared`` holds that,
 once for many decisions. ``OwnValues`` are the rest: times, ports, counts, the numbers in the reasons. Nothing is

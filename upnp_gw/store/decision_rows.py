@@ -1,4 +1,4 @@
-"""The audit log in the store: one row for each decision, and one for what many of them share."""
+"""The audit log in the store: one row for each decision, and one for each part that many of them share."""
 
 import sqlite3
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The highest numbers ever used, of mappings and decisions: a number used twice would write over another row.
 
-A row that is there says so itself. Before a row is deleted, its number is kept in ``meta``.
+The rows in the tables show their numbers. Before a row is deleted, its number is kept in ``meta``.
 """
 
 import sqlite3
@@ -24,7 +24,7 @@ class HighestNumbers:
             self._kept[name] = number
 
     def forget(self) -> None:
-        """Call it when a transaction was taken back."""
+        """Call it when a transaction was rolled back."""
         self._kept.clear()
 
 

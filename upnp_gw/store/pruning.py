@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from upnp_gw.model.mapping import DAY_S, Instant
 from upnp_gw.store import policy_rows, shared_parts
-from upnp_gw.store.shared_parts import CHAPTER, SharedParts
+from upnp_gw.store.shared_parts import SEGMENT, SharedParts
 
 CLOCK_SET = 1_735_689_600.0
 """Wall-clock seconds. A clock before this was never set: a router without a clock chip starts in 1970."""
@@ -38,8 +38,8 @@ KEEP = Retention()
 
 
 class Pruning:
-    """How far the old decisions are deleted. A pass looks at all decisions, at the start and then once an hour.
-    Between two of them only the number counts."""
+    """The progress of deleting old decisions. A pass looks at all decisions, at the start and then once an hour.
+    Between two passes only the number of decisions counts."""
 
     def __init__(self, keep: Retention) -> None:
         self.keep = keep
@@ -49,7 +49,7 @@ class Pruning:
         self._done = 0
         """All decisions up to this number have been looked at."""
         self._deleted = False
-        """Decisions of the chapter at ``_done`` have been deleted."""
+        """Decisions of the segment at ``_done`` have been deleted."""
         self._passing = False
         self._next_pass = float("-inf")
         """CLOCK_BOOTTIME seconds."""
@@ -93,10 +93,10 @@ class Pruning:
         if leave:
             self._deleted = True
             policy_rows.prune_policies(db)
-        if self._deleted and begun // CHAPTER != self._done // CHAPTER:
+        if self._deleted and begun // SEGMENT != self._done // SEGMENT:
             self._deleted = False
-            for chapter in range(begun // CHAPTER, self._done // CHAPTER):
-                shared_parts.delete_unused(db, chapter)
+            for segment in range(begun // SEGMENT, self._done // SEGMENT):
+                shared_parts.delete_unused(db, segment)
             parts.forget()
             policy_rows.prune_unused(db)
         if self._passing and at_end:

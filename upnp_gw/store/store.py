@@ -233,7 +233,7 @@ class Store:
             self._syncing.committed(int(number), db.total_changes - before)
 
     def _undone(self, db: sqlite3.Connection) -> None:
-        """Takes back the open transaction, and what is remembered of it."""
+        """Rolls the open transaction back, and forgets the values that were cached in it."""
         self._parts.forget()
         self._highest.forget()
         if db.in_transaction:

@@ -39,7 +39,8 @@ NOTHING: tuple[Instruction, ...] = ((RETURN, 0, 0, 0),)
 
 @dataclass(frozen=True, slots=True)
 class OpenQuery:
-    """Who has this address on this interface? ``answered``: the MAC addresses that have answered already."""
+    """A query for the hosts that have this address on this interface. ``answered``: the MAC addresses that have
+    answered already."""
 
     address: IPAddress
     index: int

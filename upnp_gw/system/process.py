@@ -29,8 +29,8 @@ def prepare_imports() -> None:
 
 
 def bound_heap() -> None:
-    """Keeps what glibc's malloc holds back small. Call it before there are threads. Other libraries have no such
-    settings.
+    """Has glibc's malloc keep few free blocks (docs/decisions/0039). Call it before there are threads. Other C
+    libraries have no such settings.
 
     By default each thread has a heap of its own, and free blocks of one are no use to another. And a buffer of
     128 KiB, as for each netlink message, is a mapping of its own: 15 us of system calls and page faults.
@@ -42,8 +42,8 @@ def bound_heap() -> None:
 
 
 def begin_collection() -> None:
-    """Collects, sets aside what stays, and switches the collector on. It does not look again at what there is then:
-    that would stop the loop for 10 ms for each 1000 mappings."""
+    """Collects, sets all remaining objects aside, and switches the collector on. Later passes skip these objects:
+    a pass over them stops the loop for 5 ms for each 1000 mappings."""
     gc.collect()
     gc.freeze()
     gc.enable()

@@ -24,8 +24,8 @@ from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.lab import Host
 
 RECORDED = Path(__file__).with_name("recorded_batches.json")
-"""What libnftables 1.0.6 sent on x86-64 for each batch of ``CASES`` in router mode, normalised:
-``python -m upnp_gw.lab.enter python -m tests.firewall.nftables.record_batches`` writes it."""
+"""The normalised messages of libnftables 1.0.6 on x86-64 for each batch of ``CASES`` in router mode.
+``python -m upnp_gw.lab.enter python -m tests.firewall.nftables.record_batches`` writes the file."""
 ALL = [(name, mode) for name in CASES for mode in FirewallMode]
 
 

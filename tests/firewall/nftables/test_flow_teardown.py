@@ -1,4 +1,4 @@
-"""Flows are ended together, in a small share of the time, and at once for who waits."""
+"""Flows are ended together, in a small share of the time, and at once if somebody waits for it."""
 
 import asyncio
 import time

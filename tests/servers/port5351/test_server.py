@@ -484,7 +484,7 @@ def test_announcements_cover_the_served_protocols() -> None:
 
     both = Port5351()
     assert lengths(both, 4, EXTERNAL) == [12, 24]
-    assert lengths(both, 4, None) == [24], "NAT-PMP has no word for no address"
+    assert lengths(both, 4, None) == [24], "NAT-PMP cannot announce that there is no address"
     assert lengths(both, 6, EXTERNAL) == [24]
     assert lengths(Port5351(ServiceMode.OFF), 4, EXTERNAL) == [24]
     assert lengths(Port5351(pcp=ServiceMode.OFF), 4, EXTERNAL) == [12]

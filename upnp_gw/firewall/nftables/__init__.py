@@ -10,8 +10,8 @@
     element_writer writes the edits, by the one or the other
     overlay        a dict with pending changes
     counters       reads elements and their counters
-    totals         what counters have counted, over every element of a forward
-    growth         reads what has grown, while the other threads go on
+    totals         the counts of each forward over all its elements
+    growth         reads the increase of the counters, while the other threads go on
     backend        the five methods
     flow_teardown  ends flows on a thread of its own
     sysctl         the kernel's forwarding switches

@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 
 class Edits(NamedTuple):
-    """What one transaction does, in this order."""
+    """The edits of one transaction, in the order in which the kernel makes them."""
 
     own_sets: str = ""
     """nft commands that renew the sets of our own interfaces and addresses."""

@@ -34,7 +34,7 @@ def _name(kind: int, name: str) -> bytes:
 
 
 _HEADS = {name: nfgen_body(NFPROTO_INET, _name(LIST_TABLE, NAME) + _name(LIST_SET, name)) for name in KEY_TYPES}
-"""Map -> how the body of its messages starts."""
+"""Map -> the beginning of the body of its messages."""
 
 
 def batch_of(edits: Edits) -> list[bytes]:

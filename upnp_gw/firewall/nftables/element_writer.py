@@ -19,7 +19,7 @@ from upnp_gw.model.errors import FirewallError
 
 
 class Writing(StrEnum):
-    """How elements are written. Both do the same."""
+    """The two ways of writing elements. The kernel has the same after both."""
 
     NETLINK = "netlink"
     LIBNFTABLES = "libnftables"

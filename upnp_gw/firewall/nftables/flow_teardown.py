@@ -34,18 +34,18 @@ class FlowTeardown:
         self._ending: list[FlowsToEnd] = []
         """Those of the pass that is under way."""
         self._task: asyncio.Task[None] | None = None
-        self._hurry = asyncio.Event()
+        self._at_once = asyncio.Event()
         """The next pass begins at once."""
         self._passed = asyncio.Event()
         """Set for a moment at the end of each pass."""
         self._rested_at = 0.0
-        """Monotonic second before which no pass begins, unless in a hurry."""
+        """Monotonic second before which no pass begins, unless it is due at once."""
 
     def end(self, flows: Sequence[FlowsToEnd], at_once: bool = False) -> None:
         """Returns at once. ``at_once``: the kernel lets these flows through until they are ended."""
         self._waiting += flows
         if at_once:
-            self._hurry.set()
+            self._at_once.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
@@ -82,15 +82,15 @@ class FlowTeardown:
                 yield replace(flows, spared=())
 
     async def _pass(self) -> None:
-        """Hurries the pass that is under way or comes next, and returns at its end."""
-        self._hurry.set()
+        """Has the next pass begin at once. Returns at the end of this pass, or of the one that is under way."""
+        self._at_once.set()
         await self._passed.wait()
 
     async def _work(self) -> None:
         try:
             while self._waiting:
                 await self._rest()
-                self._hurry.clear()
+                self._at_once.clear()
                 self._ending, self._waiting = self._waiting, []
                 await self._end()
                 self._end_of_pass()
@@ -99,7 +99,7 @@ class FlowTeardown:
 
     def _end_of_pass(self) -> None:
         self._ending = []
-        self._passed.set()  # it wakes who waits, even if it is cleared at once
+        self._passed.set()  # all that wait go on, even if it is cleared at once
         self._passed.clear()
 
     async def _end(self) -> None:
@@ -116,7 +116,7 @@ class FlowTeardown:
     async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(rest_s(self._rested_at - time.monotonic())):
-                await self._hurry.wait()
+                await self._at_once.wait()
 
 
 def rest_s(left_s: float) -> float:

@@ -1,4 +1,4 @@
-"""The contents of all maps for a list of forwards: what opening each of them would leave, made in one go. Pure."""
+"""The contents of all maps for a list of forwards, made at once: the same as after opening each of them. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What counters have counted, over every element that a forward has had, and how much of it is reported."""
+"""Counts of each forward over all elements that it has had, and the part of them that is reported."""
 
 import threading
 from collections.abc import Container, Iterable
@@ -53,7 +53,7 @@ class Tally:
 
 @dataclass(slots=True)
 class Totals:
-    """What is counted and what is reported. Any thread may call it.
+    """The counts of all forwards, and the reported part. Any thread may call it.
 
     A change replaces elements while a reading walks over them. ``begin`` marks the forwards of a change before
     their counts are read, ``end`` adds these counts after it. A reading that began before the end ignores the

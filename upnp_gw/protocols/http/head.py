@@ -1,8 +1,8 @@
 """The head of a request: bytes in any portions -> ``Head``, strictly (RFC 9112 sections 2 to 6).
 
-What is refused, because another reader could see another end of the message in it: lines that end in a bare LF or
-CR, folded fields, a space before a colon, control characters, a field twice that may occur once, a length together
-with a transfer coding, a length that is not digits only.
+These are refused, because another reader could see another end of the message in them: lines that end in a bare LF
+or CR, folded fields, a space before a colon, control characters, a field twice that may occur once, a length
+together with a transfer coding, a length that is not digits only.
 """
 
 import re

@@ -53,7 +53,7 @@ class MappingUpdates:
         return self._contacts.pop(mapping_id, None)
 
     def contact(self, mapping_id: str) -> ClientContact | None:
-        """Where the client of this mapping sent its last request from; None: not over PCP."""
+        """The address and port of this mapping's client in its last request; None: not over PCP."""
         return self._contacts.get(mapping_id)
 
     def contacts(self) -> dict[str, ClientContact]:

@@ -1,7 +1,7 @@
-"""Stored mappings that a start leaves as they are: it can find tens of thousands, and nearly all of them are such.
+"""Stored mappings that a start leaves unchanged: nearly all of them, and there can be tens of thousands.
 
-Every row passes ``decide``. The facts are gathered once for each host: of a row they have only its quotas, which do
-not apply at a start. A row of this kind keeps its decision and needs no write: no stored column changes.
+Every row passes ``decide``. The facts are gathered once for each host, since they depend on the row only for its
+quotas, which do not apply at a start. An unchanged row keeps its decision and is not written.
 """
 
 from collections.abc import Callable
@@ -31,8 +31,8 @@ class _Hosts(NamedTuple):
     datagram: bool
 
 
-class StandingRows:
-    """The rows of one start."""
+class UnchangedRows:
+    """Decides about the rows of one start."""
 
     def __init__(
         self,

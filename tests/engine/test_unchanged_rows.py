@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures.gateway import CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, gateway_fixture
 from upnp_gw.engine.decider import Decider
-from upnp_gw.engine.standing_rows import StandingRows
+from upnp_gw.engine.unchanged_rows import UnchangedRows
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts
 from upnp_gw.gate.load import LoadedPolicy, load_text
@@ -101,7 +101,7 @@ async def test_a_start_in_bulk_has_the_result_of_a_start_row_by_row(
     clock.pass_s(later_s)
     options = {"boot": "boot-2", "on_reload": on_reload}
     found = await after_start(bulk, POLICIES[name], clock, **options)
-    monkeypatch.setattr(StandingRows, "keep", lambda self, mapping: False)
+    monkeypatch.setattr(UnchangedRows, "keep", lambda self, mapping: False)
     assert found == await after_start(single, POLICIES[name], clock, **options)
 
 
@@ -132,7 +132,7 @@ async def test_each_row_is_decided_facts_are_gathered_once_a_host_and_nothing_is
         batches.append(batch)
         await write(self, batch, now)
 
-    monkeypatch.setattr("upnp_gw.engine.standing_rows.decide", counted_decide)
+    monkeypatch.setattr("upnp_gw.engine.unchanged_rows.decide", counted_decide)
     monkeypatch.setattr(Decider, "facts", counted_facts)
     monkeypatch.setattr(Store, "write", counted_write)
     async with gateway_fixture(tmp_path, policy(), clock) as home:
