@@ -4,6 +4,7 @@ import errno
 import socket
 import struct
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
@@ -22,6 +23,7 @@ from upnp_gw.firewall.conntrack import (
     matching_entries,
     parse_entry,
     parse_tuple,
+    remote_hosts_of,
 )
 from upnp_gw.firewall.conntrack_dumps import PortSide, flows_by_key
 from upnp_gw.firewall.flows import EarlierFlows, Flows, FlowsToEnd, OutgoingFlows
@@ -191,6 +193,36 @@ def test_an_offloaded_flow_that_an_old_kernel_cannot_end_keeps_no_other(
     assert kernel.ended == [parse(HAIRPIN)]
     (record,) = caplog.records
     assert record.getMessage().startswith("1 flow(s) of ended mappings go on until they pause for 30 s")
+
+
+class Flooded(Offloading):
+    """A kernel that tracks many flows through a mapping."""
+
+    FLOWS = 5000
+
+    def dump(
+        self, subsystem: int, kind: int, family: int, attributes: bytes, wanted: Callable[[bytes], bool]
+    ) -> Iterator[NetlinkMessage]:
+        for port in range(6000, 6000 + self.FLOWS) if family == socket.AF_INET else ():
+            there, back = one_way(PEER, port, EXTERNAL, 4074), one_way(CONSOLE, 3074, PEER, port)
+            yield entry(there, back, status=1 << 2)
+
+
+@pytest.mark.parametrize(("ends", "bytes_a_flow"), [(True, 350), (False, 20)])
+def test_many_flows_take_little_memory(monkeypatch: pytest.MonkeyPatch, ends: bool, bytes_a_flow: int) -> None:
+    """Whoever connects to a mapping makes them. Each took a kilobyte."""
+    kernel = Flooded()
+    monkeypatch.setattr(conntrack, "NfnetlinkSocket", lambda: kernel)
+    tracemalloc.start()
+    try:
+        if ends:
+            assert end_flows([Flows.through(ANY)]) == Flooded.FLOWS
+        else:
+            assert remote_hosts_of([ANY]) == {ANY.id: {ip_address(PEER)}}
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < Flooded.FLOWS * bytes_a_flow
 
 
 def test_a_pinholes_flows_go_to_its_own_address() -> None:

@@ -136,9 +136,12 @@ def end_flows(flows: Sequence[FlowsToEnd]) -> int:
     """
     ended = offloaded = 0
     with NfnetlinkSocket() as netlink:
-        for family, entry in _dumped(netlink, flows):
+        # The dumps are read to their end first, since the deletes use the same socket. Of each entry only the name
+        # is kept: hosts of the internet can make as many as the kernel tracks.
+        names = dict.fromkeys((family, entry.name) for family, entry in _dumped(netlink, flows))
+        for family, name in names:
             try:
-                netlink.request(SUBSYS_CONNTRACK, CT_DELETE, family, entry.name)
+                netlink.request(SUBSYS_CONNTRACK, CT_DELETE, family, name)
                 ended += 1
             except OSError as error:
                 if error.errno != errno.EBUSY:  # EBUSY: a flowtable has the flow
@@ -177,14 +180,12 @@ def remote_hosts_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddres
 def _dumped(
     netlink: NfnetlinkSocket, flows: Sequence[FlowsToEnd], answered: bool = False
 ) -> Iterator[tuple[int, ConntrackEntry]]:
-    """The kernel's entries that are among these flows, each once, with its address family."""
+    """The kernel's entries that are among these flows, with their address family. One can come several times."""
     entries = _count(netlink) if flows else 0
     for family in (socket.AF_INET, socket.AF_INET6):
         wanted = flows_by_key(one for one in flows if one.family == family)
         dumps = dumps_for((one for one in flows if one.family == family), entries, answered)
-        found = {entry.name: entry for entry in _found(netlink, family, dumps, wanted)}
-        # the dumps are read to their end first, since the caller sends deletes on the same socket
-        for entry in found.values():
+        for entry in _found(netlink, family, dumps, wanted):
             yield family, entry
 
 
