@@ -1,6 +1,8 @@
 """The audit log on disk: what it is searched by, and that it ends by size and by age."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,35 @@ async def test_a_count_replaces_the_record_it_counts_on(store: Store) -> None:
     await write(store, record(1, verdict="deny", count=57), record(2))
     (two, one) = await store.decisions(RecordFilter())
     assert (two.count, one.count) == (1, 57)
+
+
+DAMAGES = {
+    "decisions": {
+        "body": ["", "[", "{}", "[1]", '["1 2 3 4"]', '["x", [1, 2, 3]]', "[" * 100_000, '["1", null]'],
+    },
+    "decision_shared": {
+        "pattern": ["", "[", "1", '["\t\t\t\t\t\t\t\t"]'],
+        "body": ["", "[]", "7", "[" * 100_000, "[1,2,3,4,5,6,7,8]", '["a","map","tcp","b",null,null,[],[]]'],
+        "via": ["smoke"],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        (table, column, value)
+        for table, columns in DAMAGES.items()
+        for column in columns
+        for value in columns[column]
+    ],
+)
+async def test_a_damaged_row_does_not_hide_the_others(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture, table: str, column: str, value: object
+) -> None:
+    await write(store, record(1), record(2, device="02:00:00:00:00:66"), record(3))
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as db, db:
+        key = "number = 2" if table == "decisions" else "id = (SELECT shared FROM decisions WHERE number = 2)"
+        assert db.execute(f"UPDATE {table} SET {column} = ? WHERE {key}", (value,)).rowcount == 1
+    assert await ids(store) == ["d3", "d1"]
+    assert caplog.messages == ["decision d2 cannot be read and is left out: the store is damaged"]

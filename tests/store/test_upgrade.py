@@ -90,11 +90,12 @@ async def test_a_long_upgrade_is_not_stopped_by_systemd(old: Path, monkeypatch: 
     await store.close()
 
 
+@pytest.mark.parametrize("body", ["{", "[]", "7", "{}", "[" * 100_000], ids=["cut", "list", "7", "empty", "deep"])
 async def test_a_decision_that_cannot_be_read_does_not_stop_the_upgrade(
-    old: Path, caplog: pytest.LogCaptureFixture
+    old: Path, caplog: pytest.LogCaptureFixture, body: str
 ) -> None:
     with closing(sqlite3.connect(old)) as db, db:
-        db.execute("UPDATE decisions SET body = '{' WHERE number = 4")
+        db.execute("UPDATE decisions SET body = ? WHERE number = 4", (body,))
     store = Store(old, "boot-1")
     await store.open()
     assert [one.id for one in await store.decisions(RecordFilter())] == [f"d{n}" for n in (90, 8, 7, 6, 5, 3, 2, 1)]

@@ -37,6 +37,10 @@ GAP = "\t"
 """The place of a number in a pattern. JSON has no tab in a text."""
 
 
+class UnreadableDecision(Exception):
+    """Columns that are no decision: the file is damaged."""
+
+
 class Shared(NamedTuple):
     """The columns of ``decision_shared`` after its id, in their order."""
 
@@ -102,7 +106,14 @@ def split(record: DecisionRecord) -> tuple[Shared, OwnValues]:
 
 
 def record_of(number: int, at: float, own: OwnValues, shared: Shared) -> DecisionRecord:
-    """The record of these columns. Raises msgspec.ValidationError."""
+    """The record of these columns. Raises UnreadableDecision."""
+    try:
+        return _record_of(number, at, own, shared)
+    except Exception as error:  # there are many ways to be no decision
+        raise UnreadableDecision(f"d{number}") from error
+
+
+def _record_of(number: int, at: float, own: OwnValues, shared: Shared) -> DecisionRecord:
     mapping, external_port, internal_port, count, unchanged, own_body = own
     numbers, values, description, lease_s, granted_s, remote_host, holder, other_mapping = _filled(
         _parsed(own_body), 8

@@ -1,13 +1,16 @@
 """The audit log in the store: one row for each decision, and one for each part that many of them share."""
 
+import logging
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
 from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.store import shared_parts
-from upnp_gw.store.decision_encoding import Shared, number_of, record_of, split
+from upnp_gw.store.decision_encoding import Shared, UnreadableDecision, number_of, record_of, split
 from upnp_gw.store.shared_parts import SharedParts
+
+log = logging.getLogger(__name__)
 
 SCHEMA = f"""
 CREATE TABLE decisions (
@@ -39,7 +42,7 @@ def write_decisions(db: sqlite3.Connection, records: Sequence[DecisionRecord], p
 
 
 def load_decisions(db: sqlite3.Connection, record_filter: RecordFilter) -> list[DecisionRecord]:
-    """The newest decisions that pass the filter, newest first."""
+    """The newest decisions that pass the filter, newest first. One that cannot be read is logged and left out."""
     found = _where(record_filter)
     if found is None:
         return []
@@ -51,7 +54,13 @@ def load_decisions(db: sqlite3.Connection, record_filter: RecordFilter) -> list[
         " ORDER BY d.number DESC LIMIT ?",
         (*values, record_filter.limit),
     )
-    return [record_of(row[0], row[1], row[2:8], Shared(*row[8:])) for row in rows]
+    records = []
+    for row in rows:
+        try:
+            records.append(record_of(row[0], row[1], row[2:8], Shared(*row[8:])))
+        except UnreadableDecision as error:
+            log.error("decision %s cannot be read and is left out: the store is damaged", error)
+    return records
 
 
 def _where(wanted: RecordFilter) -> tuple[str, list[Any]] | None:

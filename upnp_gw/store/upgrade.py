@@ -95,7 +95,7 @@ def _upgrade_decisions(db: sqlite3.Connection) -> None:
         for number, body in rows:
             try:
                 records.append(record_of_body(json.loads(body)))
-            except (ValueError, msgspec.ValidationError):
+            except (ValueError, AttributeError, RecursionError, msgspec.ValidationError):
                 log.error("decision d%d cannot be read and is not kept", number)
         notify(os.environ, NOT_YET, "upgrading the store")
         if records:
