@@ -46,8 +46,9 @@ WALL_STEP_S = 0.5
 """Seconds. A wall clock that moves by more against CLOCK_BOOTTIME was set. NTP slews both."""
 RETRY_S = 10.0
 """Seconds until a failed renewal is tried again. The kernel's grace period is longer."""
-ENDED_TOGETHER = 32
-"""The most leases that end in one operation. After a suspend thousands may have ended."""
+TOGETHER = 32
+"""The most leases that end in one operation, and the most renewals that wait for the writer. After a suspend, or an
+hour after a start, thousands may be due: a request does not wait for all of them."""
 PROBES = 16
 """The most presence checks at once."""
 
@@ -64,6 +65,10 @@ class Scheduler:
         self._usage = usage
         self._clock = decider.environment.clock
         self._probing = asyncio.Semaphore(PROBES)
+        self._to_renew: dict[IPAddress, list[str]] = {}
+        """Internal client -> its mappings that wait for its next presence check. A check takes half a second, and
+        the kernel closes a mapping 30 s after its renewal was due: a check for each mapping would be too slow."""
+        self._renewing = asyncio.Lock()
         now = self._clock()
         self._wall_offset_s = now.wall - now.boot
         self._being_probed: set[str] = set()
@@ -114,9 +119,12 @@ class Scheduler:
             else:
                 # the presence check takes seconds, and the grant may end during it
                 self._ledger.deadlines.set(due, mapping.grant_ends_at)
-                self._tasks.spawn(self._renew(mapping))
-        for first in range(0, len(ended), ENDED_TOGETHER):
-            portion = ended[first : first + ENDED_TOGETHER]
+                address = mapping.internal.address
+                if address not in self._to_renew:
+                    self._to_renew[address] = []
+                    self._tasks.spawn(self._renew(address))
+                self._to_renew[address].append(due)
+        for portion in _portions(ended):
             self._submit("expire", portion, partial(self._reevaluation.expire, ids=portion))
         if (at := self._ledger.cuts.next()) is not None and at <= now.boot:
             self._writer.cut_due()
@@ -133,14 +141,16 @@ class Scheduler:
 
     def _decide_again(self, mapping_id: str) -> None:
         """Decides at once, without a presence check."""
-        renew = partial(self._reevaluation.renew, mapping_id=mapping_id, present=None)
-        self._submit("renew", [mapping_id], renew)
+        self._submit_renewal("renew", mapping_id, None)
 
-    async def _renew(self, mapping: Mapping) -> None:
+    async def _renew(self, address: IPAddress) -> None:
+        """Renews the mappings of an internal client that are due, after one presence check for all of them."""
         async with self._probing:
-            present = await self._present(mapping.internal.address)
-        renew = partial(self._reevaluation.renew, mapping_id=mapping.id, present=present)
-        self._submit("renew", [mapping.id], renew)
+            ids = self._to_renew.pop(address)  # one that is due during the check waits for the next
+            present = await self._present(address)
+        for portion in _portions(ids):
+            async with self._renewing:
+                await asyncio.wait([self._submit_renewal("renew", i, present) for i in portion])
 
     async def _present(self, address: IPAddress) -> bool | None:
         """True if only one host answers for an address; None if nobody can be asked, as behind another router."""
@@ -168,14 +178,21 @@ class Scheduler:
         for mapping in self._ledger.table.to_client(address):
             other = not mapping.delegated and host not in (None, mapping.device)
             if (present and (mapping.parked or other)) or (present is False and mapping.active):
-                self._submit(
-                    "check", [mapping.id], partial(self._reevaluation.renew, mapping_id=mapping.id, present=present)
-                )
+                self._submit_renewal("check", mapping.id, present)
 
-    def _submit(self, operation: str, ids: list[str], step: Callable[[Transaction], None]) -> None:
+    def _submit_renewal(
+        self, operation: str, mapping_id: str, present: bool | None
+    ) -> "asyncio.Future[Reply | None]":
+        renew = partial(self._reevaluation.renew, mapping_id=mapping_id, present=present)
+        return self._submit(operation, [mapping_id], renew)
+
+    def _submit(
+        self, operation: str, ids: list[str], step: Callable[[Transaction], None]
+    ) -> "asyncio.Future[Reply | None]":
         """Submits an operation of the gateway itself. If it fails, its mappings are due again in ``RETRY_S``."""
         reply = self._writer.submit(step, max(1, len(ids)))
         self._tasks.spawn(self._follow(operation, ids, reply))
+        return reply
 
     async def _follow(self, operation: str, ids: list[str], waiting: "asyncio.Future[Reply | None]") -> None:
         if await waiting is None:
@@ -209,7 +226,7 @@ class Scheduler:
         device = around.name_of(neighbour)
         for mapping in self._ledger.table.to_client(neighbour.address):
             if mapping.parked or (mapping.device != device and not mapping.delegated):
-                self._submit("return", [mapping.id], partial(self._return, mapping.id))
+                self._submit_renewal("return", mapping.id, True)
         self.device_appeared(neighbour)
 
     def device_appeared(self, neighbour: Neighbour) -> None:
@@ -218,9 +235,6 @@ class Scheduler:
         device = around.name_of(neighbour)
         for lan in around.network.lan_names:
             self._probe_other_lan(around.network.device_id(neighbour.mac, lan), device)
-
-    def _return(self, parked: str, transaction: Transaction) -> None:
-        self._reevaluation.renew(transaction, parked, True)
 
     def _probe_other_lan(self, device: str, seen: str) -> None:
         """A MAC address appeared on one LAN: the device with that address on another LAN may have moved."""
@@ -294,3 +308,7 @@ class Scheduler:
             if number % REMOTES_EVERY == 0:
                 self.check_hosts(parked=True)
             await self._writer.remember()
+
+
+def _portions(ids: list[str]) -> list[list[str]]:
+    return [ids[first : first + TOGETHER] for first in range(0, len(ids), TOGETHER)]
