@@ -168,6 +168,17 @@ def test_every_module_has_a_docstring(path: Path) -> None:
     assert ast.get_docstring(module), "a module without a docstring"
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/**/__init__.py")), ids=name_of)
+def test_the_docstring_of_a_package_names_its_modules(path: Path) -> None:
+    """ARCHITECTURE.md says so: it is how a reader finds a module."""
+    module = nodes(path)[0]
+    assert isinstance(module, ast.Module)
+    modules = {each.stem for each in path.parent.glob("*.py")} - {"__init__"}
+    packages = {each.parent.name for each in path.parent.glob("*/__init__.py")}
+    named = set(re.findall(r"\w+", ast.get_docstring(module) or ""))
+    assert modules | packages <= named
+
+
 LONGEST = 350
 """Lines of a module: one that grows past it has a seam somewhere."""
 MAP = (ROOT / "ARCHITECTURE.md").read_text("utf-8")

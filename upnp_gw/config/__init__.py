@@ -1,1 +1,7 @@
-"""The configuration: TOML file and options to a frozen ``Config``, and detection of interfaces."""
+"""The configuration: TOML file and options to a frozen ``Config``.
+
+file                 reads file and options
+settings             ``Config`` and its checks
+values               parses single values
+interface_detection  finds WAN and LAN
+"""

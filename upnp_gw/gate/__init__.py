@@ -1,5 +1,29 @@
 """The policy gate: one pure function, ``decide(policy, facts, request)``, for every request of every protocol.
 
-It has the policy file's schema, loading and tests, the floor, quotas, the identity of devices, and explanations. It
-uses no socket, clock, ledger or kernel. What no rule allows is denied.
+It uses no socket, clock, ledger or kernel. What no rule allows is denied.
+
+A decision:
+
+decide           the verdict; decide_removal: that on a delete
+decision         ``Facts`` and ``Verdict``
+facts            from a request to its facts: the device, its zone and names
+floor            what no policy can allow
+match            whether a rule matches; index: which rules can
+explain          why each rule matched or did not
+
+Devices and questions:
+
+device_history   what a device did: changes, ports, refusals, incidents; device_entry: one device
+approval_queue   the questions that wait; question: one of them; terms: what an approval allows
+
+The policy file:
+
+load             a whole file, or an error with its line
+policyfile       its tables and keys; accepted: the accepted values in words; values, portset: reads them
+build            from tables to the policy; rules: its forbids and grants
+schema           the policy as ``decide`` reads it
+builtin          the policy in force without a file
+lint             warnings about a policy
+file_tests       its ``[[test]]`` blocks
+managed_file     edits the file of the operator's commands; operator_rules: the rules in it
 """

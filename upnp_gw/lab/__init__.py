@@ -9,6 +9,13 @@ Synchronous. Changes nothing outside the namespaces. The daemon does not import 
         with EchoServer(console, Transport.TCP, 3074) as server:
             proof = reach(peer, Transport.TCP, lab.external[0], 3074)
         assert proof.arrived and proof.answered_by == "console" and proof.seen_from == peer.address
+
+lab            builds and removes namespaces; topology: which ones
+host           one namespace; machine: its processes; daemon: the real daemon in it
+probe          proofs by packets
+control_point  a real control point
+privilege      the right to make namespaces; enter: runs a command with it
+demo           ``upnp-gw demo``
 """
 
 from upnp_gw.lab.host import Host

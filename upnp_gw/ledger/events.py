@@ -58,7 +58,7 @@ class Confirmed:
 
     mapping: Mapping
     action: str
-    """``renew`` or ``reload``."""
+    """``renew``, ``reload`` or ``restore``."""
     at: float
     """Wall-clock seconds."""
 

@@ -1,1 +1,5 @@
-"""Text of clients made safe to show, and TOML of the operator with the line of each key. No I/O."""
+"""Text of others. No I/O.
+
+escape  text of clients, safe to show
+toml    TOML of the operator, and the line of each key
+"""

@@ -1,1 +1,8 @@
-"""Reads other nftables tables: their forwards, drops and flow offloads."""
+"""Reads other nftables tables: their forwards, drops and flow offloads.
+
+listing   what they contain, as static forwards and filters
+index     libnftables' JSON as chains and sets
+walk      follows a sample packet through a chain; matching: whether a rule matches it; iptables: rules of iptables
+drops     chains that drop mapped traffic; remedies: commands against that
+offload   flows that pass every forward chain, ours too
+"""
