@@ -8,6 +8,7 @@ import fcntl
 import socket
 import struct
 import termios
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import cast
@@ -35,7 +36,7 @@ class TransportContext:
     """``LanContext.share_of``."""
 
 
-class LimitedConnection(asyncio.Protocol):
+class LimitedConnection(asyncio.Protocol, ABC):
     """Nothing is read before the connection is admitted, and it ends when a deadline passes.
 
     A rejected connection costs no parser. One deadline is in force at a time, and one timer serves all of them: a
@@ -76,24 +77,25 @@ class LimitedConnection(asyncio.Protocol):
 
     # -- what a subclass does ----------------------------------------
 
+    @abstractmethod
     def begun(self) -> None:
         """The connection is admitted. ``received`` gets the first bytes after this."""
-        raise NotImplementedError
 
+    @abstractmethod
     def received(self, data: bytes) -> None:
-        raise NotImplementedError
+        """The next bytes of the client."""
 
+    @abstractmethod
     def unfinished(self) -> bool:
         """True: there is an answer to write, from the bytes received so far."""
-        raise NotImplementedError
 
+    @abstractmethod
     def expired(self) -> None:
         """The deadline has passed while the connection is admitted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def finish(self) -> None:
         """Ends the connection, after the answer that is being made."""
-        raise NotImplementedError
 
     # -- callbacks of the transport and of the admission ----------------------------------------
 
@@ -144,7 +146,9 @@ class LimitedConnection(asyncio.Protocol):
         return self._running and self.unfinished()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.stop_timer()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._link = None
         if self._admitted:
             self._limits_context.admission.leave(self.share, self)
@@ -181,10 +185,13 @@ class LimitedConnection(asyncio.Protocol):
             self._timer.cancel()
             self._set_timer(seconds)
 
-    def stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def head_expired(self, begun: bool) -> None:
+        """Ends a connection without a complete head. Idle ones end this way too; half a head is an attack or a
+        fault."""
+        if begun:
+            self.refuse("head-deadline")
+        else:
+            self.cut()
 
     def _set_timer(self, seconds: float) -> None:
         self._timer_at = self._deadline
@@ -199,11 +206,3 @@ class LimitedConnection(asyncio.Protocol):
             self.expired()
         else:
             self.head_expired(bool(self._early))
-
-    def head_expired(self, begun: bool) -> None:
-        """Ends a connection without a complete head. Idle ones end this way too; half a head is an attack or a
-        fault."""
-        if begun:
-            self.refuse("head-deadline")
-        else:
-            self.cut()
