@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from upnp_gw.firewall.base import NAME, Exchange, Exchanges, Forward, OverShare, Reading
+from upnp_gw.firewall.base import NAME, Exchange, Exchanges, OverShare, Reading
 from upnp_gw.firewall.netlink import SUBSYS_NFTABLES, NfnetlinkSocket, attributes_of
-from upnp_gw.firewall.nftables.elements import slot_of
 from upnp_gw.firewall.nftables.exchanges import FAMILIES, KEPT_S
 from upnp_gw.firewall.nftables.ruleset import CARRYING, OPENING
 from upnp_gw.firewall.nftables.shares import DROPPED
 from upnp_gw.firewall.nftables.totals import Pair, Totals
-from upnp_gw.model.mapping import Endpoint, IPAddress, MappingKind, Transport
+from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
 from upnp_gw.system.netlink import (
     Attributes,
     InterruptedDump,
@@ -61,23 +60,6 @@ class CounterReading:
     """None: it has no timeout."""
     comment: str
     count: Count
-
-
-def key_of(forward: Forward) -> bytes:
-    """The bytes of a forward's key in its map. Each part is padded to four bytes; a range has its first value."""
-    name = slot_of(forward).map
-    protocol, remote = bytes([forward.transport.number]), forward.remote
-    if forward.kind is MappingKind.PINHOLE:
-        parts = [protocol, forward.internal.address.packed, _port(forward.internal.port)]
-    else:
-        own = forward.external_address
-        parts = [own.packed] if own is not None else []
-        parts += [protocol, _port(forward.external_port)]
-    if name.endswith(("_rh", "_net")):
-        parts.append(remote.network_address.packed if remote is not None else bytes(len(parts[-2])))
-    if name.endswith("_net"):
-        parts.append(_port(forward.remote_port))
-    return _padded(*parts)
 
 
 def over_share_of_key(key: bytes, packets: int) -> OverShare | None:
@@ -127,14 +109,6 @@ def _comment(userdata: bytes) -> str:
             return userdata[at + 2 : at + 2 + length].rstrip(b"\0").decode("ascii", "replace")
         at += 2 + length
     return ""
-
-
-def _padded(*parts: bytes) -> bytes:
-    return b"".join(part + b"\0" * (-len(part) % 4) for part in parts)
-
-
-def _port(number: int) -> bytes:
-    return number.to_bytes(2, "big")
 
 
 class ElementReader:

@@ -17,7 +17,6 @@ from upnp_gw.firewall.base import Counters, Exchanges, OverShare
 from upnp_gw.firewall.netlink import attributes_of
 from upnp_gw.firewall.nftables.counters import (
     ElementReader,
-    key_of,
     parse_elements,
     read_exchanges,
     read_over_share,
@@ -99,9 +98,9 @@ class ElementChange:
                 self._volume.update(self._used(CARRYING[name]))
             return
         for forward in self._delta.renewed:
-            key, name = key_of(forward), slot_of(forward).map
-            self._opened[forward.id] = self._elements.count(name, key).pair
-            self._volume[forward.id] = self._elements.count(CARRYING[name], key).pair
+            slot = slot_of(forward)
+            self._opened[forward.id] = self._elements.count(slot.map, slot.key).pair
+            self._volume[forward.id] = self._elements.count(CARRYING[slot.map], slot.key).pair
 
     def _used(self, name: str) -> dict[str, Pair]:
         for tries_left in reversed(range(TRIES)):
