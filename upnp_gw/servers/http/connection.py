@@ -254,11 +254,10 @@ class Connection(LimitedConnection):
             self._task = None
 
     def _too_long(self) -> None:
-        match self._state:
-            case State.BODY:
-                self._reject(BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-much-data"))
-            case _:
-                self.refuse("too-much-data")
+        if self._state is State.BODY:
+            self._reject(BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-much-data"))
+        else:
+            self.refuse("too-much-data")
 
     # -- answering ------------------------------------------------------------
 
