@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -86,7 +85,6 @@ def upnpc(console: Host, *arguments: str, igd_version: str = "igd2") -> str:
     return console.run(["upnpc", "-u", gateway, *arguments], check=False).stdout
 
 
-@pytest.mark.skipif(shutil.which("upnpc") is None, reason="needs upnpc (Debian: miniupnpc)")
 @pytest.mark.parametrize("igd_version", ["igd1", "igd2"])
 async def test_upnpc(lab: Lab, gateway: FakeGateway, igd_version: str) -> None:
     console = lab.hosts["console"]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from ipaddress import ip_interface
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
@@ -629,7 +630,6 @@ async def test_stop_finishes_running_requests() -> None:
 
 def test_on_uvloop() -> None:
     """Nothing may lean on asyncio's own transports: admission, early bytes, keep-alive, stop."""
-    uvloop = pytest.importorskip("uvloop")
 
     async def scenario() -> None:
         async with serving(HttpLimits(per_host=2, waiting_per_host=10)) as fixture, asyncio.timeout(20):
