@@ -210,7 +210,7 @@ class Flooded(Offloading):
 
 @pytest.mark.parametrize(("ends", "bytes_a_flow"), [(True, 350), (False, 20)])
 def test_many_flows_take_little_memory(monkeypatch: pytest.MonkeyPatch, ends: bool, bytes_a_flow: int) -> None:
-    """Whoever connects to a mapping makes them. Each took a kilobyte."""
+    """Any host of the internet can make them, as many as it likes. Each took a kilobyte."""
     kernel = Flooded()
     monkeypatch.setattr(conntrack, "NfnetlinkSocket", lambda: kernel)
     tracemalloc.start()

@@ -34,8 +34,8 @@ class Gateway:
         epochs: Epochs,
         sweep: Callable[[], None] = lambda: None,
     ) -> None:
-        """``sweep`` submits what is due, if the scheduler should have looked already: its timer stops during a
-        suspend. It goes to the writer before the request does."""
+        """``sweep`` submits all due work before a request, if the scheduler is late: its timer stops during a
+        suspend."""
         self._decider = decider
         self._requests = RequestOperations(decider)
         self._reevaluation = Reevaluation(decider)

@@ -45,7 +45,7 @@ class UsageReader:
                 log.warning("the counters cannot be read: %s", error)
 
     async def count(self, remotes: bool = False) -> None:
-        """Adds what the kernel has counted to the ledger's usage. ``remotes``: also reads the remote hosts."""
+        """Adds the kernel's counts to the ledger's usage. ``remotes``: also reads the remote hosts."""
         async with self._counting:
             growth = await self._firewall.read_growth(remotes)
             for line in self.over_share.take(growth.over_share, self._clock().boot):

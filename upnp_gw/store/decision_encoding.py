@@ -154,7 +154,7 @@ def _record_of(number: int, at: float, own: OwnValues, shared: Shared) -> Decisi
 
 
 def number_of(identifier: str | None, letter: str) -> int | None:
-    """``m17`` -> 17; None for what is no such id."""
+    """``m17`` -> 17; None for any other text."""
     if identifier is None or identifier[:1] != letter:
         return None
     digits = identifier[1:]

@@ -34,7 +34,7 @@ PAUSE_S = 0.001
 LARGE = 8192
 """Bytes. The kernel sends a large dump in messages of up to 32 KiB; the last one may be smaller."""
 TRIES = 2
-"""Attempts at a dump. A change interrupts it; what it missed is in the next reading."""
+"""Attempts at a dump. A change interrupts it; counts that it missed are in the next reading."""
 
 MOST_BEFORE_COUNTER = 256
 """Bytes of a message before its first counter: table, set, one key and its data."""

@@ -220,7 +220,7 @@ _remembered_field = lru_cache(REMEMBERED_MAX)(read_field)
 
 
 def _complete(head: Head) -> None:
-    """Checks what the fields say together, and how the message ends. Raises MalformedRequest."""
+    """Checks the fields against each other, and reads the length of the body. Raises MalformedRequest."""
     headers = head.headers
     first = headers.first
     if head.version == HTTP_1_1 and "host" not in first:

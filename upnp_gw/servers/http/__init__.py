@@ -1,3 +1,3 @@
-"""HTTP on the LAN: ``server`` (what is answered), ``connection`` (requests of one connection), ``transport`` and
+"""HTTP on the LAN: ``server`` (the answers), ``connection`` (requests of one connection), ``transport`` and
 ``limits`` (how much a host may use), ``peers``, ``host_header`` and ``framing`` (checks before a request is
 served), ``answers``, ``routes``, ``control`` (SOAP), ``gena_delivery`` (events), ``listeners``."""
