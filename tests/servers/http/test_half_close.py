@@ -1,6 +1,8 @@
 """Clients that close their side of the connection after the request (``nc -N``) still read the answer."""
 
 import asyncio
+import errno
+import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -135,3 +137,20 @@ def test_a_client_that_has_closed_its_side_has_no_more_time_than_others(loop: st
         fixture.gateway.hang.set()
 
     run(loop, scenario, HttpLimits(answer_s=0.3))
+
+
+async def test_a_client_that_is_gone_when_its_request_is_rejected_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """asyncio shuts down the socket at once. A reset can come after the answer was sent, and before that."""
+
+    def reset_has_come(transport: object) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    monkeypatch.setattr("asyncio.selector_events._SelectorSocketTransport.write_eof", reset_has_come)
+    async with serving() as fixture:
+        with socket.create_connection(("127.0.0.1", fixture.port)) as link:
+            link.sendall(b"BREW / HTTP/1.1\r\n\r\n")
+            await async_until(lambda: fixture.server.counts["unknown-method"] == 1)
+        await async_until(lambda: len(fixture.server._admission) == 0)
+        assert fixture.server.counts == {"unknown-method": 1}

@@ -8,6 +8,7 @@ import asyncio
 import enum
 import logging
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -317,7 +318,8 @@ class Connection(LimitedConnection):
         if not unread or self.half_closed or self._link is None:
             self._close()
             return
-        self._link.write_eof()
+        with suppress(OSError):  # asyncio's, if the client is gone
+            self._link.write_eof()
         self.set_deadline(LINGER_S)
 
     def _close(self) -> None:
