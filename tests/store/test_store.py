@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
@@ -196,6 +197,26 @@ async def test_a_newer_schema_is_refused_and_kept(store: Store, tmp_path: Path) 
     with pytest.raises(StoreError, match="newer upnp-gw"):
         await newer.open()
     await newer.close()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("holds", "["), ("holds", "7"), ("internal_address", "x"), ("transport", "smoke")]
+)
+async def test_a_mapping_that_cannot_be_read_is_named(tmp_path: Path, column: str, value: str) -> None:
+    path = tmp_path / "ledger.db"
+    store = Store(path, "boot-1")
+    await store.open()
+    await store.write(Batch(put=[(mapping(17), 1), (mapping(18, 8081), 2)]), NOW)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"UPDATE mappings SET {column} = ? WHERE id = 18", (value,))
+    with pytest.raises(StoreError) as caught:
+        await store.load(NOW)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: mapping m18 cannot be read: ")
+    assert message.endswith(
+        "The store is damaged: put back a copy of it, or move it away to start without its mappings"
+    )
+    await store.close()
 
 
 async def test_a_damaged_file_is_refused_and_kept(tmp_path: Path) -> None:

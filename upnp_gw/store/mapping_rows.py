@@ -38,6 +38,10 @@ class StoredRow:
     number: int
 
 
+class UnreadableMapping(Exception):
+    """Columns that are no mapping: the file is damaged."""
+
+
 def id_number(identifier: str) -> int:
     """The number in an id: ``m17`` -> 17."""
     return int(identifier[1:])
@@ -92,9 +96,20 @@ def write_mappings(
 
 
 def load_mappings(db: sqlite3.Connection, boot: str, now: Instant) -> tuple[list[StoredRow], list[StoredRow]]:
-    """All rows in the order of their numbers. The second list: those that were written in another boot."""
+    """All rows in the order of their numbers. The second list: those that were written in another boot.
+
+    Raises UnreadableMapping.
+    """
     rows = db.execute("SELECT * FROM mappings ORDER BY number").fetchall()
-    found = [stored_row(values, boot, now) for values in rows]
+    found = []
+    for values in rows:
+        try:
+            found.append(stored_row(values, boot, now))
+        except Exception as error:  # there are many ways to be no mapping
+            raise UnreadableMapping(
+                f"mapping m{values[0]} cannot be read: {error}. The store is damaged: put back a copy of it, or"
+                " move it away to start without its mappings"
+            ) from error
     return found, [row for row, values in zip(found, rows, strict=True) if values[19] != boot]
 
 
