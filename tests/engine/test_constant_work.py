@@ -57,7 +57,7 @@ review_by = 2099-01-01
 """
 
 
-class BookedFirewall(MemoryFirewall):
+class CountingFirewall(MemoryFirewall):
     """Keeps state and makes transactions as the real one does, up to the messages for the kernel. The one in memory
     copies all of its state for each batch."""
 
@@ -85,7 +85,7 @@ class Work:
     """Of SQLite's virtual machine."""
     changes: int = 0
     commands: int = 0
-    """Characters for the kernel."""
+    """Bytes of messages for the kernel."""
     peak: int = 0
     """Bytes of memory taken at most, over what was there before."""
 
@@ -136,7 +136,7 @@ Ask = Callable[[GatewayFixture, int], Awaitable[object]]
 async def cost(home: GatewayFixture, ask: Ask, numbers: Iterator[int]) -> Work:
     """Of the cheapest request of this kind, each figure for itself."""
     firewall = home.firewall
-    assert isinstance(firewall, BookedFirewall)
+    assert isinstance(firewall, CountingFirewall)
     found = []
     for _ in range(TRIES):
         work, number = Work(), next(numbers)
@@ -227,7 +227,7 @@ async def filled(home: GatewayFixture, rows: int, hosts: int) -> None:
 
 async def costs(directory: Path, rows: int, hosts: int) -> dict[str, Work]:
     policy = load_text(POLICY, "wide", date.min).policy
-    async with gateway_fixture(directory, policy, firewall=BookedFirewall()) as home:
+    async with gateway_fixture(directory, policy, firewall=CountingFirewall()) as home:
         await filled(home, rows, hosts)
         numbers = iter(range(40_000, 60_000))
         for ask in KINDS:

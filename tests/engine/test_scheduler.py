@@ -27,7 +27,7 @@ POLICY = load_text(
 async def test_the_scheduler_wakes_only_for_a_deadline_before_its_next_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A request in a flood of them does not make it look at all deadlines."""
+    """In a flood of requests the scheduler does not look at all deadlines for each of them."""
     looks: list[float] = []
     async with gateway_fixture(tmp_path) as fixture:
         sweep = fixture.scheduler.sweep
@@ -54,7 +54,7 @@ async def test_the_scheduler_wakes_only_for_a_deadline_before_its_next_look(
 async def test_a_request_looks_at_the_deadlines_only_if_the_scheduler_is_late(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its timer stops during a suspend."""
+    """The scheduler's timer stops during a suspend."""
     looks: list[float] = []
     async with gateway_fixture(tmp_path) as fixture:
         monkeypatch.setattr(fixture.gateway, "_sweep", lambda: looks.append(fixture.clock().boot))
@@ -81,7 +81,7 @@ async def test_a_stop_while_a_deadline_changes_ends(tmp_path: Path, steps: int) 
 
 
 async def test_many_leases_that_end_at_once_end_in_portions(tmp_path: Path) -> None:
-    """As after a suspend: a request that comes then waits for no large transaction. Flows are cut so as well."""
+    """As after a suspend: a request that comes then waits for no large transaction. Cuts are in portions too."""
     rows = [mapping(n, 10_000 + n, internal=10_000 + n, until=1060) for n in range(1, 401)]
 
     def put(transaction: Transaction) -> None:

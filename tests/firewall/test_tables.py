@@ -55,7 +55,7 @@ class _Changing:
 @pytest.mark.parametrize(
     ("socket", "message"), [(_Forbidden, "needs CAP_NET_ADMIN"), (_Changing, "Interrupted system call")]
 )
-def test_what_cannot_be_asked_is_an_error(monkeypatch: pytest.MonkeyPatch, socket: type, message: str) -> None:
+def test_a_failed_question_is_an_error(monkeypatch: pytest.MonkeyPatch, socket: type, message: str) -> None:
     monkeypatch.setattr(module, "NfnetlinkSocket", socket)
     with pytest.raises(FirewallError, match=message):
         tables()

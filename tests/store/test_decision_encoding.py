@@ -52,7 +52,7 @@ def test_every_record_comes_back(changes: dict[str, Any]) -> None:
     assert list(read.facts) == list(one.facts), "in the same order"
 
 
-def test_what_repeats_is_shared() -> None:
+def test_repeated_values_are_shared() -> None:
     def add(number: int, **changes: Any) -> Any:
         facts = {"mac": "02:00:00:00:00:01", "wall": 5.0 + number, "held": number, "held_by_grant": {"all": number}}
         reasons = ("floor ok", f"limits ok: device {number}/32", "granted by rule all")

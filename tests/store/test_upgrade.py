@@ -79,7 +79,7 @@ async def test_mappings_leases_and_numbers_are_the_same(old: Path) -> None:
 
 
 async def test_a_long_upgrade_is_not_stopped_by_systemd(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would begin anew at each start, and never end."""
+    """Else the upgrade would begin anew at each start, and never end."""
     sent: list[str] = []
     monkeypatch.setattr(upgrade, "notify", lambda environment, state, status: sent.append(state))
     monkeypatch.setattr(upgrade, "PORTION", 2)

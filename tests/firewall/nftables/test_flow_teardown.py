@@ -71,7 +71,7 @@ async def test_flows_that_the_kernel_lets_through_end_at_once(
     await teardown.close()
 
 
-async def test_who_waits_does_not_wait_for_what_comes_later(
+async def test_a_waiting_caller_does_not_wait_for_later_flows(
     passes: list[list[FlowsToEnd]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next pass comes when its share of the time has come again."""

@@ -362,7 +362,9 @@ REFILLS = st.lists(
 
 
 @given(REFILLS, st.booleans(), st.booleans())
-def test_a_refill_does_what_opening_each_would(forwards: list[Forward], router: bool, has_external: bool) -> None:
+def test_a_refill_has_the_same_contents_as_opening_each(
+    forwards: list[Forward], router: bool, has_external: bool
+) -> None:
     network = NETWORK if has_external else replace(NETWORK, external=())
     states, deltas, refusals = [], [], []
     batches: list[list[Change]] = [[Refill(tuple(forwards))], [Refill(()), *map(Open, forwards)]]

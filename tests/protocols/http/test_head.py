@@ -42,7 +42,7 @@ def refused(data: bytes) -> int:
     return caught.value.status
 
 
-def test_a_head_and_what_is_behind_it() -> None:
+def test_a_head_and_the_bytes_behind_it() -> None:
     head, rest = HeadReader().feed(
         b"\r\nPOST /a/b?c=d#e HTTP/1.1\r\n" + HOST + b"X:  a b\t \r\nx: c\r\n\r\nbody\r\n"
     )
@@ -194,7 +194,7 @@ def test_which_connection_is_kept(version: bytes, fields: bytes, kept: bool) -> 
         (b"Transfer-Encoding: gzip,\tchunked\r\n", None, True),
     ],
 )
-def test_how_the_body_ends(fields: bytes, length: int | None, chunked: bool) -> None:
+def test_the_length_and_coding_of_the_body(fields: bytes, length: int | None, chunked: bool) -> None:
     head = get(fields)
     assert (head.length, head.chunked) == (length, chunked)
 
