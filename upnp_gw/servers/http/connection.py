@@ -8,7 +8,6 @@ import asyncio
 import enum
 import logging
 from collections.abc import Coroutine
-from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Protocol
@@ -315,11 +314,10 @@ class Connection(LimitedConnection):
     def _end(self, unread: bool) -> None:
         self._state = State.ENDING
         self._buffer = b""
-        if not unread or self.half_closed or self._link is None:
+        if not unread or self.half_closed:
             self._close()
             return
-        with suppress(OSError):  # asyncio's, if the client is gone
-            self._link.write_eof()
+        self.end_writing()
         self.set_deadline(LINGER_S)
 
     def _close(self) -> None:

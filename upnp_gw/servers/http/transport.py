@@ -10,6 +10,7 @@ import struct
 import termios
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -165,6 +166,12 @@ class LimitedConnection(asyncio.Protocol, ABC):
     def useful(self) -> None:
         """The connection had a useful answer: it does not count as wasted."""
         self._useful = self._useful or not self.half_closed
+
+    def end_writing(self) -> None:
+        """Closes our side of the connection."""
+        if self._link is not None:
+            with suppress(OSError):  # asyncio's, if the client is gone
+                self._link.write_eof()
 
     def cut(self) -> None:
         """Ends the connection at once, and discards bytes that the client has not acknowledged."""
