@@ -17,7 +17,7 @@ import uvloop
 
 from upnp_gw import __version__, logs
 from upnp_gw.config.settings import Config
-from upnp_gw.control.on_demand import Commanded, ControlOnDemand
+from upnp_gw.control.on_demand import ControlOnDemand, DaemonParts
 from upnp_gw.control.socket_path import Claim
 from upnp_gw.engine.build import build_engine
 from upnp_gw.engine.decider import Decider
@@ -232,7 +232,7 @@ class Daemon:
 
     def _start_control(self) -> None:
         self._background.spawn(self._policy_updates.keep_ended_out())
-        commanded = Commanded(
+        parts = DaemonParts(
             config=self.config,
             detected=self._detected,
             started=self._started,
@@ -249,7 +249,7 @@ class Daemon:
             counters=self._counts,
             doctor=self._examine,
         )
-        control = ControlOnDemand(self._claim, commanded)
+        control = ControlOnDemand(self._claim, parts)
         self._stack.push_async_callback(control.close)
         control.start()
 

@@ -33,7 +33,7 @@ PROGRAM = Path(upnp_gw.__file__)
 
 
 @dataclass(frozen=True, slots=True)
-class Commanded:
+class DaemonParts:
     """The parts of the daemon that commands ask or change."""
 
     config: Config
@@ -51,6 +51,7 @@ class Commanded:
     probe: Callable[[IPAddress, str], Awaitable[bool]]
     locations: Callable[[], Iterable[str]]
     obstacles: Callable[[], Iterable[str]]
+    """Obstacles to mapped traffic, in sentences (``upnp_gw.engine.obstacles``)."""
     counters: Callable[[], dict[str, int]]
     doctor: Callable[[], Awaitable[list["Check"]]]
 
@@ -58,9 +59,9 @@ class Commanded:
 class ControlOnDemand:
     """Serves the commands on a claimed socket."""
 
-    def __init__(self, claim: Claim, commanded: Commanded) -> None:
+    def __init__(self, claim: Claim, parts: DaemonParts) -> None:
         self._claim = claim
-        self._commanded = commanded
+        self._parts = parts
         self._program = _identity()
         self._loading: asyncio.Task[None] | None = None
         self._server: ControlServer | None = None
@@ -95,7 +96,7 @@ class ControlOnDemand:
     async def _started(self) -> "ControlServer":
         # in a thread: an import takes a tenth of a second, and the loop has to serve the LAN meanwhile
         build = await asyncio.to_thread(import_module, "upnp_gw.control.build")
-        server: ControlServer = build.control_server(self._claim, self._commanded)
+        server: ControlServer = build.control_server(self._claim, self._parts)
         await server.start()
         return server
 

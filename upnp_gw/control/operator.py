@@ -2,65 +2,43 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Literal
 
 from upnp_gw import __version__, api
-from upnp_gw.config.settings import Config
+from upnp_gw.control.on_demand import DaemonParts
 from upnp_gw.control.serialize import Serializer, contest_sentences, incident_sentence, parse_address
-from upnp_gw.engine.decider import Decider
-from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.firewall.libnftables import describe_library
 from upnp_gw.gate.facts import ids_of, on_other_lans
-from upnp_gw.ledger.events import Event, Events
+from upnp_gw.ledger.events import Event
 from upnp_gw.model.device import OPERATOR, device_id, lan_of, mac_of
 from upnp_gw.model.mapping import Endpoint, Instant, Via
 from upnp_gw.model.network import missing_interfaces, shared_prefixes
 from upnp_gw.model.public_addresses import private_external
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
-from upnp_gw.store.store import Store
 
 WATCH_QUEUE = 1000
 """Events that wait for a watcher at most. A watcher that is slower loses its stream."""
 GATEWAY_ITSELF = Source(IPv4Address("127.0.0.1"), "")
 
 
-@dataclass(frozen=True, slots=True)
-class DaemonInfo:
-    """Values for the status page that only the daemon has."""
-
-    config: Config
-    detected: tuple[str, ...]
-    started: Instant
-    policy_source: Callable[[], str]
-    policy_problem: Callable[[], str | None]
-    locations: Callable[[], Iterable[str]]
-    counters: Callable[[], dict[str, int]]
-    obstacles: Callable[[], Iterable[str]]
-    """Obstacles to mapped traffic, in sentences (``upnp_gw.engine.obstacles``)."""
-    doctor: Callable[[], Awaitable[list[api.Check]]]
-
-
 class GatewayOperator:
     """The ``Operator`` of the control server."""
 
-    def __init__(
-        self, gateway: Gateway, decider: Decider, events: Events, store: Store, daemon_info: DaemonInfo
-    ) -> None:
-        self._gateway = gateway
-        self._decider = decider
+    def __init__(self, daemon: DaemonParts) -> None:
+        self._daemon = daemon
+        self._gateway = daemon.gateway
+        self._decider = decider = daemon.decider
         self._ledger = decider.ledger
         self._environment = decider.environment
-        self._events = events
-        self._store = store
+        self._events = daemon.events
+        self._store = daemon.store
         self._serializer = Serializer(decider)
         self.shown, self.decision = self._serializer.mapping, self._serializer.decision
-        self._daemon_info = daemon_info
 
     # -- mappings
 
@@ -101,15 +79,15 @@ class GatewayOperator:
     # -- status, decisions, devices
 
     async def status(self) -> api.Status:
-        network, config = self._environment.network, self._daemon_info.config
+        network, config = self._environment.network, self._daemon.config
         now = self._environment.clock()
         policy = self._decider.in_force.policy
         rows = list(self._ledger.table)
         return api.Status(
             version=__version__,
             pid=os.getpid(),
-            started_at=api.moment(self._daemon_info.started.wall),
-            uptime_s=int(now.boot - self._daemon_info.started.boot),
+            started_at=api.moment(self._daemon.started.wall),
+            uptime_s=int(now.boot - self._daemon.started.boot),
             firewall=config.firewall.value,
             backend="memory" if config.backend == "memory" else "nftables",
             library=describe_library() if config.backend != "memory" else "",
@@ -125,7 +103,7 @@ class GatewayOperator:
                 api.LanState(interface=link.name, up=link.up, addresses=[str(a) for a in link.addresses])
                 for link in network.lans
             ],
-            locations=list(self._daemon_info.locations()),
+            locations=list(self._daemon.locations()),
             mappings=api.MappingCount(
                 active=sum(row.active for row in rows),
                 parked=sum(row.parked for row in rows),
@@ -133,7 +111,7 @@ class GatewayOperator:
                 limit=policy.limits.total_mappings,
             ),
             policy=api.PolicyState(
-                source=self._daemon_info.policy_source(),
+                source=self._daemon.policy_updates.files.source,
                 hash=policy.digest,
                 grants=len(policy.grants),
                 default="ask" if policy.default.value == "ask" else "deny",
@@ -141,9 +119,9 @@ class GatewayOperator:
             ),
             healed=self._gateway.healed,
             warnings=self._warnings(now),
-            counters=self._daemon_info.counters(),
+            counters=self._daemon.counters(),
             questions=len(questions_waiting(self._decider, now.wall)),
-            detected=list(self._daemon_info.detected),
+            detected=list(self._daemon.detected),
         )
 
     async def decisions(self, query: api.DecisionFilter) -> list[api.Decision]:
@@ -184,7 +162,7 @@ class GatewayOperator:
         ]
 
     async def doctor(self) -> list[api.Check]:
-        return await self._daemon_info.doctor()
+        return await self._daemon.doctor()
 
     @asynccontextmanager
     async def events(self) -> AsyncIterator[AsyncIterator[api.Event]]:
@@ -221,11 +199,11 @@ class GatewayOperator:
         ]
         if not network.external:
             warnings.append("the WAN has no external IPv4 address")
-        warnings += self._daemon_info.obstacles()
-        if (problem := self._daemon_info.policy_problem()) is not None:
+        warnings += self._daemon.obstacles()
+        if (problem := self._daemon.policy_updates.problem) is not None:
             warnings.append(f"the policy files have changed and are not in force: {problem}")
         warnings += self._store.problems
-        if self._daemon_info.config.policy is None:
+        if self._daemon.config.policy is None:
             warnings.append(
                 "no policy file: the built-in home policy limits an infected device, but does not stop it"
             )
