@@ -172,7 +172,7 @@ class Daemon:
             self._decider, firewall, self._store, self.events, self._settings, self._monitor.recheck
         )
         self.gateway, self._scheduler, self._evidence = engine.gateway, engine.scheduler, engine.evidence_collector
-        self._persistence = engine.persistence
+        self._persistence, self._usage = engine.persistence, engine.usage_reader
         self._stack.push_async_callback(self.gateway.stop, config.flush_on_stop)
         await self.gateway.start()
         await self._others.refresh()
@@ -198,7 +198,7 @@ class Daemon:
     async def _last_evidence(self) -> None:
         """Traffic until the stop is evidence too."""
         try:
-            await self._scheduler.count(remotes=True)
+            await self._usage.count(remotes=True)
         except FirewallError as error:
             log.warning("the counters cannot be read: %s", error)
         await self._evidence.flush()
@@ -224,7 +224,7 @@ class Daemon:
             self.events,
             view,
             self._identity,
-            self._scheduler.recount,
+            self._usage.recount,
             self._background.spawn,
         )
         self._stack.push_async_callback(self._lan_servers.stop)
@@ -242,7 +242,7 @@ class Daemon:
             store=self._store,
             policy_updates=self._policy_updates,
             evidence=self._evidence,
-            count=self._scheduler.count,
+            count=self._usage.count,
             probe=self._monitor.probe,
             locations=self._lan_servers.locations,
             obstacles=self._obstacles.now,
@@ -261,7 +261,7 @@ class Daemon:
     def _counts(self) -> dict[str, int]:
         return {
             **self._lan_servers.counts(),
-            **self._scheduler.over_share.counts(),
+            **self._usage.over_share.counts(),
             **self._persistence.write_backlog.counts(),
         }
 

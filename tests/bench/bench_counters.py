@@ -127,17 +127,17 @@ async def bench(host: Host, number: int) -> None:
         )
         await home.evidence_collector.load()
         await measured("nothing: others use the machine", lambda: asyncio.sleep(2))
-        await measured("first reading", lambda: home.scheduler.count())
-        await measured("reading, nothing changed", lambda: home.scheduler.count())
+        await measured("first reading", lambda: home.usage_reader.count())
+        await measured("reading, nothing changed", lambda: home.usage_reader.count())
         assert firewall._monitor is not None
         firewall._monitor._loop.remove_reader(
             firewall._monitor._socket.fileno()
         )  # what nft(8) does here is not to be repaired
         await asyncio.to_thread(count_packets, host, number)
         home.clock.pass_s(10)
-        await measured(f"reading, {ACTIVE} of 1,000 changed", lambda: home.scheduler.count())
+        await measured(f"reading, {ACTIVE} of 1,000 changed", lambda: home.usage_reader.count())
         home.clock.pass_s(10)
-        await measured("reading with the remote hosts", lambda: home.scheduler.count(remotes=True))
+        await measured("reading with the remote hosts", lambda: home.usage_reader.count(remotes=True))
         await measured("evidence to the store", home.evidence_collector.flush)
         home.clock.pass_s(7200)
 

@@ -32,7 +32,7 @@ async def witnessed() -> None:
                 home.evidence_collector.on_event(event)
             print(f"a request:                {(time.perf_counter() - begun) / len(events) * 1e6:7.1f} us")
             begun = time.perf_counter()
-            await home.scheduler.count(remotes=True)
+            await home.usage_reader.count(remotes=True)
             print(f"a reading, 1000 mappings: {(time.perf_counter() - begun) * 1e3:7.1f} ms")
             begun = time.perf_counter()
             await home.evidence_collector.flush()

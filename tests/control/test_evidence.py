@@ -45,7 +45,7 @@ class Home:
         )
         self.probed: list[IPAddress] = []
         self.advice = EvidenceCommands(
-            made.decider, made.evidence_collector, self.policies, made.scheduler.count, self.probe
+            made.decider, made.evidence_collector, self.policies, made.usage_reader.count, self.probe
         )
         self.counted: dict[str, int] = {}
 
@@ -61,7 +61,7 @@ class Home:
             self.gateway_fixture.firewall.counters[reply.mapping.id] = Counters(2, 5000, 20)
             self.gateway_fixture.firewall.remotes[reply.mapping.id] = frozenset({ip_address("203.0.113.9")})
         self.gateway_fixture.clock.pass_s(60)
-        await self.gateway_fixture.scheduler.count(remotes=True)
+        await self.gateway_fixture.usage_reader.count(remotes=True)
         self.gateway_fixture.clock.pass_s(DAY - 60)
         await self.gateway_fixture.sweep()
 

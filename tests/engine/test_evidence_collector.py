@@ -42,7 +42,7 @@ async def flows(home: GatewayFixture, mapping: str, connections: int, volume: in
     home.firewall.counters[mapping] = Counters(connections, volume, connections)
     home.firewall.remotes = {mapping: frozenset(map(ip_address, peers))} if peers else {}
     home.clock.pass_s(60)
-    await home.scheduler.count(remotes=True)
+    await home.usage_reader.count(remotes=True)
 
 
 def row(home: GatewayFixture, port: int, device: str = CONSOLE, transport: Transport = TCP) -> Evidence:
@@ -162,7 +162,7 @@ async def test_an_incident_is_remembered_once(tmp_path: Path) -> None:
         for port in range(100, 114):
             await home.refused(port, PC_IP)
         for _ in range(3):
-            await home.scheduler.count(remotes=True)
+            await home.usage_reader.count(remotes=True)
         assert home.evidence_collector.table.devices[PC].incidents == 1
 
 
@@ -236,7 +236,7 @@ async def test_a_mapping_that_is_gone_before_the_flows_are_read_was_used(tmp_pat
             await home.sweep()
         assert (UDP, 8080) not in home.ports
         home.clock.pass_s(20)
-        await home.scheduler.count(remotes=True)
+        await home.usage_reader.count(remotes=True)
         used = row(home, 8080, transport=UDP)
         assert (len(used.days), used.remotes) == (1, frozenset({PEER}))
         assert used.last_used == home.clock.now.wall
@@ -247,15 +247,15 @@ async def test_a_mapping_that_is_gone_before_the_flows_are_read_was_used(tmp_pat
 async def test_a_mapping_that_ended_counts_once_and_not_by_an_older_exchange(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path) as home:
         await home.granted(8080, lifetime=None, transport=UDP)
-        await home.scheduler.count(remotes=True)
+        await home.usage_reader.count(remotes=True)
         home.clock.pass_s(30)
         exchanged(home, 8080, "203.0.113.9", ago_s=38)
         await home.unmap(8080, transport=UDP)
-        await home.scheduler.count(remotes=True)
+        await home.usage_reader.count(remotes=True)
         assert not row(home, 8080, transport=UDP).days
         home.clock.pass_s(60)
         exchanged(home, 8080, "203.0.113.9")
-        await home.scheduler.count(remotes=True)
+        await home.usage_reader.count(remotes=True)
         assert not row(home, 8080, transport=UDP).days, "nothing of ours leads there any more"
 
 

@@ -48,7 +48,7 @@ async def test_the_operator_is_warned_with_the_next_counters(
     async with gateway_fixture(tmp_path) as fixture:
         fixture.firewall.over_share = (PC,)
         for _ in range(2):
-            await fixture.scheduler.count()
+            await fixture.usage_reader.count()
         (record,) = [record for record in caplog.records if "share" in record.getMessage()]
         assert record.levelno == logging.WARNING
-        assert fixture.scheduler.over_share.counts() == {"over share UDP port 5351": 100}
+        assert fixture.usage_reader.over_share.counts() == {"over share UDP port 5351": 100}

@@ -167,7 +167,7 @@ def test_devices() -> None:
     history.count_change(PC_MAC, at(5))
     refuse(history, 5000, 10)
     refuse(history, 5001, 11, no(Refusal.ASK))
-    history.note_seen(TV_MAC, None, at(12))
+    history.count_change(TV_MAC, at(12))
     (pc, tv) = history.devices(at(20))
     assert (pc.device, pc.address, pc.first_seen, pc.last_seen) == (PC_MAC, PC, at(5).wall, at(11).wall)
     assert pc.refused == {Refusal.NOT_AUTHORIZED: 1, Refusal.ASK: 1}

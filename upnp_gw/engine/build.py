@@ -26,6 +26,7 @@ class Engine:
     persistence: Persistence
     writer: Writer
     evidence_collector: EvidenceCollector
+    usage_reader: UsageReader
     scheduler: Scheduler
     gateway: Gateway
 
@@ -44,7 +45,8 @@ def build_engine(
     persistence = Persistence(store, ledger, DevicePersistence(decider.history, decider.questions), clock)
     writer = Writer(ledger, firewall, persistence, events, settings, clock, partial(park_contested, decider))
     evidence_collector = EvidenceCollector(decider, store)
-    scheduler = Scheduler(decider, writer, probe, UsageReader(decider, firewall, evidence_collector))
+    usage_reader = UsageReader(decider, firewall, evidence_collector)
+    scheduler = Scheduler(decider, writer, probe, usage_reader)
     epochs = Epochs(ledger, store, clock, lambda: environment.network.advertised)
     gateway = Gateway(decider, persistence, writer, epochs, scheduler.sweep)
-    return Engine(persistence, writer, evidence_collector, scheduler, gateway)
+    return Engine(persistence, writer, evidence_collector, usage_reader, scheduler, gateway)

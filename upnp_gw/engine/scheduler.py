@@ -76,7 +76,6 @@ class Scheduler:
         self._loops = BackgroundTasks()
         self._tasks = BackgroundTasks()
         """Renewals and other single tasks."""
-        self.count, self.recount, self.over_share = usage.count, usage.recount, usage.over_share
 
     def start(self) -> None:
         self._loops.spawn(self._watch_deadlines())

@@ -144,10 +144,6 @@ class DeviceHistory:
             return None
         return self._evidence(device, entry, request.internal.port, now)
 
-    def note_seen(self, device: str, address: IPAddress | None, now: Instant) -> None:
-        """Updates the address and the time that ``upnp-gw devices`` shows; decides nothing."""
-        self._entry(device, now).address = address
-
     def frozen(self, device: str, now: Instant) -> bool:
         """True while an incident that freezes is open for this device."""
         incident = self._incident(device, now)
