@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -12,6 +13,7 @@ from tests.fixtures.firewall_driver import forward, network_of, settings
 from tests.fixtures.lab_firewall import Gateway, connected, gateway_of, goes_on, to
 from tests.fixtures.waiting import until
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, UpdateNetwork
+from upnp_gw.firewall.nftables import flow_teardown
 from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.model.mapping import IPAddress, Transport
@@ -270,6 +272,33 @@ def test_replacing_the_internal_client_ends_the_old_ones_flows(gateway: Gateway,
         gateway.apply(Open(new))
         gateway.do(gateway.firewall.settled())
         assert call.ask().answered_by == "pc"
+
+
+@pytest.mark.spec("SR-3")
+def test_a_port_that_another_host_gets_carries_no_flow_of_its_former_holder(
+    gateway: Gateway, fresh_lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The former flows are cut a moment before, and their share of the time comes much later."""
+    lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
+    monkeypatch.setattr(flow_teardown, "SHARE", 1e9)
+    monkeypatch.setattr(flow_teardown, "LATEST_S", 600.0)
+    old, new = (
+        [to(lab, host, f"{host}-{transport}", 3074, transport=transport) for transport in Transport]
+        for host in ("console", "pc")
+    )
+    gateway.apply(*map(Open, old))
+    gateway.do(gateway.firewall.settled())
+    with ExitStack() as stack:
+        for host in ("console", "pc"):
+            for transport in Transport:
+                stack.enter_context(EchoServer(lab.hosts[host], transport, 3074))
+        tcp, udp = (stack.enter_context(dial(peer, one, lab.external[0], 3074)) for one in (TCP, UDP))
+        assert (tcp.ask().answered_by, udp.ask().answered_by) == ("console", "console")
+        gateway.apply(*map(Close, old))
+        gateway.apply(*map(Cut, old))
+        gateway.apply(*map(Open, new))
+        assert not tcp.ask()
+        assert udp.ask().answered_by == "pc"
 
 
 def test_a_sender_from_before_the_mapping_is_let_in(gateway: Gateway, fresh_lab: Lab) -> None:

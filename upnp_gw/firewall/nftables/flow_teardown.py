@@ -7,12 +7,11 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import end_flows, remote_hosts_of
 from upnp_gw.firewall.flows import Flows, FlowsToEnd
-from upnp_gw.model.mapping import IPAddress
+from upnp_gw.model.mapping import IPAddress, Transport
 
 GATHER_S = 0.05
 """Seconds that a pass waits for more flows to end."""
@@ -50,9 +49,10 @@ class FlowTeardown:
             self._task = asyncio.create_task(self._work())
 
     async def settled_for(self, forwards: Iterable[Forward]) -> None:
-        """Returns when no flow through one of these is still to be ended: what comes through from now on is new."""
-        opening = {Flows.through(forward) for forward in forwards}
-        while self._working and not opening.isdisjoint(self._doomed()):
+        """Returns when no flow through the external port of one of these is still to be ended, to any internal
+        endpoint: what comes through from now on is new. The kernel knows the flows of a mapping by this port."""
+        opening = {_external_port(Flows.through(forward)) for forward in forwards}
+        while self._working and not opening.isdisjoint(map(_external_port, self._doomed())):
             await self._pass()
 
     async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
@@ -77,9 +77,10 @@ class FlowTeardown:
         return self._task is not None and not self._task.done()
 
     def _doomed(self) -> Iterator[Flows]:
+        """The flows through mappings that are still to be ended."""
         for flows in (*self._waiting, *self._ending):
-            if isinstance(flows, Flows):
-                yield replace(flows, spared=())
+            if isinstance(flows, Flows) and flows.internal is not None:
+                yield flows
 
     async def _pass(self) -> None:
         """Has the next pass begin at once. Returns at the end of this pass, or of the one that is under way."""
@@ -117,6 +118,10 @@ class FlowTeardown:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(rest_s(self._rested_at - time.monotonic())):
                 await self._at_once.wait()
+
+
+def _external_port(flows: Flows) -> tuple[Transport, int, int]:
+    return flows.transport, flows.port, flows.family
 
 
 def rest_s(left_s: float) -> float:
