@@ -1,5 +1,6 @@
 """The real table, in a lab: only packets to mapped ports arrive; leases and cuts end flows."""
 
+import errno
 import socket
 import struct
 import threading
@@ -12,10 +13,12 @@ import pytest
 from tests.fixtures.firewall_driver import forward, network_of, settings
 from tests.fixtures.lab_firewall import Gateway, connected, gateway_of, goes_on, to
 from tests.fixtures.waiting import until
+from upnp_gw.firewall import netlink
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, UpdateNetwork
 from upnp_gw.firewall.nftables import flow_teardown
 from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
+from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import IPAddress, Transport
 
 pytestmark = pytest.mark.lab
@@ -60,6 +63,35 @@ def test_a_remote_host_or_prefix_is_enforced(gateway: Gateway, fresh_lab: Lab, s
         assert reach(allowed, TCP, lab.external[0], 3074)
         assert not reach(other, TCP, lab.external[0], 3074)
         assert gateway.read().counters["m1"].connections == 1
+
+
+@pytest.mark.parametrize("failure", ["before the refill", "in a refill in portions"])
+def test_a_remote_host_is_let_in_after_a_refill_that_failed(
+    gateway: Gateway, fresh_lab: Lab, failure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The maps of remote hosts are looked up again, although an earlier mapping had a longer lease."""
+    lab, allowed = fresh_lab, fresh_lab.hosts["peer1"]
+    one = to(lab, "console", "m1", 3074, remote=f"{allowed.address}/32")
+    gateway.open(settings(gateway.firewall.mode or FirewallMode.ROUTER, network_of(lab), size=5_000))
+    gateway.apply(Open(replace(one, id="m0", external_port=4000)))
+    if failure == "before the refill":
+        lab.gateway.nft("delete table inet upnp_gw")
+        gateway.open(settings(gateway.firewall.mode or FirewallMode.ROUTER, network_of(lab), size=5_000))
+    else:
+        send, sent = netlink.BatchSocket.send_batch, iter((1, 2))
+
+        def send_batch(self: netlink.BatchSocket, batch: bytes) -> list[netlink.Failure]:
+            portion = len(batch) < 212_992 and next(sent)
+            return [netlink.Failure(0, errno.ENOMEM, None)] if portion == 2 else send(self, batch)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(netlink.BatchSocket, "_enlarge", lambda self, size: None)
+            patched.setattr(netlink.BatchSocket, "send_batch", send_batch)
+            with pytest.raises(FirewallError, match="memory"):
+                gateway.apply(Refill(tuple(to(lab, "pc", f"n{n}", 10_000 + n) for n in range(4000))))
+    gateway.apply(Open(replace(one, timeout_s=60)))
+    with EchoServer(lab.hosts["console"], TCP, 3074):
+        assert reach(allowed, TCP, lab.external[0], 3074)
 
 
 def test_the_most_special_mapping_wins(gateway: Gateway, fresh_lab: Lab) -> None:
@@ -274,7 +306,7 @@ def test_replacing_the_internal_client_ends_the_old_ones_flows(gateway: Gateway,
         assert call.ask().answered_by == "pc"
 
 
-@pytest.mark.spec("SR-3")
+@pytest.mark.spec("SR-39")
 def test_a_port_that_another_host_gets_carries_no_flow_of_its_former_holder(
     gateway: Gateway, fresh_lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.firewall_driver import NETWORK, forward, settings
+from tests.fixtures.sent_batches import EVERY_KIND
 from upnp_gw.firewall.base import Change, Close, Cut, FirewallMode, Forward, Open, Refill, UpdateNetwork
 from upnp_gw.firewall.flows import Flows, OutgoingFlows
 from upnp_gw.firewall.libnftables import Session
@@ -421,6 +422,14 @@ def test_no_portion_leaves_a_forward_without_its_live_endpoint_for_long() -> Non
         inner = f"6 . {many[number].internal.address} . {number + 1} timeout"
         of_live = next(at for at, text in enumerate(portions) if inner in text)
         assert abs(of_map - of_live) <= 1
+
+
+def test_the_first_portion_has_the_set_for_special_maps() -> None:
+    """No packet finds the mappings of remote hosts without it."""
+    many = (*EVERY_KIND, *(forward(f"n{n}", 10_000 + n, keep=False) for n in range(2500)))
+    delta = delta_of(RulesetState(NETWORK, size=5000), [Refill(many)], 0)
+    portions = list(map(commands_of, delta.edits.portions()))
+    assert f"add element inet upnp_gw {SPECIAL} {{" in portions[0]
 
 
 def special_timeouts(kept: RulesetState, *changes: Change, now: float = 0) -> list[int]:

@@ -85,6 +85,7 @@ class NftablesFirewall:
             self._state = RulesetState(settings.network, settings.size, self._grace_s)
         self._state.network, self._state.size = settings.network, settings.size
         self._state.router = settings.mode is FirewallMode.ROUTER
+        self._state.special_until = 0.0  # the set may be a new one
 
     async def apply(self, changes: Sequence[Change]) -> None:
         state, flow_teardown = self._require_open()
@@ -208,19 +209,20 @@ class NftablesFirewall:
         """The flows to end, and whether at once."""
         delta = delta_of(state, changes, self._clock())
         with ElementChange(self._totals, delta, self._reader()) as change:
-            self._write(delta)
+            self._write(state, delta)
             # on this thread: kernel and state agree even if the caller is cancelled meanwhile
             delta.commit()
             change.done(state.forwards)
         return delta.flows(), delta.taken_over
 
-    def _write(self, delta: RulesetDelta) -> None:
+    def _write(self, state: RulesetState, delta: RulesetDelta) -> None:
         assert self._writer is not None
         try:
             self._writer.write(delta.edits.whole())
         except TooLarge:
             if not delta.refilled:
                 raise  # the engine then applies the operations one by one
+            state.special_until = 0.0  # a later portion may fail
             for portion in delta.edits.portions():
                 self._writer.write(portion)
 

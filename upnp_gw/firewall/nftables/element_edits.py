@@ -5,7 +5,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from upnp_gw.firewall.nftables.elements import Element, Slot
-from upnp_gw.firewall.nftables.ruleset import FILLED
+from upnp_gw.firewall.nftables.ruleset import FILLED, SPECIAL
 
 ELEMENTS_PER_STEP = 150
 """The longest elements of so many are shorter than 64 KiB, the most that one netlink attribute holds."""
@@ -99,14 +99,15 @@ class ElementEdits:
     def portions(self) -> Iterator[Edits]:
         """A refill in several transactions, for a socket that cannot send it in one.
 
-        The first transaction empties the maps and adds the first elements of every map, so some mappings are open
-        at any moment. The elements of a forward in ``pm``, ``live`` and ``out`` go together.
+        The first transaction empties the maps and adds elements to six of them, so some mappings are open at any
+        moment. The elements of a forward in ``pm``, ``live`` and ``out`` go together. ``SPECIAL`` comes first:
+        without it no packet finds the elements of ``SPECIAL_MAPS``.
         """
         seen: Counter[tuple[bool, str]] = Counter()
 
         def transaction(step: Step) -> int:
             seen[step.adds, step.map] += 1
-            return seen[step.adds, step.map]
+            return 0 if step.map == SPECIAL else seen[step.adds, step.map]
 
         steps = sorted(self._steps(), key=transaction)
         yield Edits(self._own_sets, self._emptied(), steps[:STEPS_PER_PORTION])
