@@ -46,6 +46,11 @@ class Flows:
         return cls(forward.transport, forward.external_port, address, forward.remote, None, forward.remote_port)
 
     @property
+    def host(self) -> IPAddress | None:
+        """The LAN host that they lead to; None: they are not translated."""
+        return self.internal.address if self.internal is not None else None
+
+    @property
     def family(self) -> int:
         address = self.internal.address if self.internal is not None else self.address
         return socket.AF_INET6 if address is not None and address.version == 6 else socket.AF_INET

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from tests.fixtures.firewall_driver import NETWORK, forward
 from upnp_gw.firewall.flows import Flows, FlowsToEnd
 from upnp_gw.firewall.nftables import flow_teardown
 from upnp_gw.firewall.nftables.flow_teardown import GATHER_S, LATEST_S, FlowTeardown, rest_s
+from upnp_gw.model.mapping import Endpoint
 
 WALK_S = 1000.0
 """Processor time of a pass after which the next one comes as late as possible."""
@@ -51,6 +53,20 @@ async def test_reopening_a_mapping_does_not_wait_for_the_share(passes: list[list
     await teardown.settled_for([one])
     assert passes[1:] == [[Flows.through(one)]]
     assert loop.time() - begun < LATEST_S / 2
+    await teardown.close()
+
+
+async def test_a_mapping_waits_for_former_flows_to_another_host(passes: list[list[FlowsToEnd]]) -> None:
+    """Not for those to another port of the same host: one host cannot make others wait. Not for a pinhole's."""
+    teardown, one = FlowTeardown(), forward("m1", 80)
+    pinhole, other_pinhole = (forward(f"m{n}", 80, to=f"2001:db8::{n}") for n in (3, 4))
+    teardown.end([Flows.through(forward("m0", 81))])
+    await teardown.settled()
+    teardown.end([Flows.untranslated(one, NETWORK.external[0]), Flows.through(one), Flows.through(pinhole)])
+    await teardown.settled_for([replace(one, internal=Endpoint(one.internal.address, 8080)), other_pinhole])
+    assert len(passes) == 1
+    await teardown.settled_for([forward("m2", 80, to="192.168.77.20")])
+    assert len(passes) == 2
     await teardown.close()
 
 

@@ -92,6 +92,9 @@ def test_a_new_endpoint_of_a_freed_port_ends_the_flows_of_the_old() -> None:
     assert Flows.through(old) in delta.flows()
     assert delta.taken_over
     assert "delete element inet upnp_gw live_rh { 6 . 80 . 203.0.113.7 }" in commands_of(delta.edits.whole())
+    beside = delta_of(kept, [Open(forward("m2", 80, internal_port=8080))], 1)
+    assert Flows.through(old) in beside.flows()
+    assert not beside.taken_over, "of the same host"
     again = delta_of(kept, [Open(forward("m2", 80))], 1)
     assert Flows.through(old) not in again.flows(), "the same endpoint again"
     assert not again.taken_over

@@ -4,9 +4,11 @@ together, and all of it takes a small share of one processor."""
 import asyncio
 import contextlib
 import logging
+import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import end_flows, remote_hosts_of
@@ -49,10 +51,21 @@ class FlowTeardown:
             self._task = asyncio.create_task(self._work())
 
     async def settled_for(self, forwards: Iterable[Forward]) -> None:
-        """Returns when no flow through the external port of one of these is still to be ended, to any internal
-        endpoint: what comes through from now on is new. The kernel knows the flows of a mapping by this port."""
-        opening = {_external_port(Flows.through(forward)) for forward in forwards}
-        while self._working and not opening.isdisjoint(map(_external_port, self._doomed())):
+        """Returns when no flow through one of these is still to be ended, and none through its external port to
+        another host, which the kernel lets through as its own: what comes through from now on is new."""
+        opening = {Flows.through(forward) for forward in forwards}
+        hosts: dict[tuple[Transport, int], set[IPAddress | None]] = {}
+        for flows in opening:
+            if flows.family == socket.AF_INET:  # the kernel knows the flows of a pinhole by its host
+                hosts.setdefault((flows.transport, flows.port), set()).add(flows.host)
+
+        def in_the_way(doomed: Flows) -> bool:
+            if doomed in opening:
+                return True
+            known = doomed.host is not None and doomed.family == socket.AF_INET
+            return known and bool(hosts.get((doomed.transport, doomed.port), set()) - {doomed.host})
+
+        while self._working and any(map(in_the_way, self._doomed())):
             await self._pass()
 
     async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
@@ -77,10 +90,9 @@ class FlowTeardown:
         return self._task is not None and not self._task.done()
 
     def _doomed(self) -> Iterator[Flows]:
-        """The flows through mappings that are still to be ended."""
         for flows in (*self._waiting, *self._ending):
-            if isinstance(flows, Flows) and flows.internal is not None:
-                yield flows
+            if isinstance(flows, Flows):
+                yield replace(flows, spared=())
 
     async def _pass(self) -> None:
         """Has the next pass begin at once. Returns at the end of this pass, or of the one that is under way."""
@@ -118,10 +130,6 @@ class FlowTeardown:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(rest_s(self._rested_at - time.monotonic())):
                 await self._at_once.wait()
-
-
-def _external_port(flows: Flows) -> tuple[Transport, int, int]:
-    return flows.transport, flows.port, flows.family
 
 
 def rest_s(left_s: float) -> float:

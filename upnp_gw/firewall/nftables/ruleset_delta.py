@@ -63,7 +63,7 @@ class RulesetDelta:
         """New port mappings. Flows from before them may still use their external ports."""
         self._ended: list[FlowsToEnd] = []
         self.taken_over = False
-        """The place of a forward leads elsewhere now. The kernel lets its flows through until they are ended."""
+        """A forward's place leads to another host now. The kernel lets its flows through until they are ended."""
         self.renewed: list[Forward] = []
         """Forwards whose elements this transaction replaces, with their counters."""
 
@@ -149,7 +149,7 @@ class RulesetDelta:
         self._close(old)
         if old.internal != new.internal:  # its flows now lead past the mapping
             self._cut(old)
-            self.taken_over = True
+            self.taken_over |= old.internal.address != new.internal.address
 
     def _close(self, forward: Forward) -> None:
         held = self._forwards.get(forward.id)
@@ -189,7 +189,7 @@ class RulesetDelta:
         for other, held in self._closed_like(forward):
             if held.forward.internal != forward.internal:  # its flows would be carried as the new one's
                 self._cut(held.forward)
-                self.taken_over = True
+                self.taken_over |= held.forward.internal.address != forward.internal.address
             elif other == slot:
                 self._forget(other, held.forward)
                 stands = True
