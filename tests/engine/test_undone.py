@@ -123,8 +123,8 @@ async def test_the_writer_survives_every_disk_error(
         await home.granted(8001)
 
 
-async def test_the_writer_outlives_a_fault_of_its_own_books(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_the_writer_survives_a_fault_of_the_persistence_or_of_the_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fault(*_: object, **__: object) -> None:
         raise RuntimeError("nobody foresaw it")
@@ -137,8 +137,11 @@ async def test_the_writer_outlives_a_fault_of_its_own_books(
             monkeypatch.undo()
         monkeypatch.setattr(home.published, "publish", fault)
         await home.granted(8000)  # nobody could be notified, but kernel and store have it
+        assert "an event could not be published" in caplog.text
         monkeypatch.undo()
         assert home.ports == {(TCP, 8000)}
+        stored, _ = await home.store.load(home.clock())
+        assert [row.mapping.key.external_port for row in stored] == [8000]
         await home.granted(8001)
 
 

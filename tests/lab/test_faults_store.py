@@ -145,7 +145,7 @@ def test_a_full_disk_stops_no_mapping_and_grants_no_new_one(home: Household) -> 
         assert home.shut(8090)
         assert point.specific(8080)["NewPortMappingDescription"] == "refreshed"
         volume.free()
-        assert until(lambda: "store owed" not in home.ask("GET", "/v1/status")["counters"], 15)
+        assert until(lambda: "store unwritten" not in home.ask("GET", "/v1/status")["counters"], 15)
         point.add(8092)
         assert volume.ports() == [8080, 8092]
         assert any("cannot write to the store" in line for line in home.daemon.output)

@@ -100,8 +100,8 @@ class Calamities:
         with home.daemon.faulty("disk", "database or disk is full"):
             load.await_answers(40)
         load.await_answers(5)
-        paid = until(lambda: "store owed" not in home.ask("GET", "/v1/status")["counters"], 30)
-        assert paid, "the store was not given what it is owed"
+        written = until(lambda: "store unwritten" not in home.ask("GET", "/v1/status")["counters"], 30)
+        assert written, "the store did not get what the disk refused"
         return "the disk is full"
 
     def wan_flaps(self, home: Household, load: Load) -> str:

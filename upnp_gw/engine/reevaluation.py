@@ -39,9 +39,9 @@ class RevokedMapping:
     """True: it stays until its lease ends."""
 
 
-def log_revoked(fallen: Iterable[RevokedMapping]) -> None:
+def log_revoked(revoked: Iterable[RevokedMapping]) -> None:
     """Logs one line for each."""
-    for one in fallen:
+    for one in revoked:
         log.info(
             "%s of %s is not allowed any more (%s): %s",
             one.mapping.id,
@@ -72,7 +72,7 @@ class Reevaluation:
                 transaction.end(mapping, "expired")
             else:
                 transaction.put(left)
-        self._part(transaction, ids, "renew")
+        self._end_overlapping(transaction, ids, "renew")
 
     def renew(self, transaction: Transaction, mapping_id: str, present: bool | None) -> None:
         """Decides again about an existing mapping: it is renewed in the kernel, parked or ended.
@@ -90,7 +90,7 @@ class Reevaluation:
         else:
             transaction.quiet = not mapping.parked
             self._decide_again(transaction, mapping, "renew")
-            self._part(transaction, [mapping_id], "renew")
+            self._end_overlapping(transaction, [mapping_id], "renew")
 
     def policy_changed(self, transaction: Transaction, loaded: LoadedPolicy) -> list[RevokedMapping]:
         """Puts a new policy in force and decides again about every mapping. Returns those that are no longer
@@ -98,8 +98,11 @@ class Reevaluation:
         self._decider.in_force.replace(loaded, transaction.now.wall, transaction.on_undo)
         # the newest are judged first, while the older ones still count towards the quota
         newest_first = sorted(self._decider.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
-        fallen = [self._decide_again(transaction, mapping, "reload") for mapping in newest_first]
-        revoked = [*filter(None, fallen), *self._part(transaction, self._narrowed(newest_first), "reload")]
+        decided = [self._decide_again(transaction, mapping, "reload") for mapping in newest_first]
+        revoked = [
+            *filter(None, decided),
+            *self._end_overlapping(transaction, self._narrowed(newest_first), "reload"),
+        ]
         record_all(transaction, newest_first, "reload", self._decider.in_force.policy.digest)
         return revoked
 
@@ -171,16 +174,16 @@ class Reevaluation:
             transaction,
             lambda request, mapping: self._facts(transaction, request, mapping, "restore"),
         )
-        fallen: list[RevokedMapping | None] = []
+        decided: list[RevokedMapping | None] = []
         changed: list[Mapping] = []
         for mapping in stored:
             live = without_expired_holds(mapping, transaction.now)
             if live is None:
                 transaction.end(mapping, "expired")
             elif live is not mapping or not unchanged.keep(mapping):
-                fallen.append(self._decide_again(transaction, live, "restore"))
+                decided.append(self._decide_again(transaction, live, "restore"))
                 changed.append(mapping)
-        revoked = [*filter(None, fallen), *self._part(transaction, self._narrowed(changed), "restore")]
+        revoked = [*filter(None, decided), *self._end_overlapping(transaction, self._narrowed(changed), "restore")]
         record_all(transaction, stored, "restore", self._decider.in_force.policy.digest)
         return revoked
 
@@ -191,21 +194,25 @@ class Reevaluation:
             m.id for m in before if (now := table.get(m.id)) is not None and allowed_peers(now) != allowed_peers(m)
         ]
 
-    def _part(self, transaction: Transaction, changed: Iterable[str], action: str) -> list[RevokedMapping]:
+    def _end_overlapping(
+        self, transaction: Transaction, changed: Iterable[str], action: str
+    ) -> list[RevokedMapping]:
         """Ends changed rows whose remote hosts now overlap another row's: the kernel cannot hold both and would
         refuse the whole batch. The other row stays, since its request named the remote host."""
         return [
-            self._give_way(transaction, mapping, met, action)
+            self._end_overlapping_row(transaction, mapping, other, action)
             for mapping in self._rows(changed)
-            if (met := next(conflicting_rows(mapping, transaction.ledger.table), None)) is not None
+            if (other := next(conflicting_rows(mapping, transaction.ledger.table), None)) is not None
         ]
 
-    def _give_way(self, transaction: Transaction, mapping: Mapping, met: Mapping, action: str) -> RevokedMapping:
+    def _end_overlapping_row(
+        self, transaction: Transaction, mapping: Mapping, other: Mapping, action: str
+    ) -> RevokedMapping:
         request = request_of(self._decider.environment, mapping, transaction.now)
         facts = self._facts(transaction, request, mapping, action)
         verdict = decide(self._decider.in_force.policy, facts, request)
-        busy = overlap_refusal(mapping, met)
-        busy = replace(busy, reason=f"{busy.reason}: {met.id}")
+        busy = overlap_refusal(mapping, other)
+        busy = replace(busy, reason=f"{busy.reason}: {other.id}")
         decision = transaction.ledger.numbers.next_decision()
         transaction.records.append(
             map_record(

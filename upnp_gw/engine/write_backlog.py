@@ -41,7 +41,11 @@ class WriteBacklog:
 
     def counts(self) -> dict[str, int]:
         """For the operator; empty while all is well."""
-        counts = {"store owed": len(self), "store lost decisions": self.lost, "store failing": int(self.failing)}
+        counts = {
+            "store unwritten": len(self),
+            "store lost decisions": self.lost,
+            "store failing": int(self.failing),
+        }
         return {name: count for name, count in counts.items() if count}
 
     def add(self, transactions: Iterable[Transaction]) -> None:
