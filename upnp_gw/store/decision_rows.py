@@ -79,13 +79,15 @@ def _where(wanted: RecordFilter) -> tuple[str, list[Any]] | None:
         ("verdict = ?", wanted.verdict),
         ("via = ?", wanted.via),
         ("rule = ?", wanted.rule),
-        *((f"device IN ({','.join('?' * len(wanted.devices))})", device) for device in wanted.devices[:1]),
     ]
     clauses = [test for test, value in tests if value is not None]
-    values = [value for _, value in tests if value is not None]
+    inner = [test for test, value in shared if value is not None]
+    values = [value for _, value in (*tests, *shared) if value is not None]
+    if wanted.devices:
+        inner.append(f"device IN ({','.join('?' * len(wanted.devices))})")
+        values += wanted.devices
     if wanted.changes:
         clauses.append("NOT d.unchanged")
-    if inner := [test for test, value in shared if value is not None]:
+    if inner:
         clauses.append(f"d.shared IN (SELECT id FROM decision_shared WHERE {' AND '.join(inner)})")
-        values += [value for _, value in shared[:3] if value is not None] + [*wanted.devices]
     return ("WHERE " + " AND ".join(clauses) if clauses else ""), values
