@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.fixtures.mapping_rows import CONSOLE, NOW, mapping
 from upnp_gw.ledger.pending_cuts import cut_of
 from upnp_gw.model.errors import StoreError
-from upnp_gw.model.mapping import DecisionId, Hold, Instant, Transport, Via
+from upnp_gw.model.mapping import DecisionId, Hold, Instant, Transport, Via, shared_address, shared_text
 from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.store.mapping_rows import COLUMNS, mapping_values, stored_row
 from upnp_gw.store.schema import SCHEMA_VERSION
@@ -74,6 +74,18 @@ async def test_rows_come_back_as_they_were(store: Store, tmp_path: Path) -> None
         holds = {hold.via: hold for hold in loaded_row.mapping.holds}
         assert holds == {hold.via: hold for hold in expected.holds}
         assert replace(loaded_row.mapping, holds=expected.holds, recheck_at=expected.recheck_at) == expected
+
+
+async def test_loaded_mappings_share_what_mappings_share(store: Store) -> None:
+    """A thousand mappings of a host have its address, device and description once, as those made by requests."""
+    rows = [replace(mapping(n, 8000 + n), description="game") for n in (1, 2)]
+    await store.write(Batch(put=[(row, n) for n, row in enumerate(rows)]), NOW)
+    loaded, _ = await store.load(NOW)
+    for found in (row.mapping for row in loaded):
+        assert found.internal.address is shared_address(found.internal.address)
+        assert found.internal.port is found.key.external_port
+        for text in (found.device, found.description, found.rule):
+            assert text is shared_text(text)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from sys import intern
 from typing import Any
 
 import msgspec
@@ -27,6 +26,9 @@ from upnp_gw.model.mapping import (
     RemotePeers,
     Transport,
     Via,
+    compact_endpoint,
+    shared_address,
+    shared_text,
 )
 
 
@@ -59,8 +61,8 @@ def _text(value: object | None) -> str | None:
 
 @lru_cache(1024)
 def _shared(text: str) -> IPAddress:
-    """The address, one object for all rows that have it: a few hosts have thousands of rows."""
-    return ip_address(text)
+    """The address, parsed once: a few hosts have thousands of rows."""
+    return shared_address(ip_address(text))
 
 
 def _address(text: str | None) -> IPAddress | None:
@@ -148,15 +150,15 @@ def stored_row(values: Sequence[Any], boot: str, now: Instant) -> StoredRow:
     mapping = Mapping(
         id=f"m{values[0]}",
         key=key,
-        internal=Endpoint(_shared(values[6]), values[7]),
-        device=intern(values[8]),
-        description=intern(values[9]),
+        internal=compact_endpoint(Endpoint(_shared(values[6]), values[7]), key.external_port),
+        device=shared_text(values[8]),
+        description=shared_text(values[9]),
         enabled=bool(values[10]),
         parked=bool(values[11]),
         holds=tuple(_hold(row, values[19] == boot, now) for row in _HOLDS.decode(values[20])),
         granted_at=values[12],
         decision=DecisionId(f"d{values[13]}"),
-        rule=intern(values[14]),
+        rule=shared_text(values[14]),
         recheck_at=0,
         filters=tuple(ip_network(net) for net in values[15].split()),
         delegated=bool(values[16]),
