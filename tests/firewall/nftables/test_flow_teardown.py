@@ -3,10 +3,12 @@
 import asyncio
 import time
 from dataclasses import replace
+from itertools import count
 
 import pytest
 
 from tests.fixtures.firewall_driver import NETWORK, forward
+from tests.fixtures.waiting import async_until
 from upnp_gw.firewall.flows import Flows, FlowsToEnd
 from upnp_gw.firewall.nftables import flow_teardown
 from upnp_gw.firewall.nftables.flow_teardown import GATHER_S, LATEST_S, FlowTeardown, rest_s
@@ -39,6 +41,20 @@ async def test_changes_that_come_together_share_a_pass(passes: list[list[FlowsTo
         teardown.end([one])
     await teardown.settled()
     assert passes == [flows]
+    await teardown.close()
+
+
+async def test_a_host_whose_mappings_keep_coming_delays_no_pass(
+    passes: list[list[FlowsToEnd]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow_teardown, "LATEST_S", 0.1)
+    teardown, more = FlowTeardown(), count(1000)
+
+    def passed_while_more_come() -> bool:
+        teardown.end([Flows.untranslated(forward("m1", next(more)), NETWORK.external[0])])
+        return len(passes) == 3
+
+    await async_until(passed_while_more_come)
     await teardown.close()
 
 
