@@ -23,6 +23,7 @@ from upnp_gw.ledger.plan import Planner
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.protocols.igd.port_mappings import add_port_mapping
 from upnp_gw.protocols.igd.soap import build_response, parse_call
+from upnp_gw.servers.http.connection import Connection
 from upnp_gw.servers.http.control import Control
 from upnp_gw.servers.http.server import HttpServer
 from upnp_gw.store.store import Store
@@ -51,7 +52,8 @@ class Step:
 
 
 STEPS = (
-    Step(HttpServer.respond, "checks source, Host and size; finds the control URL"),
+    Step(Connection.received, "reads head and body, within limits and deadlines"),
+    Step(HttpServer.respond, "checks Host and path; finds the control URL"),
     Step(Control.serve, "answers one call"),
     Step(parse_call, "bytes become a call: action and arguments"),
     Step(add_port_mapping, "one MapRequest for every protocol"),
