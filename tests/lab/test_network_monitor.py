@@ -348,6 +348,16 @@ async def test_another_host_takes_the_address_of_one_that_left(fresh_lab: Lab, h
             assert await seen.watch.probe(address, LAN)
 
 
+async def test_the_kernel_asks_the_next_host_at_once_while_it_still_asks_another(fresh_lab: Lab) -> None:
+    """A second address query follows another one on the same entry. The first host is gone."""
+    address = fresh_lab.hosts["console"].address
+    async with watching(fresh_lab, hears_all=False) as seen:
+        assert await seen.watch.probe(address, LAN)
+        table, index = seen.watch._table, seen.network.lans[0].index
+        assert not await table.probe_mac((address, LAN), index, TWIN.mac, wait_s=0.1)
+        assert await table.probe_mac((address, LAN), index, CONSOLE.mac, wait_s=0.5)
+
+
 async def test_a_host_with_a_new_card_has_moved(fresh_lab: Lab) -> None:
     console = fresh_lab.hosts["console"]
     async with watching(fresh_lab) as seen:

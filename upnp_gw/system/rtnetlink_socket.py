@@ -114,9 +114,14 @@ class Rtnetlink(NetlinkSocket):
     def set_probe(self, address: IPAddress, index: int, mac: str | None = None) -> None:
         """Makes the kernel ask the host of an existing entry by unicast. ``mac``: sets the entry to this host
         first."""
-        body = NEIGHBOUR.pack(_family(address), index, NeighbourState.PROBE, 0, 0) + attribute(
-            NDA_DST, address.packed
-        )
+        if mac is not None:
+            # An entry that is in PROBE already keeps its timer, and its count of probes: the kernel would ask the
+            # new host up to a second later. The state STALE between them ends both.
+            self._set_entry(address, index, NeighbourState.STALE, mac)
+        self._set_entry(address, index, NeighbourState.PROBE, mac)
+
+    def _set_entry(self, address: IPAddress, index: int, state: NeighbourState, mac: str | None) -> None:
+        body = NEIGHBOUR.pack(_family(address), index, state, 0, 0) + attribute(NDA_DST, address.packed)
         if mac is not None:
             body += attribute(NDA_LLADDR, bytes.fromhex(mac.replace(":", "")))
         self._ask(MessageType.NEWNEIGH, NLM_F_REPLACE | NLM_F_CREATE if mac else NLM_F_REPLACE, body)
