@@ -89,6 +89,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         ),
         "backend": Key("backend", values.one_of(("nftables", "memory")), '"nftables"', "--backend"),
         "writer": Key("writer", values.one_of(("netlink", "libnftables")), '"netlink"'),
+        "nat": Key("nat", values.flag, "false"),
         "allow_other_forward": Key("allow_other_forward", values.flag, "true"),
         "flush_on_stop": Key("flush_on_stop", values.flag, "true", "--flush"),
     },

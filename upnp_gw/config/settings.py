@@ -47,6 +47,8 @@ class Config:
     nonce_check: str = "strict"
     """strict | lenient: a PCP client may renew and delete with another nonce."""
     firewall: FirewallMode = FirewallMode.ALONGSIDE
+    nat: bool = True
+    """False: no IPv4 host is translated; outside, each has its own address."""
     allow_other_forward: bool = False
     flush_on_stop: bool = False
     """True: a stop ends every mapping and its flows; False: they stay until their leases end (SR-3)."""

@@ -35,6 +35,7 @@ STATUS_OF: dict[Refusal, int] = {
     Refusal.CONFLICT_OTHER: 409,
     Refusal.TABLE_FULL: 409,
     Refusal.NO_PORT: 409,
+    Refusal.SAME_PORT: 409,
     Refusal.NO_SUCH: 404,
     Refusal.BAD_NONCE: 403,
     Refusal.NO_EXTERNAL_ADDRESS: 409,

@@ -169,6 +169,8 @@ class Decider:
         Two LANs can have the same link-local address, and a guest who claims it must not block a home device: the
         requester's address counts on the LAN that it asks on, the internal client's on the LAN of its prefix."""
         hosts, source, client = self.environment.hosts, request.source, request.internal.address
+        if client.version == 4 and not self.environment.network.translates(client):
+            request = request.without_nat()
         lan = self.environment.network.lan_of(client)
         contested, unsettled = hosts.contested(client, lan), hosts.unsettled(client, lan)
         same = (source.address, source.interface) == (client, lan)
@@ -250,9 +252,11 @@ class Decider:
     def no_external_address(self, request: MapRequest) -> NotPlanned | None:
         """The refusal of a mapping that would have no usable external address; None where it has one."""
         external = self.environment.network.advertised
-        if request.via.datagram and request.internal.address.version == 4 and external is None:
+        if request.pinhole:
+            return None
+        if request.via.datagram and external is None:
             return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no external address now")
-        if not self.refuse_private_external or request.internal.address.version == 6:
+        if not self.refuse_private_external:
             return None
         if external is not None and private_external(external) is None:
             return None

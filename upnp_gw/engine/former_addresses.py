@@ -21,7 +21,7 @@ def in_the_way(decider: Decider, request: MapRequest, parties: Parties) -> list[
     """The device's mappings at other addresses with the requested external port; without one, those to the same
     internal port. Mappings of the operator and mappings to other devices are left out."""
     table = decider.ledger.table
-    if request.via is Via.OPERATOR or request.internal.address.version == 6 or parties.delegated:
+    if request.via is Via.OPERATOR or request.pinhole or parties.delegated:
         return []
     if request.external_port:
         rows = table.on_port(request.transport, request.external_port)

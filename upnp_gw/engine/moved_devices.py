@@ -21,7 +21,7 @@ def end_left_behind(decider: Decider, transaction: Transaction, request: MapRequ
 def left_behind(decider: Decider, request: MapRequest, facts: Facts) -> list[Mapping]:
     """The mappings of this external port that the requester left on another LAN: they are parked, since nobody
     answers there any more. The operator's mappings are left out."""
-    if request.internal.address.version == 6 or not request.external_port:
+    if request.pinhole or not request.external_port:
         return []
     rows = decider.ledger.table.on_port(request.transport, request.external_port)
     if not rows:

@@ -57,7 +57,7 @@ def trial(decider: Decider, transaction: Transaction, planner: Planner, asked: A
 def about(request: MapRequest, own: Mapping | None) -> MapRequest:
     """The request with the port that it would get: a refresh of a port mapping keeps that external port, whatever
     it suggests. The gate has to judge this port."""
-    if own is None or request.choice is PortChoice.EXACT or request.internal.address.version == 6:
+    if own is None or request.choice is PortChoice.EXACT or request.pinhole:
         return request
     return replace(request, choice=PortChoice.EXACT, external_port=own.key.external_port)
 

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from upnp_gw.model.mapping import MOST_FILTERS, DecisionId, Endpoint, IPAddress, IPNetwork, MappingKind, Transport
+from upnp_gw.model.mapping import (
+    MOST_FILTERS,
+    DecisionId,
+    Endpoint,
+    IPAddress,
+    IPNetwork,
+    MappingKind,
+    Transport,
+    kind_of,
+)
 from upnp_gw.model.network import Network
 
 TABLE = "inet upnp_gw"
@@ -70,7 +79,7 @@ class Forward:
 
     @property
     def kind(self) -> MappingKind:
-        return MappingKind.PINHOLE if self.internal.address.version == 6 else MappingKind.PORT_MAPPING
+        return kind_of(self.external_address, self.external_port, self.internal)
 
     def differs(self, other: "Forward") -> bool:
         """True if anything but the decision and the timeout differs."""

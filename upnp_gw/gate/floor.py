@@ -1,8 +1,8 @@
 """The floor: conditions that no policy can remove. They hold for the operator too, except where it says otherwise.
 
-The internal client is an IP address of a host in a LAN prefix: not the gateway, not a public IPv4 address, and the
-requester itself (the same device) unless a grant says ``for``. Ports are 1 to 65535. The external port is not one
-that the gateway uses. Every lease ends. A port below 1024 needs a grant that names it.
+The internal client is an IP address of a host in a LAN prefix: not the gateway, on a LAN with NAT not a public IPv4
+address, and the requester itself (the same device) unless a grant says ``for``. Ports are 1 to 65535. The external
+port is not one that the gateway uses. Every lease ends. A port below 1024 needs a grant that names it.
 """
 
 from bisect import bisect_right
@@ -73,14 +73,14 @@ def is_privileged(request: MapRequest) -> bool:
 
 def exact_external(request: MapRequest) -> int | None:
     """The only possible external port; None: the gateway chooses. A pinhole has only its internal port."""
-    if request.internal.address.version == 6:
+    if request.pinhole:
         return request.internal.port
     return request.external_port if request.choice is PortChoice.EXACT else None
 
 
 def _is_translated(request: MapRequest) -> bool:
     """True for a port mapping, which uses an external port of the gateway; a pinhole uses none."""
-    return request.internal.address.version == 4
+    return not request.pinhole
 
 
 def _malformed(request: MapRequest) -> str | None:
@@ -110,7 +110,7 @@ def _target(network: Network, address: IPAddress) -> str | None:
     if address.version == 6:
         if not _HOSTS_6[0] <= number <= _HOSTS_6[1] or _UNIQUE_LOCAL[0] <= number <= _UNIQUE_LOCAL[1]:
             return "a pinhole can lead only to a global IPv6 address"
-    elif not bisect_right(_EDGES_4, number) & 1:
+    elif not bisect_right(_EDGES_4, number) & 1 and network.translates(address):
         return "the internal client is not a private address"
     if (address.version, number) in network.own:
         return "the internal client is the gateway itself"

@@ -82,7 +82,7 @@ def terms_of(
     give this external port; if not, and it may choose another, the question offers all permitted ports."""
     max_hold_s = policy.limits.max_hold_s
     lease_s = min(request.lifetime_s or max_hold_s, max_hold_s)
-    if request.internal.address.version == 6:
+    if request.pinhole:
         return ApprovalTerms((), lease_s)
     rule_input, suggested = RuleInput(policy, facts, request), request.external_port
     ports = permitted(waiting or NO_GRANT, rule_input)

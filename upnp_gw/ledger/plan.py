@@ -60,6 +60,9 @@ class NotPlanned:
     """The mapping in conflict. Only for the operator: a control point must not learn of it."""
 
 
+ONLY_ITS_OWN_PORT = NotPlanned(
+    Refusal.SAME_PORT, "this LAN has no NAT: the external port can only be the internal port"
+)
 PINHOLE_OVERLAP = NotPlanned(
     Refusal.CONFLICT, "another pinhole of this internal endpoint has an overlapping remote host and port"
 )
@@ -116,11 +119,17 @@ class Planner:
     def _planned(
         self, request: MapRequest, allowed: Allowed, owner: str, own: Mapping | None
     ) -> Planned | NotPlanned:
+        if (
+            request.pinhole
+            and request.choice is PortChoice.EXACT
+            and request.external_port != request.internal.port
+        ):
+            return ONLY_ITS_OWN_PORT
         if own is not None:
             return self._refresh(own, request, allowed)
         if request.filters and len(self._peers(request, allowed)) > MOST_FILTERS:
             return TOO_MANY_FILTERS
-        if request.internal.address.version == 6:
+        if request.pinhole:
             holder = conflicting_pinhole(self._peers(request, allowed), request, self.table)
             if holder is not None:
                 return replace(PINHOLE_OVERLAP, holder=holder)
@@ -137,7 +146,7 @@ class Planner:
     def own_row(self, request: MapRequest, owner: str) -> Mapping | None:
         """The row that this request refreshes: the owner's row with the same key. Over NAT-PMP and PCP its row with
         the same internal endpoint, whichever program of the owner requested it."""
-        if request.internal.address.version == 6:
+        if request.pinhole:
             row = self.table.by_key(pinhole_key(request))
             return row if row is not None and row.device == owner else None
         if request.via.datagram:

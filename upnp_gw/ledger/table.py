@@ -64,7 +64,7 @@ class MappingTable:
         return self._rows[mapping_id].mapping if mapping_id else None
 
     def pinhole(self, unique_id: int) -> Mapping | None:
-        """The pinhole with this UniqueID of WANIPv6FirewallControl."""
+        """The IPv6 pinhole with this UniqueID of WANIPv6FirewallControl."""
         mapping_id = self._by_unique_id.get(unique_id)
         return self._rows[mapping_id].mapping if mapping_id else None
 
@@ -86,7 +86,7 @@ class MappingTable:
         return self._get_all(self._of_device.ids(device))
 
     def numbering(self, device: str | None) -> Numbering:
-        """The IGD array of one device, or of everyone (None). Pinholes are in no array."""
+        """The IGD array of one device, or of everyone (None). IPv6 pinholes are in no array."""
         return self._everyone if device is None else self._by_device.get(device, Numbering())
 
     def charged(self, device: str, inner: InternalPort, without: Iterable[Mapping] = ()) -> Charged:
@@ -145,6 +145,7 @@ class MappingTable:
         self._charges.add(mapping)
         if mapping.kind is MappingKind.PORT_MAPPING:
             self._by_port[mapping.key.transport].add(mapping.key.external_port, mapping.id)
+        if mapping.internal.address.version == 4:
             self._everyone.put(row.number, mapping.id)
             self._by_device.setdefault(mapping.device, Numbering()).put(row.number, mapping.id)
         else:
@@ -161,6 +162,7 @@ class MappingTable:
         self._charges.remove(mapping)
         if mapping.kind is MappingKind.PORT_MAPPING:
             self._by_port[mapping.key.transport].remove(mapping.key.external_port, mapping.id)
+        if mapping.internal.address.version == 4:
             self._everyone.remove(row.number)
             own = self._by_device[mapping.device]
             own.remove(row.number)

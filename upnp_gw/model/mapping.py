@@ -52,7 +52,8 @@ class Transport(StrEnum):
 
 
 class MappingKind(StrEnum):
-    """An IPv4 port mapping (translated) or an IPv6 pinhole (external = internal)."""
+    """A port mapping is translated (IPv4). The external address and port of a pinhole are the internal ones (IPv6,
+    and IPv4 on a LAN without NAT)."""
 
     PORT_MAPPING = "port-mapping"
     PINHOLE = "pinhole"
@@ -106,11 +107,18 @@ def compact_endpoint(internal: Endpoint, external_port: int) -> Endpoint:
     return Endpoint(shared_address(internal.address), port)
 
 
+def kind_of(external_address: IPAddress | None, external_port: int, internal: Endpoint) -> MappingKind:
+    """PINHOLE for an IPv6 internal client, and where external address and port are the internal ones."""
+    if internal.address.version == 6 or (external_address, external_port) == (internal.address, internal.port):
+        return MappingKind.PINHOLE
+    return MappingKind.PORT_MAPPING
+
+
 class MappingKey(NamedTuple):
     """The unique key of a mapping in the ledger (IGD section 6.2).
 
     ``external_address`` of a port mapping is None (every external address) or one of several. For a pinhole it is
-    the IPv6 address of the internal client, and ``external_port`` is the internal port.
+    the address of the internal client, and ``external_port`` is the internal port.
     """
 
     transport: Transport
@@ -194,13 +202,13 @@ class Mapping:
 
     @property
     def kind(self) -> MappingKind:
-        """PINHOLE for an IPv6 internal client, else PORT_MAPPING."""
-        return MappingKind.PINHOLE if self.internal.address.version == 6 else MappingKind.PORT_MAPPING
+        """PINHOLE where the internal endpoint is the external one too, else PORT_MAPPING."""
+        return kind_of(self.key.external_address, self.key.external_port, self.internal)
 
     @property
     def unique_id(self) -> int:
-        """The UniqueID of a pinhole (WANIPv6FirewallControl), 1..65535: made of the id, so it survives a restart.
-        The ledger never has two pinholes with the same one."""
+        """The UniqueID of an IPv6 pinhole (WANIPv6FirewallControl), 1..65535: made of the id, so it survives a
+        restart. The ledger never has two IPv6 pinholes with the same one."""
         return int(self.id[1:]) % UNIQUE_IDS
 
     @property

@@ -94,6 +94,8 @@ class Network:
     """BOOTTIME seconds since when ``external`` is not empty."""
     generation: int = 0
     """Grows with each change."""
+    without_nat: frozenset[str] = frozenset()
+    """LAN interfaces without NAT: outside, each of their IPv4 hosts has its own address."""
     emulated: bool = False
     """True for the emulator, which serves the loopback: clients have the gateway's own addresses."""
     own: frozenset[tuple[int, int]] = field(init=False, compare=False, repr=False)
@@ -174,6 +176,13 @@ class Network:
             if family == version and first <= number <= last:
                 return name
         return ""
+
+    def translates(self, address: IPAddress) -> bool:
+        """True for an IPv4 host with NAT: the internet reaches it at the gateway's external address. False: at its
+        own address."""
+        if address.version == 6:
+            return False
+        return not self.without_nat or (self.lan_of(address) or self.main_lan) not in self.without_nat
 
     def extent_of(self, interface: str) -> tuple[tuple[int, int, int], ...]:
         """``prefixes`` of a LAN, as (IP version, first, last)."""

@@ -5,7 +5,7 @@ they go through ``View``, which shows each control point what it may see.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -54,7 +54,7 @@ class MapRequest:
     """Requested seconds, > 0; None: as long as possible."""
     remote: IPNetwork | None = None
     external_address: IPAddress | None = None
-    """One of several external addresses, None: the gateway's choice."""
+    """One of several external addresses, None: the gateway's choice; the internal client's own for a pinhole."""
     enabled: bool = True
     description: str = ""
     nonce: bytes | None = None
@@ -70,6 +70,18 @@ class MapRequest:
     """AddPinhole: the source port of the remote host; 0: any."""
     standing_only: bool = False
     """UpdatePinhole: refuses the request if the pinhole does not exist."""
+
+    @property
+    def pinhole(self) -> bool:
+        """True where nothing is translated: IPv6, and IPv4 on a LAN without NAT (``without_nat``)."""
+        return self.internal.address.version == 6 or self.external_address == self.internal.address
+
+    def without_nat(self) -> "MapRequest":
+        """The request for a host that has its own address outside. A suggested port becomes the internal one; an
+        exact other one stays, and is refused (``Refusal.SAME_PORT``)."""
+        exact = self.choice is PortChoice.EXACT
+        port = self.external_port if exact else self.internal.port
+        return replace(self, external_address=self.internal.address, external_port=port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +156,8 @@ class Refusal(StrEnum):
     """The gateway is at its limit of mappings."""
     NO_PORT = "no-port"
     """No permitted external port is free."""
+    SAME_PORT = "same-port-only"
+    """Without NAT, the external port can only be the internal one."""
     NO_SUCH = "no-such-mapping"
     BAD_NONCE = "bad-nonce"
     """PCP: the mapping was made with another nonce."""

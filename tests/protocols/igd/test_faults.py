@@ -27,9 +27,11 @@ def test_deviation_version_1_says_606_and_none_of_728_to_733() -> None:
 
 
 @pytest.mark.spec("IGD-135")
-@pytest.mark.parametrize("igd_version", IgdVersion)
-def test_never_724_to_727(igd_version: IgdVersion) -> None:
-    assert not (set(REFUSALS[igd_version].values()) | NAMES.keys()) & NEVER_2
+def test_version_1_alone_has_724_and_only_without_nat() -> None:
+    assert not set(REFUSALS[IgdVersion.IGD2].values()) & NEVER_2
+    forbidden = {refusal: code for refusal, code in REFUSALS[IgdVersion.IGD1].items() if code in NEVER_2}
+    assert forbidden == {Refusal.SAME_PORT: 724}
+    assert NAMES.keys() & NEVER_2 == {724}
 
 
 CASES = [
@@ -42,6 +44,7 @@ CASES = [
     (Refusal.CONFLICT_OTHER, 718, 729, 728),
     (Refusal.TABLE_FULL, 501, 728, 728),
     (Refusal.NO_PORT, 718, 728, 728),
+    (Refusal.SAME_PORT, 724, 718, 728),
     (Refusal.NO_EXTERNAL_ADDRESS, 501, 501, 501),
     (Refusal.ABSENT, 501, 501, 501),
     (Refusal.BACKEND, 501, 501, 501),

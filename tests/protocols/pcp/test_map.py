@@ -479,4 +479,5 @@ async def test_visibility_for_all_allows_no_delete_of_another_devices_lease(tmp_
 def test_every_refusal_has_its_result() -> None:
     assert set(pcp_mapping.RESULTS) == set(Refusal)
     assert ResultCode.SUCCESS not in pcp_mapping.RESULTS.values()
-    assert ResultCode.CANNOT_PROVIDE_EXTERNAL not in pcp_mapping.RESULTS.values()
+    cannot = {r for r, code in pcp_mapping.RESULTS.items() if code is ResultCode.CANNOT_PROVIDE_EXTERNAL}
+    assert cannot == {Refusal.SAME_PORT}

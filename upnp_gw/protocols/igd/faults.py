@@ -35,6 +35,7 @@ NAMES = {
     720: "InvalidDeviceUUID",
     721: "InvalidServiceID",
     723: "InvalidConnServiceSelection",
+    724: "SamePortValuesRequired",
     728: "NoPortMapsAvailable",
     729: "ConflictWithOtherMechanisms",
     730: "PortMappingNotFound",
@@ -80,6 +81,7 @@ REFUSALS: dict[IgdVersion, dict[Refusal, int]] = {
         Refusal.CONFLICT_OTHER: 718,
         Refusal.TABLE_FULL: 501,
         Refusal.NO_PORT: 718,
+        Refusal.SAME_PORT: 724,
     },
     IgdVersion.IGD2: _BOTH_VERSIONS
     | {
@@ -87,6 +89,7 @@ REFUSALS: dict[IgdVersion, dict[Refusal, int]] = {
         Refusal.CONFLICT_OTHER: 729,
         Refusal.TABLE_FULL: 728,
         Refusal.NO_PORT: 728,
+        Refusal.SAME_PORT: 718,
     },
 }
 """IGD version -> refusal -> code. Complete."""

@@ -35,7 +35,7 @@ from upnp_gw.protocols.igd_services import IgdVersion
 
 LEASE_MAX_V2 = 604800
 """Seconds: the longest lease of WANIPConnection:2; a longer one is cut to it (IGD-133)."""
-ANY_CONFLICT = {Refusal.CONFLICT: 728, Refusal.CONFLICT_OTHER: 728}
+ANY_CONFLICT = dict.fromkeys((Refusal.CONFLICT, Refusal.CONFLICT_OTHER, Refusal.SAME_PORT), 728)
 """AddAnyPortMapping never answers 718: if no port is free, it answers 728 (IGD-174)."""
 NOTHING_IN_RANGE = {Refusal.NO_SUCH: 730}
 

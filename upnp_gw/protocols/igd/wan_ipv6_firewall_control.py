@@ -26,6 +26,7 @@ CODES = {
     Refusal.NO_PORT: 701,
     Refusal.CONFLICT: 701,
     Refusal.CONFLICT_OTHER: 701,
+    Refusal.SAME_PORT: 701,
     Refusal.NO_SUCH: 704,
     Refusal.UNSUPPORTED: 703,
     Refusal.RATE: 606,

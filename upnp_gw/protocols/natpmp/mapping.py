@@ -24,6 +24,7 @@ RESULTS = {
     Refusal.CONFLICT_OTHER: NatPmpResult.OUT_OF_RESOURCES,
     Refusal.TABLE_FULL: NatPmpResult.OUT_OF_RESOURCES,
     Refusal.NO_PORT: NatPmpResult.OUT_OF_RESOURCES,
+    Refusal.SAME_PORT: NatPmpResult.OUT_OF_RESOURCES,
     Refusal.NO_SUCH: NatPmpResult.REFUSED,
     Refusal.BAD_NONCE: NatPmpResult.REFUSED,
     Refusal.TOO_MANY_FILTERS: NatPmpResult.REFUSED,

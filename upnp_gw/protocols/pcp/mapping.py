@@ -51,6 +51,7 @@ RESULTS = {
     Refusal.CONFLICT_OTHER: ResultCode.NO_RESOURCES,
     Refusal.TABLE_FULL: ResultCode.NO_RESOURCES,
     Refusal.NO_PORT: ResultCode.NO_RESOURCES,
+    Refusal.SAME_PORT: ResultCode.CANNOT_PROVIDE_EXTERNAL,
     Refusal.NO_SUCH: ResultCode.NOT_AUTHORIZED,
     Refusal.BAD_NONCE: ResultCode.NOT_AUTHORIZED,
     Refusal.TOO_MANY_FILTERS: ResultCode.EXCESSIVE_REMOTE_PEERS,
