@@ -78,8 +78,10 @@ def test_the_next_mapping_of_an_endpoint_keeps_its_source_port_when_the_oldest_e
 
 
 ROWS = st.builds(
-    lambda number, port, client, internal, filters, active: replace(
-        mapping(number, port, client=str(client), internal=internal, filters=tuple(filters), enabled=active),
+    lambda number, port, client, internal, filters, active, nat: replace(
+        mapping(
+            number, port, client=str(client), internal=internal, filters=tuple(filters), enabled=active, nat=nat
+        ),
         device=PC,
     ),
     st.integers(1, 4),
@@ -87,6 +89,7 @@ ROWS = st.builds(
     st.sampled_from([CONSOLE_IP, PC_IP]),
     st.integers(80, 81),
     st.lists(st.sampled_from(PREFIXES), max_size=3, unique=True),
+    st.booleans(),
     st.booleans(),
 )
 STEPS = st.one_of(ROWS, st.integers(1, 4).map(lambda number: f"m{number}"))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.fixtures.mapping_rows import CONSOLE, NOW, PC, allowed, asks, mapping
-from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
+from upnp_gw.ledger.plan import Planned, Planner
+from upnp_gw.ledger.refusals import NotPlanned
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.mapping import Hold, Mapping, Transport, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal

@@ -11,7 +11,7 @@ from tests.fixtures.examples import examples
 from tests.fixtures.mapping_rows import CONSOLE, PC, mapping
 from upnp_gw.ledger.charges import InternalPort, internal_port_of
 from upnp_gw.ledger.table import MappingTable, TableDelta
-from upnp_gw.model.mapping import Mapping, Transport
+from upnp_gw.model.mapping import Mapping, MappingKind, Transport
 
 INNER = InternalPort(Transport.TCP, 80, None)
 
@@ -34,11 +34,14 @@ def test_a_refresh_keeps_its_place_in_the_array() -> None:
     assert list(table.numbering(None)) == ["m1", "m2", "m3"]
 
 
-def test_pinholes_are_in_no_array() -> None:
+def test_pinholes_of_ipv6_are_in_no_array_those_of_ipv4_are() -> None:
     table = MappingTable()
     table.put(mapping(1, 8080, client="2001:db8::10"))
     assert len(table.numbering(None)) == 0
     assert table.held_by(CONSOLE) == 1
+    table.put(mapping(2, 8080, nat=False))
+    assert [*table.numbering(CONSOLE)] == ["m2"]
+    assert table.pinhole(2) is None, "only those of IPv6 have a UniqueID"
 
 
 def test_a_row_costs_little_memory_beside_its_mapping() -> None:
@@ -75,9 +78,20 @@ class Model(RuleBasedStateMachine):
         grant=st.sampled_from(["consoles", "everyone"]),
         internal=st.sampled_from([80, 81]),
         delegated=st.booleans(),
+        client=st.sampled_from(["192.168.77.10", "192.168.77.20"]),
+        nat=st.booleans(),
     )
     def put(
-        self, number: int, port: int, device: str, parked: bool, grant: str, internal: int, delegated: bool
+        self,
+        number: int,
+        port: int,
+        device: str,
+        parked: bool,
+        grant: str,
+        internal: int,
+        delegated: bool,
+        client: str,
+        nat: bool,
     ) -> None:
         row = mapping(
             number,
@@ -88,6 +102,8 @@ class Model(RuleBasedStateMachine):
             rule=grant,
             internal=internal,
             delegated=delegated,
+            client=client,
+            nat=nat,
         )
         self.delta.put(row)
         self.rows[row.id] = row
@@ -122,7 +138,10 @@ class Model(RuleBasedStateMachine):
             self.charged(device, [m for m in rows if m.device == device])
         for row in rows:
             assert self.table.by_key(row.key) == row
-            assert row in self.table.on_port(row.key.transport, row.key.external_port)
+            translated = row.kind is MappingKind.PORT_MAPPING
+            on_port = self.table.on_port(row.key.transport, row.key.external_port)
+            pinholes = self.table.pinholes_on(row.key.transport, row.key.external_port)
+            assert (row in on_port, row in pinholes) == (translated, not translated)
             assert row in self.table.to_internal(row.key.transport, row.internal)
             assert row in self.table.to_client(row.internal.address)
 

@@ -98,9 +98,9 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     mapping: Mapping | None = None
     """added, changed: as it is; removed: as it was."""
     why: str | None = None
-    """policy: its hash; removed: deleted, expired, revoked, policy, device-moved, prefix-gone, quarantine,
-    displaced; incident: the device and the refused ports; question: its number, and the number of questions;
-    healed: the state of the table before."""
+    """policy: its hash; removed: deleted, expired, revoked, policy, device-moved, prefix-gone, nat-changed,
+    quarantine, displaced; incident: the device and the refused ports; question: its number, and the number of
+    questions; healed: the state of the table before."""
     decision: Decision | None = None
 
 

@@ -11,7 +11,7 @@ from upnp_gw.gate import file_tests
 from upnp_gw.gate.decision import Facts, Outcome
 from upnp_gw.gate.explain import Explanation, RuleTrace, explain
 from upnp_gw.gate.schema import Case, Family, Policy
-from upnp_gw.ledger.plan import NotPlanned
+from upnp_gw.ledger.refusals import NotPlanned
 from upnp_gw.model.mapping import Endpoint, IPAddress, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Source
 

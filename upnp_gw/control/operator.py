@@ -51,6 +51,10 @@ class GatewayOperator:
         return self.shown(row) if row is not None else None
 
     async def add(self, body: api.AddMapping) -> api.Mapping | Refused | api.Problem:
+        nat = self._environment.network.translates(body.client)
+        if body.external is not None and (body.external == body.client) == nat:
+            accepted = "an external address of the gateway" if nat else "that of the internal client: it has no NAT"
+            return api.Problem(error="invalid", message=f"accepted: {accepted}", field="external_address")
         request = MapRequest(
             via=Via.OPERATOR,
             source=GATEWAY_ITSELF,

@@ -14,7 +14,7 @@ from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.engine.reevaluation import RevokedMapping
 from upnp_gw.gate.explain import Explanation, explain
 from upnp_gw.gate.facts import ids_of, name_of
-from upnp_gw.ledger.plan import NotPlanned
+from upnp_gw.ledger.refusals import NotPlanned
 from upnp_gw.model.device import GATEWAY
 from upnp_gw.model.errors import ConfigError, GatewayError
 from upnp_gw.model.mapping import IPAddress, Via

@@ -13,7 +13,7 @@ from typing import Any
 from upnp_gw.gate.decide import lifetime_s
 from upnp_gw.gate.decision import Facts, HeldMappings, Verdict
 from upnp_gw.gate.floor import exact_external
-from upnp_gw.ledger.plan import NotPlanned
+from upnp_gw.ledger.refusals import NotPlanned
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import GATEWAY, OPERATOR
 from upnp_gw.model.mapping import (
@@ -230,6 +230,7 @@ def plain_facts(facts: Facts, request: MapRequest) -> dict[str, Any]:
         "int_ports_today": len(facts.int_ports_today),
         "int_port_known": request.internal.port in facts.int_ports_today,
         "gateway_uses_port": uses,
+        **({"nat": False} if request.pinhole and request.internal.address.version == 4 else {}),
     }
 
 
@@ -264,11 +265,13 @@ def facts_and_request(record: DecisionRecord, network: Network | None = None) ->
 def _request(record: DecisionRecord) -> MapRequest:
     if record.internal_client is None or record.internal_port is None or record.choice is None:
         raise NotReplayable(record.id)
+    client = ip_address(record.internal_client)
     return MapRequest(
         via=record.via,
         source=Source(ip_address(record.address), record.facts["interface"]),
         transport=Transport(record.transport or ""),
-        internal=Endpoint(ip_address(record.internal_client), record.internal_port),
+        internal=Endpoint(client, record.internal_port),
+        external_address=None if record.facts.get("nat", True) else client,
         external_port=record.external_port or 0,
         choice=PortChoice(record.choice),
         lifetime_s=record.lease_s,
@@ -316,10 +319,12 @@ def _network(request: MapRequest, prefixes: Table[str, list[str]]) -> Network:
         Link(name, 2, True, tuple(_own(ip_network(text), hosts) for text in texts))
         for name, texts in prefixes.items()
     ]
+    lans = lans or [Link("lan", 2, True)]
     return Network(
         wan=Link("wan", 1, True),
-        lans=tuple(lans) or (Link("lan", 2, True),),
+        lans=tuple(lans),
         routed=around,
+        without_nat=frozenset(link.name for link in lans if request.pinhole),
         emulated=request.source.address.is_loopback,  # only the emulator has clients there
     )
 

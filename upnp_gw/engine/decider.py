@@ -5,7 +5,7 @@ share it. Nothing here waits or talks to the kernel.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NamedTuple
 
@@ -20,8 +20,9 @@ from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.gate.facts import RequestHosts, gather, hosts_of
 from upnp_gw.ledger.charges import InternalPort
 from upnp_gw.ledger.conflicts import conflicting_rows
-from upnp_gw.ledger.plan import NotPlanned, Planner
+from upnp_gw.ledger.plan import Planner
 from upnp_gw.ledger.reachable import with_holds
+from upnp_gw.ledger.refusals import NotPlanned
 from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.mapping import DecisionId, IPAddress, Mapping, Via
 from upnp_gw.model.network import GatewayPorts
@@ -163,14 +164,20 @@ class Decider:
             return Parties(hosts, client, False)
         return Parties(hosts, requester, client != requester)
 
+    def as_served(self, request: MapRequest) -> MapRequest:
+        """The request as the present network serves it: a pinhole where there is no NAT, and only there."""
+        client = request.internal.address
+        if client.version == 6 or request.pinhole != self.environment.network.translates(client):
+            return request
+        return replace(request, external_address=None) if request.pinhole else request.without_nat()
+
     def asked(self, request: MapRequest) -> Asked:
         """The request with its hosts, as they are now.
 
         Two LANs can have the same link-local address, and a guest who claims it must not block a home device: the
         requester's address counts on the LAN that it asks on, the internal client's on the LAN of its prefix."""
+        request = self.as_served(request)
         hosts, source, client = self.environment.hosts, request.source, request.internal.address
-        if client.version == 4 and not self.environment.network.translates(client):
-            request = request.without_nat()
         lan = self.environment.network.lan_of(client)
         contested, unsettled = hosts.contested(client, lan), hosts.unsettled(client, lan)
         same = (source.address, source.interface) == (client, lan)

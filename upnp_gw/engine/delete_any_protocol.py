@@ -3,6 +3,7 @@
 from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.decide_removal import decide_removal
 from upnp_gw.gate.decision import Outcome
+from upnp_gw.ledger.igd_key import find
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, MappingKey, Transport
 from upnp_gw.model.request import Refusal, Refused, Removed, Reply, UnmapPortRequest
@@ -13,9 +14,9 @@ def unmap_port(decider: Decider, transaction: Transaction, request: UnmapPortReq
 
     Visibility ``all`` reaches no further: who names no protocol does not say whose mapping is meant.
     """
-    ledger, network = decider.ledger, decider.environment.network
+    table, network = decider.ledger.table, decider.environment.network
     keys = [MappingKey(transport, None, request.port, request.remote) for transport in Transport]
-    found = [row for key in keys if (row := ledger.find(key, network)) is not None]
+    found = [row for key in keys if (row := find(table, network, key, request.source, device, False)) is not None]
     own = [row for row in found if row.device == device]
     deleted: list[Mapping] = []
     denied: Refused | None = None

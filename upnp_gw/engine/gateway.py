@@ -95,7 +95,8 @@ class Gateway:
             decider.history.count_change(device, around.clock(), request.via.datagram)
         if isinstance(request, MapRequest):
             await around.resolve_target(request.internal.address, request.source)
-            await former_addresses.park_silent(decider, self.submit, request, decider.parties(request))
+            served = decider.as_served(request)
+            await former_addresses.park_silent(decider, self.submit, served, decider.parties(served))
         if around.clock().boot >= self._writer.next_look:
             self._sweep()
         return await self.submit(partial(self._perform, request, device)) or failed()

@@ -18,8 +18,8 @@ from upnp_gw.ledger.conflicts import conflicting_rows
 from upnp_gw.ledger.events import Confirmed
 from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.ledger.leases import with_renewal, without_expired_holds
-from upnp_gw.ledger.plan import overlap_refusal
 from upnp_gw.ledger.reachable import no_wider, opens
+from upnp_gw.ledger.refusals import NotPlanned, nat_refusal, overlap_refusal
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import mac_of
 from upnp_gw.model.mapping import DecisionId, Hold, Instant, IPAddress, Mapping, Via
@@ -145,13 +145,16 @@ class Reevaluation:
             if mapping.active:
                 transaction.park(mapping, cut=True)
 
-    def prefix_gone(self, transaction: Transaction) -> None:
-        """Ends pinholes to addresses of a LAN prefix that is gone, and mappings to the gateway's own addresses."""
+    def network_changed(self, transaction: Transaction) -> None:
+        """Ends pinholes to addresses of a LAN prefix that is gone, mappings to the gateway's own addresses, and
+        those of internal clients for which NAT began or ended."""
         network = self._decider.environment.network
         for mapping in list(self._decider.ledger.table):
             address = mapping.internal.address
             if network.is_gateway(address) or (address.version == 6 and not network.on_lan(address)):
                 transaction.end(mapping, "prefix-gone")
+            elif (refusal := nat_refusal(mapping, network)) is not None:
+                self._end(transaction, mapping, refusal, "renew", "nat-changed")
 
     def _known(self, mapping: Mapping) -> Mapping:
         """The mapping with its device. Until the neighbour was known, an address stood for the device."""
@@ -174,12 +177,15 @@ class Reevaluation:
             transaction,
             lambda request, mapping: self._facts(transaction, request, mapping, "restore"),
         )
+        network = self._decider.environment.network
         decided: list[RevokedMapping | None] = []
         changed: list[Mapping] = []
         for mapping in stored:
             live = without_expired_holds(mapping, transaction.now)
             if live is None:
                 transaction.end(mapping, "expired")
+            elif (refusal := nat_refusal(mapping, network)) is not None:
+                decided.append(self._end(transaction, mapping, refusal, "restore", "nat-changed"))
             elif live is not mapping or not unchanged.keep(mapping):
                 decided.append(self._decide_again(transaction, live, "restore"))
                 changed.append(mapping)
@@ -199,20 +205,22 @@ class Reevaluation:
     ) -> list[RevokedMapping]:
         """Ends changed rows whose remote hosts now overlap another row's: the kernel cannot hold both and would
         refuse the whole batch. The other row stays, since its request named the remote host."""
-        return [
-            self._end_overlapping_row(transaction, mapping, other, action)
-            for mapping in self._rows(changed)
-            if (other := next(conflicting_rows(mapping, transaction.ledger.table), None)) is not None
-        ]
+        ended = list[RevokedMapping]()
+        for mapping in self._rows(changed):
+            other = next(conflicting_rows(mapping, transaction.ledger.table), None)
+            if other is not None:
+                busy = overlap_refusal(mapping, other)
+                busy = replace(busy, reason=f"{busy.reason}: {other.id}")
+                ended.append(self._end(transaction, mapping, busy, action, "policy"))
+        return ended
 
-    def _end_overlapping_row(
-        self, transaction: Transaction, mapping: Mapping, other: Mapping, action: str
+    def _end(
+        self, transaction: Transaction, mapping: Mapping, busy: NotPlanned, action: str, why: str
     ) -> RevokedMapping:
+        """Ends a mapping that cannot be, whatever the policy says, and writes that down."""
         request = request_of(self._decider.environment, mapping, transaction.now)
         facts = self._facts(transaction, request, mapping, action)
         verdict = decide(self._decider.in_force.policy, facts, request)
-        busy = overlap_refusal(mapping, other)
-        busy = replace(busy, reason=f"{busy.reason}: {other.id}")
         decision = transaction.ledger.numbers.next_decision()
         transaction.records.append(
             map_record(
@@ -220,7 +228,7 @@ class Reevaluation:
             )
         )
         transaction.quiet = False
-        transaction.end(mapping, "policy")
+        transaction.end(mapping, why)
         return RevokedMapping(mapping, decision, busy.reason, kept=False)
 
     def _decide_again(self, transaction: Transaction, mapping: Mapping, action: str) -> RevokedMapping | None:

@@ -15,8 +15,9 @@ from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Allowed, Facts, HeldMappings, Outcome, Verdict
 from upnp_gw.gate.schema import OPERATOR_RULE
 from upnp_gw.ledger.filters import filters_after
-from upnp_gw.ledger.plan import NotPlanned, Planned, Planner
+from upnp_gw.ledger.plan import Planned, Planner
 from upnp_gw.ledger.reachable import no_wider, opens
+from upnp_gw.ledger.refusals import NotPlanned
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal

@@ -18,7 +18,8 @@ from upnp_gw.engine.request_log import log_decision
 from upnp_gw.engine.revocation import count_refusal
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.terms import subject_of
-from upnp_gw.ledger.plan import NotPlanned
+from upnp_gw.ledger.igd_key import find
+from upnp_gw.ledger.refusals import NotPlanned
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Mapping, Via
 from upnp_gw.model.request import (
@@ -115,7 +116,7 @@ class RequestOperations:
     def unmap(self, transaction: Transaction, request: UnmapRequest, device: str) -> Reply:
         """Ends the requester's hold on one mapping, and the mapping with its last hold."""
         decider = self.decider
-        mapping = self._wanted(request)
+        mapping = self._wanted(request, device)
         if mapping is None:
             return Refused(Refusal.NO_SUCH, "there is no such mapping", None)
         verdict = decider.removal(request, device, mapping)
@@ -162,8 +163,10 @@ class RequestOperations:
         planner = replace(decider.planner(transaction, asked), new_id=numbers.__next__, random=Random(0))
         return trial(decider, transaction, planner, asked)
 
-    def _wanted(self, request: UnmapRequest) -> Mapping | None:
-        decider = self.decider
+    def _wanted(self, request: UnmapRequest, device: str) -> Mapping | None:
+        table, network = self.decider.ledger.table, self.decider.environment.network
         if request.mapping_id is not None:
-            return decider.ledger.table.get(request.mapping_id)
-        return decider.ledger.find(request.key, decider.environment.network) if request.key is not None else None
+            return table.get(request.mapping_id)
+        if request.key is None:
+            return None
+        return find(table, network, request.key, request.source, device, self.decider.sees_all(request))

@@ -287,7 +287,7 @@ class Scheduler:
     def network_changed(self) -> None:
         """Links, addresses or prefixes changed."""
         self._writer.update_network()
-        self._submit("prefixes", [], self._reevaluation.prefix_gone)
+        self._submit("network", [], self._reevaluation.network_changed)
 
     # -- counters
 

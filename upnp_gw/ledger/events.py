@@ -26,7 +26,8 @@ class TableChanged:
     """(before, after)"""
     removed: tuple[tuple[Mapping, str], ...] = ()
     """(mapping, reason): ``deleted``, ``expired``, ``revoked``, ``policy``, ``device-moved``, ``prefix-gone``,
-    ``quarantine``, ``displaced`` (without a lease, and replaced by another one while its address did not answer)"""
+    ``nat-changed``, ``quarantine``, ``displaced`` (without a lease, and replaced by another one while its address
+    did not answer)"""
     system_update_id: int = 0
 
 

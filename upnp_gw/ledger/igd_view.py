@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from upnp_gw.ledger.igd_key import find
 from upnp_gw.ledger.leases import left_s
 from upnp_gw.ledger.transaction import Ledger
 from upnp_gw.model.mapping import Endpoint, Instant, Mapping, MappingKey, Transport, Via
@@ -39,8 +40,9 @@ class LedgerView:
 
     def find(self, source: Source, key: MappingKey) -> Mapping | Refused | None:
         """As ``View.find``."""
-        mapping = self._ledger.find(key, self._network())
-        if mapping is None or self._visible_device(source) in (None, mapping.device):
+        device = self._device_of(source)
+        mapping = find(self._ledger.table, self._network(), key, source, device, self._all)
+        if mapping is None or self._all or mapping.device == device:
             return mapping
         return Refused(Refusal.NOT_AUTHORIZED, "the mapping belongs to another device", None)
 

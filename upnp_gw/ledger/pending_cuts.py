@@ -10,8 +10,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from upnp_gw.firewall.base import Forward
-from upnp_gw.model.mapping import DecisionId, Endpoint, Mapping, MappingKey, Transport
+from upnp_gw.model.mapping import (
+    DecisionId,
+    Endpoint,
+    IPAddress,
+    Mapping,
+    MappingKey,
+    MappingKind,
+    Transport,
+    kind_of,
+)
 
+Place = tuple[Transport, int, IPAddress | None]
+"""An external port of the gateway (None), or of a host: a pinhole takes none of the gateway's."""
 GRACE_S = {"deleted": 5.0, "expired": 60.0}
 """The reason why a mapping ended -> seconds until its flows are cut. For any other reason: at once."""
 
@@ -51,11 +62,11 @@ def cut_of(number: int, mapping: Mapping, why: str, now: float) -> PendingCut:
 
 
 class PendingCuts:
-    """All pending cuts, by external port."""
+    """All pending cuts, by external port; those of pinholes by the host's."""
 
     def __init__(self, pending: Iterable[PendingCut] = ()) -> None:
         self._pending: dict[int, PendingCut] = {}
-        self._by_port: dict[tuple[Transport, int], set[int]] = {}
+        self._by_place: dict[Place, set[int]] = {}
         self._by_time: list[tuple[float, int]] = []
         """A heap of times and numbers. Outdated entries are dropped when they are due."""
         for cut in pending:
@@ -64,16 +75,16 @@ class PendingCuts:
     def add(self, cut: PendingCut) -> None:
         """Adds a cut by its number."""
         self._put(cut)
-        self._by_port.setdefault((cut.key.transport, cut.key.external_port), set()).add(cut.number)
+        self._by_place.setdefault(_place(cut), set()).add(cut.number)
 
     def drop(self, number: int) -> None:
         """Removes a cut that was made or is not needed."""
         cut = self._pending.pop(number, None)
         if cut is not None:
-            port = (cut.key.transport, cut.key.external_port)
-            self._by_port[port].discard(number)
-            if not self._by_port[port]:
-                del self._by_port[port]
+            place = _place(cut)
+            self._by_place[place].discard(number)
+            if not self._by_place[place]:
+                del self._by_place[place]
 
     def expedite(self, device: str, now: float) -> None:
         """The flows of this device's ended mappings are cut at once."""
@@ -87,15 +98,12 @@ class PendingCuts:
 
     def kept_for(self, transport: Transport, port: int) -> str | None:
         """The device that a freed external port is kept for; None: it is kept for nobody."""
-        numbers = [  # a pinhole takes no port of the gateway's address
-            n for n in self._by_port.get((transport, port), ()) if self._pending[n].internal.address.version == 4
-        ]
+        numbers = self._by_place.get((transport, port, None))
         return self._pending[min(numbers)].device if numbers else None
 
     def unneeded_after(self, mapping: Mapping) -> list[PendingCut]:
         """The cuts that are not needed after this put: the same device has the same key and internal endpoint."""
-        numbers = self._by_port.get((mapping.key.transport, mapping.key.external_port), ())
-        cuts = [self._pending[number] for number in numbers]
+        cuts = [self._pending[number] for number in self._by_place.get(_place(mapping), ())]
         return [
             cut
             for cut in cuts
@@ -134,3 +142,10 @@ class PendingCuts:
 
     def __len__(self) -> int:
         return len(self._pending)
+
+
+def _place(row: PendingCut | Mapping) -> Place:
+    """The external port that a mapping has, or had."""
+    key, internal = row.key, row.internal
+    pinhole = kind_of(key.external_address, key.external_port, internal) is MappingKind.PINHOLE
+    return key.transport, key.external_port, internal.address if pinhole else None

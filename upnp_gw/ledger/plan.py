@@ -25,6 +25,18 @@ from upnp_gw.ledger.filters import (
 )
 from upnp_gw.ledger.leases import grant_ends_at, recheck_at
 from upnp_gw.ledger.ports import choose_port
+from upnp_gw.ledger.refusals import (
+    MAPPING_OVERLAP,
+    NOT_GRANTED,
+    ONLY_ITS_OWN_PORT,
+    OPEN_OVER_TCP,
+    PINHOLE_OVERLAP,
+    TOO_MANY_ELEMENTS,
+    TOO_MANY_ELEMENTS_WITH_FILTERS,
+    TOO_MANY_FILTERS,
+    NotPlanned,
+    overlap_refusal,
+)
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.mapping import (
     MOST_FILTERS,
@@ -33,7 +45,6 @@ from upnp_gw.model.mapping import (
     Instant,
     Mapping,
     MappingKey,
-    MappingKind,
     Transport,
     Via,
     compact_endpoint,
@@ -48,34 +59,6 @@ class Planned:
 
     mapping: Mapping
     refreshed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class NotPlanned:
-    refusal: Refusal
-    reason: str
-    retry_s: int = 0
-    """The same as in ``Refused``."""
-    holder: Mapping | None = None
-    """The mapping in conflict. Only for the operator: a control point must not learn of it."""
-
-
-ONLY_ITS_OWN_PORT = NotPlanned(
-    Refusal.SAME_PORT, "this LAN has no NAT: the external port can only be the internal port"
-)
-PINHOLE_OVERLAP = NotPlanned(
-    Refusal.CONFLICT, "another pinhole of this internal endpoint has an overlapping remote host and port"
-)
-MAPPING_OVERLAP = NotPlanned(Refusal.CONFLICT, "another mapping of this port has an overlapping remote host")
-TOO_MANY_FILTERS = NotPlanned(Refusal.TOO_MANY_FILTERS, f"a mapping can have at most {MOST_FILTERS} filters")
-TOO_MANY_ELEMENTS = NotPlanned(
-    Refusal.QUOTA, "this device's mappings would need more elements than elements_per_device allows"
-)
-TOO_MANY_ELEMENTS_WITH_FILTERS = replace(TOO_MANY_ELEMENTS, refusal=Refusal.TOO_MANY_FILTERS)
-NOT_GRANTED = NotPlanned(Refusal.NOT_AUTHORIZED, "the grant allows none of the remote hosts of a filter")
-OPEN_OVER_TCP = NotPlanned(
-    Refusal.TOO_MANY_FILTERS, "the mapping has a lease over another protocol, which lets anyone connect"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,11 +328,6 @@ def pinhole_key(request: MapRequest) -> MappingKey:
     """The key of a pinhole: its external side is the internal endpoint."""
     host, internal = request.remote, request.internal
     return MappingKey(request.transport, internal.address, internal.port, host, request.remote_port)
-
-
-def overlap_refusal(mapping: Mapping, holder: Mapping) -> NotPlanned:
-    """The refusal of a mapping that conflicts with ``holder``."""
-    return replace(PINHOLE_OVERLAP if mapping.kind is MappingKind.PINHOLE else MAPPING_OVERLAP, holder=holder)
 
 
 def _admits_nobody(mapping: Mapping, request: MapRequest) -> bool:

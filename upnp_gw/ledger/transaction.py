@@ -11,8 +11,7 @@ from upnp_gw.ledger.leases import Deadlines, next_check
 from upnp_gw.ledger.pending_cuts import PendingCut, PendingCuts, cut_of
 from upnp_gw.ledger.reachable import opens
 from upnp_gw.ledger.table import MappingTable, TableDelta
-from upnp_gw.model.mapping import DecisionId, Instant, IPAddress, Mapping, MappingKey, Usage
-from upnp_gw.model.network import Network
+from upnp_gw.model.mapping import DecisionId, Instant, IPAddress, Mapping, Usage
 from upnp_gw.model.records import DecisionRecord
 
 Pair = tuple[Mapping | None, Mapping | None]
@@ -60,13 +59,6 @@ class Ledger:
         self.update_id = 0
         """SystemUpdateID of WANIPConnection:2."""
         self.epoch = Epoch()
-
-    def find(self, key: MappingKey, network: Network) -> Mapping | None:
-        """The mapping of this key. A key without an external address also finds that of the primary address."""
-        mapping = self.table.by_key(key)
-        if mapping is None and key.external_address is None and network.external:
-            return self.table.by_key(key._replace(external_address=network.external[0]))
-        return mapping
 
     def next_due(self) -> float | None:
         """BOOTTIME seconds of the next check of a row or the next cut; None: there is none."""

@@ -241,7 +241,8 @@ class View(Protocol):
     def find(self, source: Source, key: MappingKey) -> Mapping | Refused | None:
         """The mapping with this key; Refused: it belongs to another device; None: there is none.
 
-        An IGD key (``external_address`` None) also finds a mapping on the primary external address.
+        An IGD key (``external_address`` None) also finds a mapping on the primary external address, and without NAT
+        the control point's own pinhole, or the only one that it may see (``ledger.igd_key``).
         """
         ...
 
@@ -251,7 +252,7 @@ class View(Protocol):
         ...
 
     def count(self, source: Source) -> int:
-        """The number of IPv4 port mappings that this control point may see (PortMappingNumberOfEntries)."""
+        """The number of IPv4 mappings that this control point may see (PortMappingNumberOfEntries)."""
         ...
 
     def in_range(

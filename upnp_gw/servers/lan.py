@@ -30,6 +30,9 @@ from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.port5351.server import Port5351Server
 from upnp_gw.servers.ssdp.server import SsdpServer
 
+LOST = frozenset({"prefix-gone", "nat-changed"})
+"""The ends of mappings whose clients can have new ones at once."""
+
 
 class LanServers:
     """Call ``start``, then ``lan_changed`` and ``external_changed`` when the network changes, then ``stop``."""
@@ -117,7 +120,7 @@ class LanServers:
         )
         self._stack.push_async_callback(self._port5351.stop)
         self._events.subscribe(self._port5351.on_event)
-        self._events.subscribe(self._on_pinholes_ended)
+        self._events.subscribe(self._on_mappings_lost)
         await self._port5351.start()
 
     def _datagram_context(self) -> LanContext:
@@ -152,9 +155,10 @@ class LanServers:
         elif self._environment.network.external:
             self._port5351.announce()
 
-    def _on_pinholes_ended(self, event: Event) -> None:
-        """Pinholes ended with a LAN prefix: a new epoch makes their clients ask again (RFC 6887 section 8.5)."""
-        if isinstance(event, TableChanged) and any(reason == "prefix-gone" for _, reason in event.removed):
+    def _on_mappings_lost(self, event: Event) -> None:
+        """Mappings ended with a LAN prefix or its NAT: a new epoch makes their clients ask again (RFC 6887 section
+        8.5)."""
+        if isinstance(event, TableChanged) and any(reason in LOST for _, reason in event.removed):
             self._spawn(self._new_epoch())
 
     async def _new_epoch(self) -> None:

@@ -1,0 +1,48 @@
+"""The mapping that a control point means by a key of IGD, which does not name the internal client.
+
+With NAT a key has one mapping. Without NAT each host has its own external address, so two hosts can both hold
+port 443.
+"""
+
+from upnp_gw.ledger.table import MappingTable
+from upnp_gw.model.mapping import Mapping, MappingKey
+from upnp_gw.model.network import Network
+from upnp_gw.model.request import Source
+
+
+def find(
+    table: MappingTable, network: Network, key: MappingKey, source: Source, device: str, sees_all: bool
+) -> Mapping | None:
+    """The mapping that the control point at ``source`` means; None: there is none.
+
+    A key with an external address is exact. Another one finds, in this order: on a LAN without NAT the control
+    point's own pinhole, on one with NAT the mapping of the gateway's external address, whosever it is; the only one
+    of its ``device``; with ``sees_all`` the only one of all.
+    """
+    if key.external_address is not None:
+        return table.by_key(key)
+    translated = _translated(table, network, key)
+    if not network.without_nat:
+        return translated
+    if source.address.version == 4:
+        own = table.by_key(key._replace(external_address=source.address))
+        if own is not None:
+            return own
+        nat = network.translates(source.address)
+    else:
+        nat = source.interface not in network.without_nat
+    if nat and translated is not None:
+        return translated
+    pinholes = [row for row in table.pinholes_on(key.transport, key.external_port) if row.key.remote == key.remote]
+    rows = [*pinholes, *([translated] if translated is not None else ())]
+    of_device = [row for row in rows if row.device == device]
+    meant = of_device if of_device or not sees_all else rows
+    return meant[0] if len(meant) == 1 else None
+
+
+def _translated(table: MappingTable, network: Network, key: MappingKey) -> Mapping | None:
+    """The port mapping of every external address, or that of the primary one."""
+    mapping = table.by_key(key)
+    if mapping is None and network.external:
+        return table.by_key(key._replace(external_address=network.external[0]))
+    return mapping
