@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from tests.fixtures.firewall_driver import Driver, driving, forward, settings
+from tests.fixtures.firewall_driver import Driver, driving, forward, pinhole, settings
 from upnp_gw.firewall.base import Change, Close, Cut, Forward, Open, Refill
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall
@@ -20,7 +20,7 @@ from upnp_gw.model.mapping import Transport
 pytestmark = pytest.mark.lab
 SIZE = 5
 REMOTES = (None, "203.0.113.7/32", "203.0.113.0/24")
-FORWARDS = st.builds(
+PORT_MAPPINGS = st.builds(
     lambda number, port, host, inner, remote, transport, external, keep: forward(
         f"m{number}",
         port,
@@ -40,6 +40,17 @@ FORWARDS = st.builds(
     st.sampled_from([None, IPv4Address("11.22.33.44")]),
     st.booleans(),
 )
+PINHOLES = st.builds(
+    lambda number, port, host, remote, transport: pinhole(
+        f"m{number}", port, f"192.168.77.{host}", remote=remote, transport=transport
+    ),
+    st.integers(1, 7),
+    st.integers(3074, 3075),
+    st.integers(10, 11),
+    st.sampled_from(REMOTES),
+    st.sampled_from(Transport),
+)
+FORWARDS = st.one_of(PORT_MAPPINGS, PINHOLES)
 STEPS = st.one_of(
     st.builds(Open, FORWARDS),
     st.builds(Close, FORWARDS),

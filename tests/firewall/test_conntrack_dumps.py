@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from tests.fixtures.firewall_driver import forward
+from tests.fixtures.firewall_driver import forward, pinhole
 from upnp_gw.firewall.conntrack_dumps import (
     FEW_ENTRIES,
     PortSide,
@@ -62,6 +62,7 @@ def test_few_entries_are_dumped_at_once() -> None:
         (through(*range(100)), [status_filter(TRANSLATED, TRANSLATED)]),
         (through(443, to="2001:db8::1"), [dump_filter(TCP, 443)]),
         (through(*range(100), to="2001:db8::1"), [b""]),
+        ([Flows.through(pinhole("m1", 443, "11.99.1.10"))], [dump_filter(TCP, 443)]),
         ([replace(one, address=None) for one in before(80) if isinstance(one, Flows)], [dump_filter(TCP, 80)]),
     ],
 )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fixtures.firewall_driver import NETWORK, Driver, forward, settings
+from tests.fixtures.firewall_driver import NETWORK, Driver, forward, pinhole, settings
 from upnp_gw.firewall.base import Close, Cut, Firewall, FirewallMode, Forward, Open, Refill, UpdateNetwork
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
@@ -24,6 +24,9 @@ KINDS = [
     forward("m10", 443, to="2a11:2233:0:77::10"),
     forward("m11", 443, to="2a11:2233:0:77::11", remote="2a11:50:1::10/128"),
     forward("m12", 443, to="2a11:2233:0:77::12", remote="2a11:50:1::/64", transport=Transport.UDP),
+    pinhole("m13", 443, "11.99.1.10"),
+    pinhole("m14", 443, "11.99.1.11", remote="203.0.113.7/32"),
+    pinhole("m15", 443, "11.99.1.12", remote="203.0.113.0/24", transport=Transport.UDP),
 ]
 
 
@@ -100,6 +103,22 @@ def test_a_replaced_element_leaves_in_the_same_transaction(firewall: Any2) -> No
     firewall.apply(Close(new), Open(replace(new, id="m2")))
     assert firewall.ids() == {"m2"}
     firewall.apply(Open(forward("m3", 3074)), Open(forward("m4", 5000)))
+    assert firewall.ids() == {"m2", "m3", "m4"}
+
+
+def test_without_nat_each_host_has_its_own_ports(firewall: Any2) -> None:
+    """Beside a port mapping of the same port, and of the same endpoint."""
+    one, two = pinhole("m1", 443, "11.99.1.10"), pinhole("m2", 443, "11.99.1.11")
+    mapped = forward("m3", 443, "192.168.77.10"), forward("m4", 4430, "11.99.1.10", 443)
+    firewall.apply(*map(Open, (one, two, *mapped)))
+    assert firewall.ids() == {"m1", "m2", "m3", "m4"}
+    with pytest.raises(FirewallError, match="another forward"):
+        firewall.apply(Open(pinhole("m5", 443, "11.99.1.10")))
+    firewall.apply(Close(one), Cut(one))
+    assert firewall.ids() == {"m2", "m3", "m4"}
+    firewall.apply(Open(replace(mapped[1], id="m2", external_port=4431)))
+    assert firewall.ids() == {"m2", "m3", "m4"}, "a pinhole becomes a port mapping"
+    firewall.apply(Open(two))
     assert firewall.ids() == {"m2", "m3", "m4"}
 
 

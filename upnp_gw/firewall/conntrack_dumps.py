@@ -46,7 +46,7 @@ class Group(Enum):
 
     UNTRANSLATED = "to one of our addresses, not translated"
     LET_IN = "translated by a mapping"
-    LET_IN_6 = "let in by a pinhole"
+    LET_IN_UNTRANSLATED = "let in by a pinhole"
     TCP_OUT = "from inside over TCP, without an answer"
     UDP = "from inside over UDP"
 
@@ -93,7 +93,7 @@ def _group_of(flows: FlowsToEnd) -> Group:
         return Group.UDP if flows.transport is Transport.UDP else Group.TCP_OUT
     if flows.internal is None:
         return Group.UNTRANSLATED
-    return Group.LET_IN if flows.internal.address.version == 4 else Group.LET_IN_6
+    return Group.LET_IN if flows.translated else Group.LET_IN_UNTRANSLATED
 
 
 def _dumps_of(group: Group, members: Sequence[FlowsToEnd], answered: bool) -> list[bytes]:
@@ -111,7 +111,7 @@ def _dumps_of(group: Group, members: Sequence[FlowsToEnd], answered: bool) -> li
         case Group.LET_IN:
             status = status_filter(bits | DESTINATION_TRANSLATED, bits | DESTINATION_TRANSLATED)
             return [port + status for port in ports] if few else [status]
-        case Group.LET_IN_6:
+        case Group.LET_IN_UNTRANSLATED:
             status = status_filter(bits, bits) if bits else b""
             return [port + status for port in ports] if few else [status]
         case Group.TCP_OUT:

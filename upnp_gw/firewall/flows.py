@@ -46,6 +46,13 @@ class Flows:
         return cls(forward.transport, forward.external_port, address, forward.remote, None, forward.remote_port)
 
     @property
+    def translated(self) -> bool:
+        """True for flows through a port mapping: the kernel knows them by their external port. False for those
+        through a pinhole, and for those that only the gateway's own sockets get."""
+        inner = self.internal
+        return inner is not None and (self.address, self.port) != (inner.address, inner.port)
+
+    @property
     def host(self) -> IPAddress | None:
         """The LAN host that they lead to; None: they are not translated."""
         return self.internal.address if self.internal is not None else None

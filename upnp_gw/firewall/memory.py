@@ -21,7 +21,7 @@ from upnp_gw.firewall.base import (
     most_for_remotes,
 )
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, Transport
+from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, MappingKind, Transport
 from upnp_gw.model.network import Network
 
 Slot = tuple[Transport, IPAddress | None, int, IPNetwork | None, int]
@@ -103,10 +103,15 @@ class MemoryFirewall:
             self._slots.clear()
         self.settings = None
 
-    def reach(self, transport: Transport, port: int, remote: IPAddress | None = None) -> Forward | None:
-        """The forward that lets in a connection to this external port now."""
+    def reach(
+        self, transport: Transport, port: int, remote: IPAddress | None = None, host: IPAddress | None = None
+    ) -> Forward | None:
+        """The forward that lets in a connection to this external port now. ``host``: to this address without NAT;
+        None: to the gateway's."""
         now = self._clock()
         for forward, until in self._until.values():
+            if host != (forward.internal.address if forward.kind is MappingKind.PINHOLE else None):
+                continue
             if until > now and (forward.transport, forward.external_port) == (transport, port):
                 allowed = forward.remote
                 if allowed is None or (remote is not None and remote in allowed):

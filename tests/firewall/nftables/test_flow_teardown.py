@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from tests.fixtures.firewall_driver import NETWORK, forward
+from tests.fixtures.firewall_driver import NETWORK, forward, pinhole
 from tests.fixtures.waiting import async_until
 from upnp_gw.firewall.flows import Flows, FlowsToEnd
 from upnp_gw.firewall.nftables import flow_teardown
@@ -75,11 +75,12 @@ async def test_reopening_a_mapping_does_not_wait_for_the_share(passes: list[list
 async def test_a_mapping_waits_for_former_flows_to_another_host(passes: list[list[FlowsToEnd]]) -> None:
     """Not for those to another port of the same host: one host cannot make others wait. Not for a pinhole's."""
     teardown, one = FlowTeardown(), forward("m1", 80)
-    pinhole, other_pinhole = (forward(f"m{n}", 80, to=f"2001:db8::{n}") for n in (3, 4))
+    six = [forward(f"m{n}", 80, to=f"2001:db8::{n}") for n in (3, 4)]
+    four = [pinhole(f"m{n}", 80, to=f"11.99.1.{n}") for n in (5, 6)]
     teardown.end([Flows.through(forward("m0", 81))])
     await teardown.settled()
-    teardown.end([Flows.untranslated(one, NETWORK.external[0]), Flows.through(one), Flows.through(pinhole)])
-    await teardown.settled_for([replace(one, internal=Endpoint(one.internal.address, 8080)), other_pinhole])
+    teardown.end([Flows.untranslated(one, NETWORK.external[0]), *map(Flows.through, (one, six[0], four[0]))])
+    await teardown.settled_for([replace(one, internal=Endpoint(one.internal.address, 8080)), six[1], four[1]])
     assert len(passes) == 1
     await teardown.settled_for([forward("m2", 80, to="192.168.77.20")])
     assert len(passes) == 2

@@ -2,24 +2,34 @@
 
 import re
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_interface, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fixtures.firewall_driver import NETWORK, forward, settings
+from tests.fixtures.firewall_driver import NETWORK, forward, pinhole, settings
 from tests.fixtures.sent_batches import EVERY_KIND
 from upnp_gw.firewall.base import Change, Close, Cut, FirewallMode, Forward, Open, Refill, UpdateNetwork
 from upnp_gw.firewall.flows import Flows, OutgoingFlows
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables.element_text import commands_of
 from upnp_gw.firewall.nftables.elements import internal_key, peer_key, slot_of
-from upnp_gw.firewall.nftables.ruleset import CARRYING, FILLED, OPENING, SPECIAL, contents, structure, version
+from upnp_gw.firewall.nftables.ruleset import (
+    CARRYING,
+    FILLED,
+    OPENING,
+    SPECIAL,
+    contents,
+    structure,
+    untranslated_prefixes,
+    version,
+)
 from upnp_gw.firewall.nftables.ruleset_delta import delta_of
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import DecisionId, Endpoint, Transport
+from upnp_gw.model.network import Link, Network
 
 
 def empty_state() -> RulesetState:
@@ -35,6 +45,35 @@ def test_the_transaction_of_an_open() -> None:
         'add element inet upnp_gw live { 6 . 80 timeout 150s comment "m1" }',
         "add element inet upnp_gw out { 6 . 192.168.77.10 . 8080 timeout 60s : 11.22.33.44 . 80 }",
     ]
+
+
+def test_the_transaction_of_a_pinhole_of_an_ipv4_host() -> None:
+    """Nothing is translated: it has no element in ``out`` and ``external_ports``, and ends no earlier flow."""
+    kept = RulesetState(NETWORK, size=100, router=True)
+    delta = delta_of(kept, [Open(pinhole("m1", 443, "11.99.1.10"))], 0)
+    assert commands_of(delta.edits.whole()).splitlines() == [
+        'add element inet upnp_gw live4 { 6 . 11.99.1.10 . 443 timeout 690s comment "m1" }',
+        "delete element inet upnp_gw live4 { 6 . 11.99.1.10 . 443 }",
+        'add element inet upnp_gw hole4 { 6 . 11.99.1.10 . 443 timeout 600s comment "m1" }',
+        'add element inet upnp_gw live4 { 6 . 11.99.1.10 . 443 timeout 690s comment "m1" }',
+    ]
+    assert delta.flows() == []
+    delta.commit()
+    mapped = forward("m2", 8443, "11.99.1.10", 443)
+    commands = commands_of(delta_of(kept, [Open(mapped)], 0).edits.whole())
+    assert "out { 6 . 11.99.1.10 . 443 timeout 600s : 11.22.33.44 . 8443 }" in commands, "a mapping is beside it"
+
+
+def test_a_cut_of_a_pinhole_of_an_ipv4_host_names_its_flows() -> None:
+    kept, one, other = empty_state(), pinhole("m1", 443, "11.99.1.10"), pinhole("m2", 443, "11.99.1.11")
+    delta_of(kept, [Open(one), Open(other)], 0).commit()
+    delta = delta_of(kept, [Close(one), Cut(one)], 5)
+    commands = commands_of(delta.edits.whole())
+    assert "delete element inet upnp_gw live4 { 6 . 11.99.1.10 . 443 }" in commands
+    assert "cut { 6 . 11.99.1.10 . 443 timeout 120s }" in commands
+    assert "11.99.1.11" not in commands
+    assert delta.flows() == [Flows.through(one)]
+    assert not delta.taken_over
 
 
 def test_a_refused_batch_leaves_the_books_as_they_were() -> None:
@@ -261,6 +300,41 @@ def test_every_set_that_opens_has_timeouts_a_counter_and_a_size(mode: FirewallMo
         assert ("counter" in line) is (name in (*OPENING, *CARRYING.values()))
 
 
+LANS = Network(
+    Link("wan0", 4, True, (ip_interface("11.0.0.2/24"),)),
+    (
+        Link("lan0", 2, True, (ip_interface("192.168.1.1/24"), ip_interface("fe80::1/64"))),
+        Link("lan1", 3, True, (ip_interface("192.168.2.1/24"), ip_interface("fe80::1/64"))),
+    ),
+    routed=(ip_network("10.5.0.0/16"), ip_network("fd05::/48"), ip_network("10.6.0.0/16")),
+    routed_on=("lan0", "lan1", ""),
+)
+
+
+@pytest.mark.parametrize(
+    ("without_nat", "prefixes"),
+    [
+        (set(), []),
+        ({"lan0"}, ["10.5.0.0/16", "10.6.0.0/16", "192.168.1.0/24"]),
+        ({"lan1"}, ["192.168.2.0/24"]),
+        ({"lan0", "lan1"}, ["10.5.0.0/16", "10.6.0.0/16", "192.168.1.0/24", "192.168.2.0/24"]),
+    ],
+)
+def test_the_prefixes_without_nat(without_nat: set[str], prefixes: list[str]) -> None:
+    """Those of their LANs, and the routed ones: a prefix without a route is on the first LAN."""
+    assert sorted(map(str, untranslated_prefixes(replace(LANS, without_nat=frozenset(without_nat))))) == prefixes
+
+
+def test_a_longer_prefix_with_nat_is_not_among_those_without() -> None:
+    wide = ip_network("192.168.0.0/22")
+    network = replace(LANS, routed=(wide,), routed_on=("lan1",), without_nat=frozenset({"lan1"}))
+    assert list(map(str, untranslated_prefixes(network))) == ["192.168.0.0/24", "192.168.2.0/23"]
+    one = replace(LANS, lans=LANS.lans[:1], routed=(wide,), routed_on=(), without_nat=frozenset({"lan0"}))
+    assert untranslated_prefixes(one) == (wide,)
+    for address in map(ip_address, ("192.168.0.1", "192.168.1.1", "192.168.2.1", "192.168.3.1")):
+        assert network.translates(address) is not any(address in net for net in untranslated_prefixes(network))
+
+
 def test_the_version_follows_the_structure_alone() -> None:
     base = settings(FirewallMode.ROUTER)
     assert version(base) == version(replace(base, hairpin="same", network=replace(NETWORK, external=())))
@@ -272,11 +346,13 @@ def test_the_version_follows_the_structure_alone() -> None:
 def test_alongside_has_no_verdict_that_binds_others() -> None:
     """An accept in our base chain overrides nobody, a drop would: we drop only flows that we let in ourselves, and
     what is for our own servers, over the share of a LAN host."""
-    text = contents(settings(FirewallMode.ALONGSIDE, http_port=5000))
+    network = replace(NETWORK, without_nat=frozenset({"lan0"}))
+    text = contents(settings(FirewallMode.ALONGSIDE, network, http_port=5000))
     others, own = text.split(" chain own_servers {")
     chains = dict(re.findall(r"^ chain (\w+) {\n(.*?)^ }", others, re.MULTILINE | re.DOTALL))
     dropping = {name for name, rules in chains.items() if re.search(r"\bdrop\b", rules)}
-    assert dropping == {"carried", "carried6", "forged", "first_pinhole_packet"}
+    pinholes = {"first_pinhole_packet", "first_pinhole_packet4"}
+    assert dropping == {"carried", "carried6", "carried4", "forged", *pinholes}
     ways = {
         name: [
             rule.strip()
@@ -287,11 +363,14 @@ def test_alongside_has_no_verdict_that_binds_others() -> None:
     }
     assert ways["carried"] == ["ct label 127 goto carried"]
     assert ways["carried6"] == ["meta nfproto ipv6 goto carried6"]
+    assert ways["carried4"] == ["ct status ! dnat goto carried4"]
     assert ways["forged"] == ["iifname @wan jump forged"]
     assert ways["carried6"][0] in chains["carried"]
+    assert ways["carried4"][0] in chains["carried"]
     assert ways["forged"][0] in chains["carried"]
-    assert len(ways["first_pinhole_packet"]) == 3
-    assert all(re.search(r" @hole6\w* goto", rule) for rule in ways["first_pinhole_packet"])
+    for name in pinholes:
+        assert len(ways[name]) == 3
+        assert all(re.search(r" @hole[46]\w* goto", rule) for rule in ways[name])
     entries = own.partition("}")[0].split("\n")[1:-1]
     assert all(
         re.match(r"  iifname @lan (udp dport 5351|udp dport 1900|tcp dport 5000) ", line) for line in entries
@@ -330,6 +409,14 @@ def test_the_kernels_complaint_is_one_sentence(error: str, sentence: str) -> Non
         Session(Refusing(error)).run("add table inet x")
 
 
+@pytest.mark.parametrize("mode", list(FirewallMode))
+def test_rules_for_hosts_without_nat_delay_no_packet_where_every_lan_has_nat(mode: FirewallMode) -> None:
+    with_nat = contents(settings(mode))
+    without = contents(settings(mode, replace(NETWORK, without_nat=frozenset({"lan0"}))))
+    assert re.search("@hole4|@untranslated|carried4 *$", without)
+    assert not re.search("@hole4|@untranslated|@without_nat|(jump|goto) \\w*4$", with_nat, re.MULTILINE)
+
+
 def test_refill_forgets_earlier_forwards() -> None:
     kept = empty_state()
     delta_of(kept, [Open(forward("m1")), Open(forward("m2", 80))], 0).commit()
@@ -349,7 +436,7 @@ REFILLS = st.lists(
             port,
             host,
             remote=remote if ":" not in host else None,
-            external=external if ":" not in host else None,
+            external=(ip_address(host) if external == "own" else external) if ":" not in host else None,
             keep=keep,
             timeout_s=timeout_s,
         ),
@@ -357,7 +444,7 @@ REFILLS = st.lists(
         st.integers(1000, 1008),
         st.sampled_from(["192.168.77.10", "192.168.77.11", "2001:db8::1"]),
         st.sampled_from([None, "203.0.113.7/32", "203.0.113.0/24"]),
-        st.sampled_from([None, IPv4Address("11.22.33.44")]),
+        st.sampled_from([None, IPv4Address("11.22.33.44"), "own"]),
         st.booleans(),
         st.sampled_from([0.5, 60, 600]),
     ),

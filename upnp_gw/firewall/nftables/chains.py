@@ -18,9 +18,12 @@ CHAINS = (
     "forged",
     "first_packet",
     "first_pinhole_packet",
+    "first_pinhole_packet4",
     "carried6",
+    "carried4",
     "carried",
     "pinholes",
+    "pinholes4",
     "hairpin",
     "to_wan",
 )
@@ -40,6 +43,8 @@ _PINHOLES = {
     "hole6_rh": "meta l4proto . ip6 daddr . th dport . ip6 saddr",
     "hole6_net": "meta l4proto . ip6 daddr . th dport . ip6 saddr . th sport",
 }
+_PINHOLES4 = {name.replace("6", "4"): key.replace("ip6", "ip") for name, key in _PINHOLES.items()}
+"""Of IPv4 hosts without NAT."""
 _FLOWS = {
     "ip daddr": "ct original ip daddr",
     "ip6 daddr": "ct original ip6 daddr",
@@ -59,6 +64,8 @@ _FORGED = [
 """Forged sources on the WAN: addresses of the LAN or of the gateway. A link-local address begins no flow through a
 router (RFC 3927 section 7), but a modem on the WAN may answer from one."""
 
+_REPORTED = "meta l4proto 1 ct state related accept"
+"""An ICMP error belongs to the flow that it reports."""
 _INPUT = [
     "iifname != @wan accept",
     "ct state established,related accept",
@@ -74,23 +81,32 @@ _INPUT = [
 ]
 
 
-def chain_rules(router: bool, same_lan_only: bool, carrying: Mapping[str, str]) -> dict[str, list[str]]:
-    """Chain -> its rules. ``carrying``: opening map or set -> the set that carries its flows."""
+def chain_rules(
+    router: bool, same_lan_only: bool, without_nat: bool, carrying: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Chain -> its rules. ``without_nat``: a LAN has no NAT; else its rules would delay every packet for nothing.
+    ``carrying``: opening map or set -> the set that carries its flows."""
     hairpin = ["ct direction original iifname @lan iifname . oifname != @same_lan drop"] if same_lan_only else []
     chains = {
         **_lookups(router),
         "forged": _FORGED,
         "first_packet": [*hairpin, f"ct label set {LET_IN}", "accept"],
-        "carried": _carried(router, hairpin, carrying),
+        "carried": _carried(router, hairpin, without_nat, carrying),
         "carried6": [*_carrying(_PINHOLES, carrying), "meta l4proto 58 ct state related accept", "drop"],
         "first_pinhole_packet": ["ip6 saddr @lan_hosts6 drop", "goto first_packet"],
         "pinholes": [f"{key} @{name} goto first_pinhole_packet" for name, key in _PINHOLES.items()],
-        "forward": _forward(router),
+        "forward": _forward(router, without_nat),
         # only our own hairpin flows: redirects of other tables between LAN hosts keep their sources
         "hairpin": ["iifname @lan oifname @lan masquerade"],
         "postrouting": [f"ct status dnat ct label {LET_IN} goto hairpin", "oifname @wan goto to_wan"],
-        "to_wan": _to_wan(router),
+        "to_wan": _to_wan(router, without_nat),
     }
+    if without_nat:
+        chains |= {
+            "carried4": [*_carrying(_PINHOLES4, carrying), _REPORTED, "drop"],
+            "first_pinhole_packet4": [*(rule for rule in _FORGED if rule.startswith("ip ")), "goto first_packet"],
+            "pinholes4": [f"{key} @{name} goto first_pinhole_packet4" for name, key in _PINHOLES4.items()],
+        }
     if router:
         chains["input"] = _INPUT
         chains["leaving"] = [
@@ -122,14 +138,16 @@ def _lookups(router: bool) -> dict[str, list[str]]:
     }
 
 
-def _carried(router: bool, hairpin: list[str], carrying: Mapping[str, str]) -> list[str]:
+def _carried(router: bool, hairpin: list[str], without_nat: bool, carrying: Mapping[str, str]) -> list[str]:
     """The rules for further packets of flows that we let in: accepted while the mapping is active, else dropped."""
     return [
         *([] if router else ["iifname @wan jump forged"]),
         *hairpin,
         "meta nfproto ipv6 goto carried6",
+        # a key of port mappings has no address: it would carry a pinhole's flow to the same port
+        *(["ct status ! dnat goto carried4"] if without_nat else []),
         *_carrying({"pm": _LOOKUP, **dict(reversed(_SPECIAL_LOOKUPS.items()))}, carrying),
-        "meta l4proto 1 ct state related accept",  # an ICMP error belongs to the flow that it reports
+        _REPORTED,
         "drop",
     ]
 
@@ -145,11 +163,13 @@ def _carrying(keys: Mapping[str, str], carrying: Mapping[str, str]) -> list[str]
     return rules
 
 
-def _to_wan(router: bool) -> list[str]:
+def _to_wan(router: bool, without_nat: bool) -> list[str]:
     rules = ["meta l4proto { 6, 17 } snat ip to meta l4proto . ip saddr . th sport map @out"]
     if router:
         ours = f"ct label set {MASQUERADED} masquerade"
         rules += [
+            # from another LAN such a source is forged: the answers would come to its owner
+            *(["iifname @without_nat ip saddr @untranslated return"] if without_nat else []),
             # a mapped port belongs to its holder, whose packets match the rule above
             "ip saddr != @external meta l4proto { 6, 17 } meta l4proto . th sport @external_ports"
             f" {ours} to :1024-65535 fully-random",
@@ -158,10 +178,12 @@ def _to_wan(router: bool) -> list[str]:
     return rules
 
 
-def _forward(router: bool) -> list[str]:
+def _forward(router: bool, without_nat: bool) -> list[str]:
     # the map that translated it was asked a moment ago, with the same key as the carrying set
     first = f"ct state new ct status dnat ct label {ASKED} ct label ! {LET_IN} goto first_packet"
     ours = [f"ct label {LET_IN} goto carried", "meta nfproto ipv6 ct state new iifname @wan jump pinholes"]
+    if without_nat:  # what another table translates is its operator's own
+        ours.append("meta nfproto ipv4 ct state new iifname @wan ct status ! dnat jump pinholes4")
     not_syn = "meta l4proto 6 ct state new tcp flags & (fin|syn|rst|ack) != syn"
     cut = [  # conntrack would take up a cut flow again as an outbound one when the LAN host sends first
         f"{not_syn} meta l4proto . ip saddr . th sport @cut reject with tcp reset",

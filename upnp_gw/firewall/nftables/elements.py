@@ -70,19 +70,19 @@ _INTERNAL6 = _PROTOCOL.size + 16 + _PORT.size
 def slot_of(forward: Forward) -> Slot:
     """The slot of the forward. Raises FirewallError for one that makes no sense (IPv6 remote host of IPv4)."""
     if forward.kind is MappingKind.PINHOLE:
-        return _slot("hole6", external_key(forward), forward)
+        return _slot(f"hole{forward.internal.address.version}", external_key(forward), forward)
     return _slot("pm" if forward.external_address is None else "pm_ip", external_key(forward), forward)
 
 
 def external_key(forward: Forward) -> Key:
-    """The external side of the forward, for any remote host: the key of ``pm``, ``pm_ip`` or ``hole6``.
+    """The external side of the forward, for any remote host: the key of ``pm``, ``pm_ip``, ``hole4`` or ``hole6``.
 
     Raises FirewallError.
     """
     address = forward.internal.address
-    if isinstance(address, IPv6Address):
-        if address.scope_id is not None:
-            raise FirewallError("a pinhole to a link-local address leads nowhere")
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        raise FirewallError("a pinhole to a link-local address leads nowhere")
+    if forward.kind is MappingKind.PINHOLE:
         return internal_key(forward.transport, forward.internal)
     peer = peer_key(forward.transport, forward.external_port)
     if forward.external_address is None:
@@ -134,8 +134,8 @@ def element_of(forward: Forward) -> Element:
     """The forward as an element. Its comment is its id and nothing else (SR-12)."""
     if not ID.fullmatch(forward.id):
         raise FirewallError("a forward's id is [a-z0-9-], 1 to 32 characters")
-    address = forward.internal.address
-    data = b"" if address.version == 6 else endpoint_data(address, forward.internal.port)
+    pinhole = forward.kind is MappingKind.PINHOLE
+    data = b"" if pinhole else endpoint_data(forward.internal.address, forward.internal.port)
     return Element(data, forward.id, timeout_seconds(forward.timeout_s))
 
 
@@ -152,6 +152,11 @@ def transport_key(transport: Transport) -> bytes:
 def endpoint_data(address: IPAddress, port: int) -> bytes:
     """The data of a map: the address and port that it leads to. Raises FirewallError."""
     return address.packed + port_key(port)
+
+
+def keeps_source_port(forward: Forward) -> bool:
+    """True if packets of its internal endpoint are translated to its external address and port."""
+    return forward.keep_source_port and forward.kind is MappingKind.PORT_MAPPING
 
 
 def source_port_data(forward: Forward, network: Network) -> bytes | None:

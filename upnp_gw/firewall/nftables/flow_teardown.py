@@ -4,7 +4,6 @@ together, and all of it takes a small share of one processor."""
 import asyncio
 import contextlib
 import logging
-import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,14 +55,13 @@ class FlowTeardown:
         opening = {Flows.through(forward) for forward in forwards}
         hosts: dict[tuple[Transport, int], set[IPAddress | None]] = {}
         for flows in opening:
-            if flows.family == socket.AF_INET:  # the kernel knows the flows of a pinhole by its host
+            if flows.translated:  # the kernel knows the flows of a pinhole by its host
                 hosts.setdefault((flows.transport, flows.port), set()).add(flows.host)
 
         def in_the_way(doomed: Flows) -> bool:
             if doomed in opening:
                 return True
-            known = doomed.host is not None and doomed.family == socket.AF_INET
-            return known and bool(hosts.get((doomed.transport, doomed.port), set()) - {doomed.host})
+            return doomed.translated and bool(hosts.get((doomed.transport, doomed.port), set()) - {doomed.host})
 
         while self._working and any(map(in_the_way, self._doomed())):
             await self._pass()

@@ -13,12 +13,14 @@ from upnp_gw.firewall.nftables.elements import (
     element_of,
     internal_key,
     is_ipv6,
+    keeps_source_port,
     peer_key,
     slot_of,
     source_port_data,
     timeout_seconds,
 )
 from upnp_gw.firewall.nftables.state import RulesetState
+from upnp_gw.model.mapping import MappingKind
 from upnp_gw.model.network import Network
 
 
@@ -50,7 +52,7 @@ def refilled(forwards: Sequence[Forward], state: RulesetState, network: Network,
         elements[slot] = element
         elements[carrying(slot)] = Element(b"", name, timeout_seconds(element.timeout_s + grace_s))
         users[inner] = (*(users.get(inner) or ()), name)
-        if router and not is_ipv6(inner):
+        if router and forward.kind is MappingKind.PORT_MAPPING:
             port = slot.key if slot.map == "pm" else peer_key(forward.transport, forward.external_port)
             ports[port] = (*(ports.get(port) or ()), name)
     if not len(forwards) == len(held) == len(slots):
@@ -68,7 +70,7 @@ def _add_outs(made: Refilled, network: Network, now: float) -> None:
         if is_ipv6(inner):
             continue
         present = (found for name in names or () if (found := made.forwards[name]) is not None)
-        keeper = next((one for one in present if one.forward.keep_source_port), None)
+        keeper = next((one for one in present if keeps_source_port(one.forward)), None)
         data = source_port_data(keeper.forward, network) if keeper is not None else None
         if keeper is not None and data is not None:
             made.outs[inner] = keeper.forward.id, data

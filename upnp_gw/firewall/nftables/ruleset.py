@@ -14,12 +14,15 @@ most containers lack.
 import hashlib
 import re
 from ipaddress import IPv4Address
+from itertools import repeat
 
 from upnp_gw.firewall.base import TABLE, FirewallMode, FirewallSettings, most_for_remotes
 from upnp_gw.firewall.nftables import exchanges, shares
 from upnp_gw.firewall.nftables.chains import CHAINS, chain_rules
 from upnp_gw.model.errors import FirewallError
+from upnp_gw.model.mapping import IPNetwork
 from upnp_gw.model.network import Network
+from upnp_gw.model.prefixes import collapsed, exclude
 
 INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}")
 
@@ -39,11 +42,14 @@ _PORT_KEYS = {
 """External side : internal endpoint. ip: one of several external addresses, rh: a remote host, net: a prefix of
 remote hosts and a range of their ports."""
 _HOLE_KEYS = {
+    "hole4": _INNER,
+    "hole4_rh": f"{_INNER} . ipv4_addr",
+    "hole4_net": f"{_INNER} . ipv4_addr . inet_service",
     "hole6": _PEER6,
     "hole6_rh": f"{_PEER6} . ipv6_addr",
     "hole6_net": f"{_PEER6} . ipv6_addr . inet_service",
 }
-"""Keys of pinholes, with the same suffixes."""
+"""Keys of pinholes, with the same suffixes. hole4: of IPv4 hosts without NAT."""
 _KEYS = {**_PORT_KEYS, **_HOLE_KEYS}
 OPENING = tuple(_KEYS)
 """Opening maps and sets. Every element in them expires by itself (SR-29)."""
@@ -122,6 +128,8 @@ def _structure_body(settings: FirewallSettings) -> str:
         "set external { typeof ip daddr; }",
         "set lan_hosts { typeof ip saddr; flags interval; }",
         "set lan_hosts6 { typeof ip6 saddr; flags interval; }",
+        "set without_nat { typeof iifname; }",
+        "set untranslated { typeof ip saddr; flags interval; }",
         *shares.share_sets(),
         *exchanges.exchange_sets(size),
         *(f"chain {name} {{ }}" for name in (*CHAINS, *exchanges.exchange_chains(), *shares.share_chains())),
@@ -141,7 +149,7 @@ def contents(settings: FirewallSettings) -> str:
     """Renews every rule and the sets of our own interfaces and addresses; mappings stay."""
     router = settings.mode is FirewallMode.ROUTER
     chains = {
-        **chain_rules(router, settings.hairpin == "same", CARRYING),
+        **chain_rules(router, settings.hairpin == "same", bool(settings.network.without_nat), CARRYING),
         **exchanges.exchange_rules(),
         **shares.share_rules(settings.http_port),
     }
@@ -161,6 +169,8 @@ def own_sets(network: Network) -> str:
         "external": [str(IPv4Address(address)) for address in network.external],
         "lan_hosts": [str(net) for net in network.lan_hosts if net.version == 4],
         "lan_hosts6": [str(net) for net in network.lan_hosts if net.version == 6],
+        "without_nat": [_quoted(link.name) for link in network.lans if link.name in network.without_nat],
+        "untranslated": [str(net) for net in untranslated_prefixes(network)],
     }
     lines = []
     for name, elements in sets.items():
@@ -168,6 +178,23 @@ def own_sets(network: Network) -> str:
         if elements:
             lines.append(f"add element {TABLE} {name} {{ {', '.join(elements)} }}")
     return "\n".join(lines) + "\n"
+
+
+def untranslated_prefixes(network: Network) -> tuple[IPNetwork, ...]:
+    """The IPv4 prefixes of hosts without NAT: those of their LANs, and the routed ones behind these. Of two
+    prefixes with an address the longer one has it, as in ``Network.translates``."""
+    if not network.without_nat:
+        return ()
+    nets = [(net, link.name) for link in network.lans for net in link.networks]
+    routed_on = (*network.routed_on, *("" for _ in network.routed)) if len(network.lans) > 1 else repeat("")
+    nets += [(net, name or network.main_lan) for net, name in zip(network.routed, routed_on, strict=False)]
+    nets.reverse()  # the first LAN with a prefix has it
+    found: list[IPNetwork] = []
+    for net, name in sorted(nets, key=lambda place: place[0].prefixlen):
+        found = [part for one in found for part in exclude(one, net)]
+        if net.version == 4 and name in network.without_nat:
+            found.append(net)
+    return collapsed(found)
 
 
 def _quoted(interface: str) -> str:

@@ -20,6 +20,7 @@ from upnp_gw.firewall.nftables.elements import (
     external_key,
     internal_key,
     is_ipv6,
+    keeps_source_port,
     peer_key,
     ranges_overlap,
     slot_of,
@@ -309,7 +310,7 @@ class RulesetDelta:
 
     def _settle_out(self, inner: Key) -> None:
         before = self._outs.get(inner)
-        keepers = [u for u in self._users.get(inner) or () if self._held(u).forward.keep_source_port]
+        keepers = [u for u in self._users.get(inner) or () if keeps_source_port(self._held(u).forward)]
         new = None
         if keepers:
             keeper = before[0] if before is not None and before[0] in keepers else keepers[0]
