@@ -180,6 +180,9 @@ DROPS = {
     "a block list is no obstacle": (filters("ip saddr 6.6.6.6 drop", "tcp dport 25 drop", policy="accept"), ""),
     "only some ports accepted": (filters("tcp dport 22 accept"), "policy drop"),
     "only TCP accepted": (filters("meta l4proto tcp accept"), "policy drop"),
+    "new and invalid dropped": (filters("iifname wan0 ct state invalid,new drop", policy="accept"), "a rule: drop"),
+    "what is not dnat dropped": (filters("ct status ! dnat drop", policy="accept"), ""),
+    "what is not ours dropped": (filters("ct label ! 127 drop", policy="accept"), "a rule: drop"),
     "other LAN dropped": (filters("iifname guest0 drop", policy="accept"), ""),
     "IPv6 alone": (filters(table="ip6 filter6"), ""),
 }

@@ -75,22 +75,22 @@ class SamplePacket:
 def narrow(rules: RulesetIndex, chain: Chain, scope: Scope, match: Json, sample: SamplePacket) -> Scope | None:
     """The part of the scope that passes a match; None: the sample never passes it."""
     left, op, right = part(match, "left"), part(match, "op"), part(match, "right")
-    if op not in ("==", "in", "!="):
+    if op not in ("==", "in", "!=", "!"):
         return replace(scope, certain=False)
     keys = part(left, "concat") or [left]
     values = rules.elements(chain, right)
     if len(values) > MANY and not any(_dport(key) or _protocol(key) for key in keys):
         return replace(scope, certain=False)
     clear = replace(scope, certain=True)
-    found = [_narrow_parts(clear, keys, value, sample) for value in values]
+    bare = values if isinstance(right, list) else map(_value, values)  # a list has flags: ct state invalid,new
+    found = [_narrow_parts(clear, keys, value, sample) for value in bare]
     passed = _union(clear, [s for s in found if s is not None])
-    if op == "!=":  # a scope cannot express all ports but some
+    if op in ("!=", "!"):  # a scope cannot express all ports but some
         passed = clear if passed is None else None if passed == clear else replace(clear, certain=False)
     return passed and replace(passed, certain=passed.certain and scope.certain)
 
 
 def _narrow_parts(scope: Scope, keys: Sequence[Json], value: Json, sample: SamplePacket) -> Scope | None:
-    value = _value(value)
     parts = part(value, "concat") or [value]
     narrowed: Scope | None = scope
     for key, accepted in zip(keys, parts, strict=False):
