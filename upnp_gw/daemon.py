@@ -154,6 +154,7 @@ class Daemon:
             served_ports(config),
             changed,
             lambda: self.events.publish(Ipv6FirewallChanged()),
+            config.firewall is FirewallMode.ROUTER,
         )
         self._obstacles = Obstacles(lambda: self._environment.network, self._others)
         self._decider = Decider(

@@ -11,6 +11,7 @@ from upnp_gw.doctor.machine_state import MachineState, Multicast, OtherGateway, 
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.other_tables.drops import Drop
 from upnp_gw.firewall.other_tables.offload import FlowOffload
+from upnp_gw.firewall.other_tables.without_nat import Missing
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Link
 
@@ -36,6 +37,7 @@ DROP = Drop("inet filter forward", "policy drop", "mapped traffic", (LINE,))
 FIREWALLD = Drop(
     "inet firewalld filter_INPUT", "a rule: reject", "searches", ("firewall-cmd --a", "firewall-cmd --b")
 )
+MISSING = Missing("nobody filters: all their ports are open", ("nft one", "nft two"))
 OFFLOAD = FlowOffload(
     "inet fw4 forward", "ft", ("eth0", "br-lan"), "nft insert rule inet fw4 forward ct label 127 accept"
 )
@@ -79,6 +81,7 @@ CASES = [
     (replace(VALID, config=replace(HOME, backend="memory")), "nftables", "warn", "opens nothing"),
     (replace(VALID, drops=(DROP,)), "other tables", "fail", "chain inet filter forward (policy drop)"),
     (replace(VALID, drops=(replace(DROP, certain=False),)), "other tables", "warn", "unless an iptables rule"),
+    (replace(VALID, missing=(MISSING,)), "hosts without NAT", "warn", "all their ports are open"),
     (replace(VALID, offloads=(OFFLOAD,)), "flow offload", "warn", "flowtable ft, devices eth0, br-lan"),
     (replace(VALID, drops_problem="Operation not permitted"), "other tables", "warn", "not permitted"),
     (replace(VALID, multicast={"br-lan": Multicast(enabled=False)}), "multicast", "fail", "receives no multicast"),
@@ -136,8 +139,17 @@ def test_each_fault_is_found_with_a_remedy_and_nothing_else(
 def test_a_sound_machine_has_nothing_wrong() -> None:
     checks = judge(VALID)
     assert {check.outcome for check in checks} == {"ok"}
-    assert len(checks) >= len(CHECKS) - 1, "a LAN that is no bridge is not mentioned"
+    assert len(checks) >= len(CHECKS) - 2, "a LAN that is no bridge is not mentioned, nor one with NAT"
     assert all(check.remedy is None for check in checks)
+
+
+def test_without_nat_no_external_address_is_needed() -> None:
+    checks = judge(replace(VALID, config=replace(HOME, nat=False), links=(link("eth0"), LAN)))
+    assert {check.outcome for check in checks} == {"ok"}
+    assert [c.finding[:10] for c in checks if c.name in ("external address", "hosts without NAT")] == [
+        "not needed",
+        "a firewall",
+    ]
 
 
 def test_the_whole_line_to_add_is_printed() -> None:

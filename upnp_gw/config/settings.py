@@ -83,6 +83,11 @@ class Config:
     log_level: str = "info"
     """debug | info | warning | error"""
 
+    @property
+    def without_nat(self) -> frozenset[str]:
+        """The LAN interfaces without NAT."""
+        return frozenset() if self.nat else frozenset(self.lan)
+
 
 def check(config: Config, where: str) -> None:
     """Checks the configuration by itself (SR-4). ``where``: the file, or the command line. Raises ConfigError."""

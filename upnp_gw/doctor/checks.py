@@ -57,7 +57,10 @@ def overlap(machine: MachineState) -> Iterator[Check]:
 
 
 def external_address(machine: MachineState) -> Iterator[Check]:
-    """The internet can reach the external address."""
+    """The internet can reach the external address. Without NAT, hosts have their own ones."""
+    if machine.config.without_nat >= set(machine.config.lan):
+        yield ok("external address", "not needed: no LAN has NAT, so each host has its own address outside")
+        return
     link = machine.link(machine.config.wan)
     addresses = machine.config.external_addresses or (link.ipv4 if link else ())
     for address in machine.config.external_addresses:
@@ -154,6 +157,14 @@ def other_tables(machine: MachineState) -> Iterator[Check]:
             yield warn("other tables", f"{finding}, unless an iptables rule accepts it", remedy)
     if not machine.drops and machine.drops_problem is None:
         yield ok("other tables", "no other table drops mapped traffic, or packets of LAN hosts to the gateway")
+
+
+def hosts_without_nat(machine: MachineState) -> Iterator[Check]:
+    """A firewall filters what reaches hosts without NAT, and none translates their addresses."""
+    for one in machine.missing:
+        yield warn("hosts without NAT", shown(one.finding, 300), shown(" && ".join(one.lines), 900))
+    if machine.config.without_nat and not machine.missing and machine.drops_problem is None:
+        yield ok("hosts without NAT", "a firewall filters what reaches them, and none translates their addresses")
 
 
 def router_mode(machine: MachineState) -> Iterator[Check]:
@@ -311,6 +322,7 @@ CHECKS: tuple[Callable[[MachineState], Iterator[Check]], ...] = (
     forwarding,
     library,
     other_tables,
+    hosts_without_nat,
     router_mode,
     flow_offload,
     multicast,

@@ -8,6 +8,7 @@ import struct
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from upnp_gw.config.interface_detection import DefaultRoute, Interface, check_apart
 from upnp_gw.config.interface_detection import read_interfaces as interfaces
@@ -16,10 +17,12 @@ from upnp_gw.doctor.holders import holders
 from upnp_gw.doctor.machine_state import MachineState, Multicast
 from upnp_gw.doctor.search import other_gateways
 from upnp_gw.engine.other_tables import all_drops, served_ports
+from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.other_tables.drops import Drop
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
 from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
+from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
 from upnp_gw.model.errors import ConfigError, FirewallError
 from upnp_gw.system.files import FileProblem, check_directory
 
@@ -35,23 +38,19 @@ async def read_machine(config: Config, daemon_pid: int | None = None) -> Machine
     own = frozenset(str(address) for link in links for address in link.ipv4)
     searched = asyncio.create_task(other_gateways(served, own))
     # libnftables blocks, and a context must stay in one thread
-    library_problem, drops, offloads, filters, drops_problem = await asyncio.to_thread(_ruleset, config, served)
+    tables = await asyncio.to_thread(_ruleset, config, served)
     return MachineState(
         config=config,
         links=links,
         overlap=_overlap(config, links, routes),
         forwarding4=_switch(SYSCTL / "ipv4/ip_forward"),
         forwarding6=_switch(SYSCTL / "ipv6/conf/all/forwarding"),
-        library_problem=library_problem,
-        drops=drops,
-        offloads=offloads,
-        drops_problem=drops_problem,
+        **tables._asdict(),
         bridge_filters=_bridge_filters(link.name for link in served),
         multicast=_multicast(link.name for link in served),
         served=served_ports(config),
         holders=await asyncio.to_thread(holders, served_ports(config)),
         daemon_pid=daemon_pid,
-        forward_filters=filters,
         state_problem=_state_problem(config.state_dir),
         gateways=await searched,
     )
@@ -67,20 +66,33 @@ def _overlap(config: Config, links: Sequence[Interface], routes: Sequence[Defaul
     return None
 
 
-def _ruleset(
-    config: Config, lans: Sequence[Interface]
-) -> tuple[str | None, tuple[Drop, ...], tuple[FlowOffload, ...], tuple[str, ...], str | None]:
-    """Problem of the library; drops, offloads and forward filters of other tables; problem of reading them."""
+class _Tables(NamedTuple):
+    """The fields of a ``MachineState`` about nftables."""
+
+    library_problem: str | None = None
+    drops_problem: str | None = None
+    drops: tuple[Drop, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    offloads: tuple[FlowOffload, ...] = ()
+    forward_filters: tuple[str, ...] = ()
+
+
+def _ruleset(config: Config, lans: Sequence[Interface]) -> _Tables:
     try:
         session = Session()
     except FirewallError as error:
-        return str(error), (), (), (), None
+        return _Tables(library_problem=str(error))
     try:
         ruleset = foreign_ruleset(session)
-        drops = all_drops(ruleset, config.wan, lans, served_ports(config))
-        return None, drops, tuple(flow_offloads(ruleset)), tuple(forward_filters(ruleset)), None
     except FirewallError as error:
-        return None, (), (), (), str(error)
+        return _Tables(drops_problem=str(error))
+    wan, apart, router = config.wan, config.without_nat, config.firewall is FirewallMode.ROUTER
+    return _Tables(
+        drops=all_drops(ruleset, wan, lans, served_ports(config), apart),
+        missing=missing_for(ruleset, wan, lans, apart, router),
+        offloads=tuple(flow_offloads(ruleset)),
+        forward_filters=tuple(forward_filters(ruleset)),
+    )
 
 
 def _switch(path: Path) -> bool | None:

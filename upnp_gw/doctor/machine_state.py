@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from upnp_gw.config.settings import Config
 from upnp_gw.firewall.other_tables.drops import Drop
 from upnp_gw.firewall.other_tables.offload import FlowOffload
+from upnp_gw.firewall.other_tables.without_nat import Missing
 from upnp_gw.model.mapping import IPAddress, Transport
 from upnp_gw.model.network import Link
 
@@ -62,6 +63,8 @@ class MachineState:
     """The reason why libnftables does not work; None: it works."""
     drops: tuple[Drop, ...] = ()
     """Chains of other tables that drop our traffic."""
+    missing: tuple[Missing, ...] = ()
+    """What other firewalls should do for hosts without NAT."""
     offloads: tuple[FlowOffload, ...] = ()
     """Chains of other tables that let established flows bypass the forward chains."""
     drops_problem: str | None = None

@@ -22,7 +22,7 @@ class Obstacles:
 
     def now(self) -> list[str]:
         """All present obstacles, the gravest first."""
-        return [*external_problems(self._network()), *self._drops(), *self._offloads()]
+        return [*external_problems(self._network()), *self._drops(), *self._missing(), *self._offloads()]
 
     def log_changes(self) -> None:
         """Logs obstacles that are new or gone since the last call."""
@@ -42,6 +42,10 @@ class Obstacles:
                 f" ({offload.description}): counters of mappings stop, and while upnp-gw does not run, such a flow"
                 " outlives its lease; `upnp-gw doctor` prints the line that keeps mapped flows out of it"
             )
+
+    def _missing(self) -> Iterator[str]:
+        for one in self._others.missing:
+            yield f"{one.finding}; `upnp-gw doctor` prints the line to add"
 
     def _drops(self) -> Iterator[str]:
         for drop in self._others.drops:

@@ -20,6 +20,7 @@ from upnp_gw.firewall.other_tables.drops import (
 )
 from upnp_gw.firewall.other_tables.listing import static_ports
 from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
+from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Link, Network
@@ -50,15 +51,21 @@ def served_ports(config: Config) -> tuple[tuple[Transport, int], ...]:
 
 
 def all_drops(
-    ruleset: Ruleset, wan: str, lans: Iterable[Link], served: Sequence[tuple[Transport, int]]
+    ruleset: Ruleset,
+    wan: str,
+    lans: Iterable[Link],
+    served: Sequence[tuple[Transport, int]],
+    without_nat: frozenset[str] = frozenset(),
 ) -> tuple[Drop, ...]:
-    """Every chain of other tables that drops our traffic, the gravest first."""
+    """Every chain of other tables that drops our traffic, the gravest first. ``without_nat``: the LANs whose hosts
+    have IPv4 pinholes instead of port mappings."""
     links = tuple(lans)
     names = [link.name for link in links]
+    translated = [name for name in names if name not in without_nat]
     return (
         *input_drops(ruleset, wan, links, served),
-        *forward_drops(ruleset, wan, names),
-        *pinhole_drops(ruleset, wan, names),
+        *(forward_drops(ruleset, wan, translated) if translated or not names else ()),
+        *pinhole_drops(ruleset, wan, names, [name for name in names if name in without_nat]),
     )
 
 
@@ -78,20 +85,25 @@ class OtherTables:
         served: Sequence[tuple[Transport, int]] = (),
         changed: asyncio.Event | None = None,
         on_ipv6_firewall: Callable[[], None] = lambda: None,
+        router: bool = False,
     ) -> None:
         """``served``: the ports of our own servers, see ``served_ports``. ``changed`` is set when other tables may
-        have changed; ``on_ipv6_firewall`` is called when ``ipv6_firewall`` has."""
+        have changed; ``on_ipv6_firewall`` is called when ``ipv6_firewall`` has. ``router``: our own table filters
+        forwarded traffic."""
         self._network = network
         self._reader = reader
         self._served = served
         self._changed = changed or asyncio.Event()
         self._on_ipv6_firewall = on_ipv6_firewall
+        self._router = router
         self.static_ports: frozenset[tuple[Transport, int]] = frozenset()
         """External ports that other tables forward elsewhere."""
         self.ipv6_firewall = Ipv6Firewall()
         """The IPv6 firewall of other tables, where ours filters nothing."""
         self.drops: tuple[Drop, ...] = ()
         """Chains of other tables that drop mapped traffic, or packets of LAN hosts to our own servers."""
+        self.missing: tuple[Missing, ...] = ()
+        """What other firewalls should do for hosts without NAT."""
         self.offloads: tuple[FlowOffload, ...] = ()
         """Chains of other tables that let established flows bypass the forward chains."""
 
@@ -122,17 +134,22 @@ class OtherTables:
         wan, lans = network.wan.name, [link.name for link in network.lans]
 
         def judged() -> tuple[
-            frozenset[tuple[Transport, int]], Ipv6Firewall, tuple[Drop, ...], tuple[FlowOffload, ...]
+            frozenset[tuple[Transport, int]],
+            Ipv6Firewall,
+            tuple[Drop, ...],
+            tuple[Missing, ...],
+            tuple[FlowOffload, ...],
         ]:
             return (
                 static_ports(ruleset, network.external, wan),
                 ipv6_firewall(ruleset, wan, lans),
-                all_drops(ruleset, wan, network.lans, self._served),
+                all_drops(ruleset, wan, network.lans, self._served, network.without_nat),
+                missing_for(ruleset, wan, network.lans, network.without_nat, self._router),
                 tuple(flow_offloads(ruleset)),
             )
 
         found = await asyncio.to_thread(judged)
-        self.static_ports, self.ipv6_firewall, self.drops, self.offloads = found
+        self.static_ports, self.ipv6_firewall, self.drops, self.missing, self.offloads = found
 
     async def follow(self, on_read: Callable[[], None]) -> None:
         """Reads the tables after a change and every ``ANYWAY_S``, until it is cancelled. Calls ``on_read`` each

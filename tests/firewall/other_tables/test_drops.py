@@ -254,3 +254,8 @@ def test_pinholes_beside_firewalld() -> None:
         "firewall-cmd --reload",
     )
     assert ipv6_firewall(recorded("firewalld"), "wan0", ["lan0"]).enabled
+    (both,) = pinhole_drops(recorded("firewalld"), "wan0", ["lan0"], ["lan0"])
+    assert [line.partition("'")[2][:16] for line in both.lines if "rich" in line] == [
+        "rule family=ipv6",
+        "rule family=ipv4",
+    ]

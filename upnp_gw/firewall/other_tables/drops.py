@@ -46,28 +46,36 @@ class Drop:
 
 
 def forward_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Drop]:
-    """The base chains of other tables that would drop a new connection to a mapped port, in the listing's order."""
+    """The base chains of other tables that would drop a new connection to a mapped port, in the listing's order.
+    ``lans``: the LANs with NAT."""
     rules = RulesetIndex.of(ruleset)
     return [
         Drop(str(chain), why, "mapped traffic", remedies.for_mappings(rules, chain, lans), certain)
-        for chain, why, certain in _dropping(rules, "forward", SamplePacket(wan, tuple(lans), dnat=True))
+        for chain, why, certain in dropping(rules, "forward", SamplePacket(wan, tuple(lans), dnat=True))
     ]
 
 
-def pinhole_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Drop]:
-    """Like ``forward_drops``, for pinholes. Our label is on a flow before other tables see it."""
+def pinhole_drops(ruleset: Json, wan: str, lans: Sequence[str] = (), without_nat: Sequence[str] = ()) -> list[Drop]:
+    """Like ``forward_drops``, for pinholes: of IPv6 on every LAN, of IPv4 on those ``without_nat``. Our label is on
+    a flow before other tables see it."""
     rules = RulesetIndex.of(ruleset)
+    samples = [SamplePacket(wan, tuple(lans), version=6, label=True)]
+    if without_nat:
+        samples.append(SamplePacket(wan, tuple(without_nat), version=4, label=True))
+    found: dict[str, tuple[Chain, str, bool, tuple[int, ...]]] = {}
+    for sample in samples:
+        for chain, why, certain in dropping(rules, "forward", sample):
+            _, _, before, versions = found.get(str(chain), (chain, why, False, ()))
+            found[str(chain)] = chain, why, before or certain, (*versions, sample.version)
     return [
-        Drop(str(chain), why, "traffic to pinholes", remedies.for_pinholes(rules, chain, wan, lans), certain)
-        for chain, why, certain in _dropping(
-            rules, "forward", SamplePacket(wan, tuple(lans), version=6, label=True)
-        )
+        Drop(name, why, "traffic to pinholes", remedies.for_pinholes(rules, chain, wan, lans, versions), certain)
+        for name, (chain, why, certain, versions) in found.items()
     ]
 
 
 def ipv6_firewall(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> Ipv6Firewall:
     """The filtering of other tables before the LAN's IPv6 addresses. Alongside, our own table filters nothing."""
-    filtered = any(_dropping(RulesetIndex.of(ruleset), "forward", SamplePacket(wan, tuple(lans), version=6)))
+    filtered = any(dropping(RulesetIndex.of(ruleset), "forward", SamplePacket(wan, tuple(lans), version=6)))
     return Ipv6Firewall(filtered, not any(drop.certain for drop in pinhole_drops(ruleset, wan, lans)))
 
 
@@ -82,7 +90,7 @@ def input_drops(
         for service in services:
             for sample in _to_gateway(lan, *service):
                 for hook in ("prerouting", "input"):
-                    for chain, why, certain in _dropping(rules, hook, sample):
+                    for chain, why, certain in dropping(rules, hook, sample):
                         chains[str(chain)] = chain
                         found.setdefault((str(chain), lan.name), {}).setdefault(service, (why, certain))
     drops = []
@@ -114,7 +122,7 @@ def _port_list(services: Iterable[tuple[Transport, int]]) -> str:
     return ", ".join(f"{transport}/{port}" for transport, port in services)
 
 
-def _dropping(rules: RulesetIndex, hook: str, sample: SamplePacket) -> list[tuple[Chain, str, bool]]:
+def dropping(rules: RulesetIndex, hook: str, sample: SamplePacket) -> list[tuple[Chain, str, bool]]:
     """The chains that drop a sample, each with its reason and its certainty."""
     families = ("inet", HEADER[sample.version])
     judged = [

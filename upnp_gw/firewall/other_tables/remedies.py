@@ -5,6 +5,7 @@ and firewalld, whose next reload would remove rules added by nft.
 """
 
 from collections.abc import Sequence
+from ipaddress import IPv4Network
 
 from upnp_gw.firewall.labels import LET_IN
 from upnp_gw.firewall.other_tables.index import Chain, RulesetIndex, part
@@ -27,8 +28,11 @@ def for_mappings(rules: RulesetIndex, chain: Chain, lans: Sequence[str]) -> tupl
     return (f"nft insert rule {chain} ct status dnat accept",)
 
 
-def for_pinholes(rules: RulesetIndex, chain: Chain, wan: str, lans: Sequence[str]) -> tuple[str, ...]:
-    """The commands that accept traffic to pinholes. firewalld cannot match our label: it gets a policy per host."""
+def for_pinholes(
+    rules: RulesetIndex, chain: Chain, wan: str, lans: Sequence[str], versions: Sequence[int] = (6,)
+) -> tuple[str, ...]:
+    """The commands that accept traffic to pinholes of these IP versions. firewalld cannot match our label: it gets
+    a policy per host."""
     if _iptables(chain):
         return (f"{_insert(chain, _docker(rules, chain))} -m connlabel --label {LET_IN} -j ACCEPT",)
     if _firewalld(chain):
@@ -38,10 +42,24 @@ def for_pinholes(rules: RulesetIndex, chain: Chain, wan: str, lans: Sequence[str
             "firewall-cmd --permanent --new-policy upnp-gw",
             f"{new} --add-ingress-zone {_zone(rules, chain, wan) or 'external'}",
             *(f"{new} --add-egress-zone {zone}" for zone in sorted(zones)),
-            f"{new} --add-rich-rule 'rule family=ipv6 destination address=HOST accept'",
+            *(f"{new} --add-rich-rule 'rule family=ipv{v} destination address=HOST accept'" for v in versions),
             "firewall-cmd --reload",
         )
     return (f"nft insert rule {chain} ct label {LET_IN} accept",)
+
+
+def for_untranslated(
+    rules: RulesetIndex, chain: Chain, wan: str, nets: Sequence[IPv4Network], translated: Sequence[IPv4Network]
+) -> tuple[str, ...]:
+    """The commands that leave the source addresses of these prefixes. firewalld translates a whole zone: it gets a
+    rule for each prefix that stays translated."""
+    if _iptables(chain):
+        return tuple(f"{_insert(chain)} -s {net} -j ACCEPT" for net in nets)
+    if _firewalld(chain):
+        zone = f"firewall-cmd --permanent --zone {_zone(rules, chain, wan) or 'external'}"
+        rich = (f"{zone} --add-rich-rule 'rule family=ipv4 source address={net} masquerade'" for net in translated)
+        return (f"{zone} --remove-masquerade", *rich, "firewall-cmd --reload")
+    return tuple(f"nft insert rule {chain} ip saddr {net} accept" for net in nets)
 
 
 def for_services(rules: RulesetIndex, chain: Chain, wan: str, lan: str, services: Services) -> tuple[str, ...]:
@@ -85,10 +103,9 @@ def _dports(ports: Sequence[str]) -> str:
 
 def _iptables(chain: Chain) -> bool:
     """True for a built-in chain of iptables: its name is in capitals."""
-    tables = ("filter", "raw", "mangle", "security")
-    return (
-        chain.family in ("ip", "ip6") and chain.table in tables and chain.name in ("INPUT", "FORWARD", "PREROUTING")
-    )
+    tables = ("filter", "raw", "mangle", "security", "nat")
+    names = ("INPUT", "FORWARD", "PREROUTING", "POSTROUTING")
+    return chain.family in ("ip", "ip6") and chain.table in tables and chain.name in names
 
 
 def _insert(chain: Chain, into: str = "") -> str:

@@ -1,0 +1,98 @@
+"""What other firewalls have to do for hosts without NAT: filter what nobody let in, keep their addresses. Pure.
+
+Alongside, our table only lets in. In router mode it filters too, and other tables may still translate.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
+
+from upnp_gw.firewall.labels import LET_IN
+from upnp_gw.firewall.other_tables import remedies
+from upnp_gw.firewall.other_tables.drops import dropping
+from upnp_gw.firewall.other_tables.index import Chain, Json, RulesetIndex, part
+from upnp_gw.firewall.other_tables.matching import SamplePacket
+from upnp_gw.firewall.other_tables.walk import ChainWalk, Statement
+from upnp_gw.model.network import Link
+
+TRANSLATIONS = ("masquerade", "snat")
+XT_TRANSLATIONS = ("MASQUERADE", "SNAT")
+TABLE = "inet hosts"
+"""The table of the commands that filter a LAN."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What no other firewall does, or one should not do."""
+
+    finding: str
+    """One sentence without its full stop."""
+    lines: tuple[str, ...]
+    """The commands that do it."""
+
+
+def missing_for(
+    ruleset: Json, wan: str, lans: Sequence[Link], without_nat: frozenset[str], router: bool
+) -> tuple[Missing, ...]:
+    """The gravest first. ``router``: our own table filters."""
+    apart = [link for link in lans if link.name in without_nat and _prefixes(link)]
+    if not apart:
+        return ()
+    rules = RulesetIndex.of(ruleset)
+    nat = [net for link in lans if link.name not in without_nat for net in _prefixes(link)]
+    return (*(() if router else _unfiltered(rules, wan, apart)), *_translated(rules, wan, apart, nat))
+
+
+def _unfiltered(rules: RulesetIndex, wan: str, lans: Sequence[Link]) -> Iterator[Missing]:
+    for link in lans:
+        host = frozenset([_prefixes(link)[0][-2]])
+        if not dropping(rules, "forward", SamplePacket(wan, (link.name,), destinations=host)):
+            way = f'iifname "{wan}" oifname "{link.name}" meta nfproto ipv4'
+            yield Missing(
+                f"no firewall of this machine filters IPv4 connections from {wan} to hosts on {link.name}, which"
+                " have no NAT: all their ports are open",
+                (
+                    f"nft add table {TABLE}",
+                    f"nft 'add chain {TABLE} forward {{ type filter hook forward priority filter; }}'",
+                    f"nft 'add rule {TABLE} forward {way} ct state new,invalid ct label ! {LET_IN} drop'",
+                ),
+            )
+
+
+def _translated(
+    rules: RulesetIndex, wan: str, lans: Sequence[Link], nat: Sequence[IPv4Network]
+) -> Iterator[Missing]:
+    for chain in rules.base_chains("postrouting", "nat"):
+        if chain.family not in ("ip", "inet"):
+            continue
+        found = {
+            link.name: net for link in lans for net in _prefixes(link) if _translates(rules, chain, wan, link, net)
+        }
+        if found:
+            yield Missing(
+                f"chain {chain} of another firewall translates the addresses of hosts on {', '.join(found)}, which"
+                " have no NAT: peers see another address than control points are told",
+                remedies.for_untranslated(rules, chain, wan, tuple(found.values()), nat),
+            )
+
+
+def _translates(rules: RulesetIndex, chain: Chain, wan: str, link: Link, net: IPv4Network) -> bool:
+    walk = ChainWalk(rules, SamplePacket(link.name, (wan,), source=net))
+    for statement in walk.statements(chain):
+        if statement.name in ("accept", "drop") and walk.whole(statement.scope):
+            return False
+        if statement.scope.certain and _is_translation(statement):
+            return True
+    return False
+
+
+def _is_translation(statement: Statement) -> bool:
+    if statement.name == "xt":
+        return part(statement.value, "name") in XT_TRANSLATIONS
+    return statement.name in TRANSLATIONS
+
+
+def _prefixes(link: Link) -> list[IPv4Network]:
+    return [
+        one.network for one in link.addresses if isinstance(one, IPv4Interface) and one.network.num_addresses > 1
+    ]
