@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable, Iterator
 
 from upnp_gw.engine.other_tables import OtherTables
-from upnp_gw.model.network import Network, external_problems
+from upnp_gw.model.network import Network
+from upnp_gw.model.public_addresses import private_external
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ class Obstacles:
 
     def now(self) -> list[str]:
         """All present obstacles, the gravest first."""
-        return [*external_problems(self._network()), *self._drops(), *self._missing(), *self._offloads()]
+        return [*_external_problems(self._network()), *self._drops(), *self._missing(), *self._offloads()]
 
     def log_changes(self) -> None:
         """Logs obstacles that are new or gone since the last call."""
@@ -54,3 +55,17 @@ class Obstacles:
                 f"chain {drop.chain} of another firewall ({drop.why}) drops {drop.traffic}{unless};"
                 " `upnp-gw doctor` prints the line to add there"
             )
+
+
+def _external_problems(network: Network) -> Iterator[str]:
+    """What makes mapped ports of LANs with NAT unreachable."""
+    if not network.has_nat:
+        return
+    for address in network.elsewhere:
+        yield (
+            f"{address} of [wan] addresses is not on {network.wan.name}: mappings are reachable only if the"
+            f' provider routes it to this machine. Behind another router write advertise = "{address}" instead'
+        )
+    external = network.advertised
+    if external is not None and (why := private_external(external)) is not None:
+        yield f"the external address {external} is not public ({why}): the internet cannot reach mapped ports"

@@ -7,7 +7,6 @@ from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip
 from upnp_gw.model.device import device_id
 from upnp_gw.model.mapping import IPAddress, IPNetwork, Transport
 from upnp_gw.model.prefixes import collapsed, exclude
-from upnp_gw.model.public_addresses import private_external
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +183,15 @@ class Network:
             return False
         return not self.without_nat or (self.lan_of(address) or self.main_lan) not in self.without_nat
 
+    @property
+    def has_nat(self) -> bool:
+        """True where at least one LAN has NAT."""
+        return any(link.name not in self.without_nat for link in self.lans)
+
+    def external_of(self, address: IPAddress) -> IPAddress | None:
+        """The address at which the internet reaches a LAN host: its own, or with NAT ``advertised``."""
+        return self.advertised if self.translates(address) else address
+
     def extent_of(self, interface: str) -> tuple[tuple[int, int, int], ...]:
         """``prefixes`` of a LAN, as (IP version, first, last)."""
         return self._extents.get(interface, ())
@@ -332,18 +340,3 @@ class GatewayPorts:
         """True if no mapping may use this external port."""
         place = (transport, port)
         return place in self.listening or place in self.static or place in PORT_CONTROL_PORTS
-
-
-def external_problems(network: Network) -> list[str]:
-    """A sentence for each problem that makes mapped ports unreachable, for the log and the status."""
-    problems = [
-        f"{address} of [wan] addresses is not on {network.wan.name}: mappings are reachable only if the provider"
-        f' routes it to this machine. Behind another router write advertise = "{address}" instead'
-        for address in network.elsewhere
-    ]
-    external = network.advertised
-    if external is not None and (why := private_external(external)) is not None:
-        problems.append(
-            f"the external address {external} is not public ({why}): the internet cannot reach mapped ports"
-        )
-    return problems
