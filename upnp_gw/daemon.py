@@ -124,7 +124,7 @@ class Daemon:
         watch = self._monitor = NetworkMonitor(
             config.wan,
             config.lan,
-            routed=config.routed,
+            routed=tuple(config.routed),
             external=config.external_addresses,
             boottime=lambda: clock().boot,
             who_has=self._who_has,
@@ -278,13 +278,13 @@ class Daemon:
             hairpin=self.config.hairpin,
             allow_other_forward=self.config.allow_other_forward,
             http_port=self.config.http_port,
-            anycast=self.config.anycast,
         )
 
     def _notify_ready(self) -> None:
         config = self.config
+        lans = ", ".join(f"{name} without NAT" if name in config.without_nat else name for name in config.lan)
         line = (
-            f"upnp-gw {__version__} serves {', '.join(config.lan)} for {config.wan}"
+            f"upnp-gw {__version__} serves {lans} for {config.wan}"
             f" ({config.backend}, {config.firewall.value}), HTTP port {self._lan_servers.http_port},"
             f" policy: {self._policy_updates.files.source}"
         )

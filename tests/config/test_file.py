@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from upnp_gw.config.file import KEYS, Settings, load, read_file, read_options
-from upnp_gw.config.settings import Config
+from upnp_gw.config.file import KEYS, load, read_file, read_options
+from upnp_gw.config.settings import Config, Settings
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import ConfigError
 
@@ -69,7 +69,7 @@ def test_every_key_reaches_its_field(tmp_path: Path) -> None:
     assert config == Config(
         wan="ppp0",
         lan=("br-lan", "br-guest"),
-        routed=(ip_network("10.0.40.0/24"), ip_network("2001:db8:40::/64")),
+        routed={ip_network("10.0.40.0/24"): "", ip_network("2001:db8:40::/64"): ""},
         external_addresses=(IPv4Address("198.51.100.7"), IPv4Address("198.51.100.8")),
         advertise=IPv4Address("198.51.100.9"),
         refuse_private_external=True,
@@ -103,7 +103,7 @@ MISTAKES = [
     ('[lan]\ninterface = "br0"', "lan.interface", "did you mean interfaces?"),
     ('[lna]\ninterfaces = ["br0"]', "lna", "did you mean lan?"),
     ('[lan]\npolicy = "x"', "lan.policy", "did you mean gate.policy?"),
-    ("[lan]\nzzzz = 1", "lan.zzzz", "the keys of [lan] are interfaces, routed, hairpin"),
+    ("[lan]\nzzzz = 1", "lan.zzzz", "the keys of [lan] are interfaces, nat, routed, hairpin"),
     ("lan = 5", "lan", "got the number 5; accepted: a table, such as [lan]"),
     (
         '[lan]\ninterfaces = "br0"',

@@ -25,7 +25,9 @@ VALID = [link("eth0", "198.51.100.7/24"), link("br-lan", "192.168.1.1/24"), link
     [
         (replace(HOME, wan="br-guest"), "lan.interfaces[1]", "br-guest is also the WAN"),
         (
-            replace(HOME, routed=(ip_network("203.0.113.0/24"),), external_addresses=(IPv4Address("203.0.113.9"),)),
+            replace(
+                HOME, routed={ip_network("203.0.113.0/24"): ""}, external_addresses=(IPv4Address("203.0.113.9"),)
+            ),
             "lan.routed[0]",
             "203.0.113.9",
         ),
@@ -78,7 +80,7 @@ def test_overlap_on_the_machine_is_refused(links: list[Link], defaults: set[str]
 
 @pytest.mark.spec("SR-4")
 def test_a_routed_prefix_on_the_wan_is_refused() -> None:
-    config = replace(HOME, routed=(ip_network("10.0.40.0/24"), ip_network("198.51.0.0/16")))
+    config = replace(HOME, routed={ip_network("10.0.40.0/24"): "", ip_network("198.51.0.0/16"): ""})
     with pytest.raises(ConfigError) as error:
         check_links(config, "gw.toml", VALID, {"eth0"})
     assert error.value.key == "lan.routed[1]"

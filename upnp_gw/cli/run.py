@@ -12,8 +12,8 @@ import click
 
 from upnp_gw.cli.parameters import HTTP_PORT
 from upnp_gw.cli.terminal import print_text
-from upnp_gw.config.file import Settings, load
-from upnp_gw.config.settings import Config, check_links
+from upnp_gw.config.file import load
+from upnp_gw.config.settings import Config, Settings, check_links
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.network import Link, missing_interfaces
 from upnp_gw.system.process import prepare_imports
@@ -57,6 +57,12 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--firewall", metavar="router|alongside", help="router: the whole firewall; alongside: one table in yours."
 )
+@click.option(
+    "--no-nat",
+    is_flag=True,
+    default=None,
+    help="Translate nothing: hosts have their own IPv4 addresses outside.",
+)
 @click.option("--user", metavar="NAME", help="User to become. Default: upnp-gw, if it exists; root: stay root.")
 @click.option("--flush", is_flag=True, default=None, help="End every mapping and its flows when the gateway stops.")
 @click.option("--backend", metavar="nftables|memory", help="memory: opens nothing, for trials.")
@@ -65,6 +71,7 @@ def run(config_file: Path | None, **given: object) -> None:
     """Run the gateway in the foreground. Options override the file, the file overrides detection."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the daemon handles it once the policy is loaded
     options = {"--" + name.replace("_", "-"): value for name, value in given.items()}
+    options["--no-nat"] = False if given["no_nat"] else None  # the value of [firewall] nat
     try:
         config, detected, missing = configure(config_file, options)
         for sentence in (*detected, *missing):
@@ -129,9 +136,11 @@ def configure(
             raise
         return {"wan": detected.wan, "lan": detected.lan}, detected.why
 
-    config, chosen, _ = load(config_file, options, choose)
-    check_apart(config.wan, config.lan, interfaces)
-    check_links(config, where, interfaces, {route.interface for route in routes})  # routed prefixes too
+    def fits(config: Config) -> None:
+        check_apart(config.wan, config.lan, interfaces)
+        check_links(config, where, interfaces, {route.interface for route in routes})  # routed prefixes too
+
+    config, chosen, _ = load(config_file, options, choose, fits)
     known = {interface.name: interface for interface in interfaces}
     if config.wan == EMULATED_WAN:
         return config, chosen, ()

@@ -1,6 +1,7 @@
 """The configuration: TOML file and options to a frozen ``Config``.
 
 file                 reads file and options
+lan_tables           ``[lan]``, or several ``[[lan]]``
 settings             ``Config`` and its checks
 values               parses single values
 interface_detection  finds WAN and LAN

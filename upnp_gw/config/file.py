@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from upnp_gw.config import values
-from upnp_gw.config.settings import Config, check
+from upnp_gw.config import lan_tables, values
+from upnp_gw.config.settings import Config, Settings, check
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.protocols.igd_services import IgdVersion
@@ -20,11 +20,11 @@ from upnp_gw.system.files import FileProblem, read_trusted
 from upnp_gw.text import toml as toml_text
 from upnp_gw.text.toml import locate_errors, parse_tables
 
-Settings = dict[str, Any]
-"""Field of ``Config`` -> its value."""
-
 Detect = Callable[[Settings], tuple[Settings, tuple[str, ...]]]
 """Given settings -> detected settings, and a sentence for each."""
+
+Fits = Callable[[Config], None]
+"""Checks a configuration against the machine. Raises ConfigError."""
 
 LARGEST = 1024 * 1024
 """Bytes of a configuration file."""
@@ -56,6 +56,7 @@ _FACES = values.list_of(
 KEYS: Mapping[str, Mapping[str, Key]] = {
     "lan": {
         "interfaces": Key("lan", _INTERFACES, '["br-lan"]', "--lan"),
+        "nat": Key("nat_of_lan", values.flag, "false"),
         "routed": Key("routed", values.list_of(values.prefix, "a list of prefixes"), '["10.0.40.0/24"]'),
         "hairpin": Key("hairpin", values.one_of(("all", "same")), '"all"'),
     },
@@ -79,7 +80,6 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "pcp": Key("pcp", values.one_of((switch.value for switch in ServiceMode), ServiceMode), '"on"'),
         "pcp_min_lifetime": Key("pcp_min_lifetime_s", values.number(30, 86400, "whole seconds"), "120"),
         "nonce_check": Key("nonce_check", values.one_of(("strict", "lenient")), '"strict"'),
-        "anycast": Key("anycast", values.flag, "true"),
     },
     "firewall": {
         "mode": Key(
@@ -90,7 +90,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         ),
         "backend": Key("backend", values.one_of(("nftables", "memory")), '"nftables"', "--backend"),
         "writer": Key("writer", values.one_of(("netlink", "libnftables")), '"netlink"'),
-        "nat": Key("nat", values.flag, "false"),
+        "nat": Key("nat", values.flag, "false", "--no-nat"),
         "allow_other_forward": Key("allow_other_forward", values.flag, "true"),
         "flush_on_stop": Key("flush_on_stop", values.flag, "true", "--flush"),
     },
@@ -118,7 +118,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "user": Key("user", values.user, '"upnp-gw"', "--user"),
     },
 }
-"""Table -> key -> field. These are all keys of the file."""
+"""Table -> key -> field. These are all keys of the file. There may be several ``[[lan]]``."""
 
 PATHS = frozenset({"policy", "state_dir", "runtime_dir"})
 """Fields with a path. A relative one starts at the directory of the file."""
@@ -159,14 +159,28 @@ def _settings(where: str, document: Mapping[str, object]) -> Settings:
     for name, table in document.items():
         if name not in KEYS:
             raise ConfigError(where, name, _unknown_word(name, KEYS, "tables"))
-        if not isinstance(table, dict):
-            problem = f"got {toml_text.describe(table)}; accepted: a table, such as [{name}] on a line of its own"
-            raise ConfigError(where, name, problem)
-        for key, value in table.items():
-            known = KEYS[name].get(key)
-            if known is None:
-                raise ConfigError(where, f"{name}.{key}", _unknown_word(key, KEYS[name], f"keys of [{name}]"))
-            settings[known.field] = _parse(where, f"{name}.{key}", known, value, f"{key} = {known.example}")
+        settings |= _lans(where, table) if name == "lan" else _table(where, name, name, table)
+    return settings
+
+
+def _lans(where: str, value: object) -> Settings:
+    """The settings of ``[lan]``, or of all ``[[lan]]``."""
+    places = {f"lan[{index}]": table for index, table in enumerate(value)} if isinstance(value, list) else {}
+    tables = {place: _table(where, "lan", place, table) for place, table in (places or {"lan": value}).items()}
+    return lan_tables.merged(where, tables)
+
+
+def _table(where: str, name: str, place: str, table: object) -> Settings:
+    """The settings of one table. ``place``: its key path."""
+    if not isinstance(table, dict):
+        problem = f"got {toml_text.describe(table)}; accepted: a table, such as [{name}] on a line of its own"
+        raise ConfigError(where, place, problem)
+    settings: Settings = {}
+    for key, value in table.items():
+        known = KEYS[name].get(key)
+        if known is None:
+            raise ConfigError(where, f"{place}.{key}", _unknown_word(key, KEYS[name], f"keys of [{name}]"))
+        settings[known.field] = _parse(where, f"{place}.{key}", known, value, f"{key} = {known.example}")
     return settings
 
 
@@ -213,21 +227,27 @@ def _unknown_word(word: str, known: Iterable[str], noun: str) -> str:
 
 
 def load(
-    path: Path | None, options: Mapping[str, object], detect: Detect
+    path: Path | None, options: Mapping[str, object], detect: Detect, fits: Fits = lambda _: None
 ) -> tuple[Config, tuple[str, ...], Settings]:
     """The configuration, a sentence for each detected setting, and the given settings.
 
-    ``detect`` chooses interfaces that are not given, and checks given ones. Raises ConfigError if a value is not
-    accepted, LAN or WAN is missing, or they overlap.
+    ``detect`` chooses interfaces that are not given, and checks given ones; ``fits`` checks the whole. Raises
+    ConfigError if a value is not accepted, LAN or WAN is missing, or they overlap.
     """
     where = str(path) if path is not None else "command line"
     text = _read(path) if path is not None else ""
     with locate_errors(text, where):
-        given = {**(_settings_at(path, text) if path is not None else {}), **read_options(options)}
-        return _configure(given, where, detect)
+        given = _settings_at(path, text) if path is not None else {}
+        by_option = read_options(options)
+        if "nat" in by_option:
+            given.pop("nat_of_lan", None)
+        with lan_tables.name_tables("" if "lan" in by_option else text):
+            config, reasons = _configure({**given, **by_option}, where, detect)
+            fits(config)
+        return config, reasons, {**given, **by_option}
 
 
-def _configure(given: Settings, where: str, detect: Detect) -> tuple[Config, tuple[str, ...], Settings]:
+def _configure(given: Settings, where: str, detect: Detect) -> tuple[Config, tuple[str, ...]]:
     if given.keys() >= {"lan", "wan"}:
         check(Config(**given), where)  # an error in the file is reported before one of the machine
     detected, reasons = detect(given)
@@ -237,4 +257,4 @@ def _configure(given: Settings, where: str, detect: Detect) -> tuple[Config, tup
             raise ConfigError(where, key, f"no {field.upper()} interface; name it here or with --{field} INTERFACE")
     config = Config(**settings)
     check(config, where)
-    return config, reasons, given
+    return config, reasons

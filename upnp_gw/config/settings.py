@@ -3,10 +3,11 @@
 Every error is a ``ConfigError`` with the file, the key (``lan.interfaces[0]``) and the accepted values.
 """
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
+from typing import Any
 
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import ConfigError
@@ -14,6 +15,9 @@ from upnp_gw.model.mapping import IPNetwork
 from upnp_gw.model.network import Link
 from upnp_gw.model.public_addresses import private_external
 from upnp_gw.protocols.mode import ServiceMode
+
+Settings = dict[str, Any]
+"""Field of ``Config`` -> its value, for those that are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +28,9 @@ class Config:
     """The interface to the internet."""
     lan: tuple[str, ...]
     """The served interfaces, at least one, without the WAN."""
-    routed: tuple[IPNetwork, ...] = ()
-    """LAN prefixes behind another router of the LAN."""
+    routed: Mapping[IPNetwork, str] = field(default_factory=dict)
+    """LAN prefixes behind another router, each with its LAN interface while the kernel has no route to it; empty:
+    the first LAN."""
     external_addresses: tuple[IPv4Address, ...] = ()
     """External addresses, the primary one first; empty: those of the WAN interface."""
     advertise: IPv4Address | None = None
@@ -46,11 +51,11 @@ class Config:
     """Seconds: the shortest PCP lifetime; ``max_ttl`` of the policy is the longest."""
     nonce_check: str = "strict"
     """strict | lenient: a PCP client may renew and delete with another nonce."""
-    anycast: bool = False
-    """PCP also answers at its anycast addresses, 192.0.0.9 and 2001:1::1 (RFC 7723)."""
     firewall: FirewallMode = FirewallMode.ALONGSIDE
     nat: bool = True
-    """False: no IPv4 host is translated; outside, each has its own address."""
+    """False: no IPv4 host is translated; outside, each has its own address. ``nat_of_lan`` counts first."""
+    nat_of_lan: Mapping[str, bool] = field(default_factory=dict)
+    """LAN interface -> ``nat`` of its hosts. Interfaces that are not served have no effect."""
     allow_other_forward: bool = False
     flush_on_stop: bool = False
     """True: a stop ends every mapping and its flows; False: they stay until their leases end (SR-3)."""
@@ -88,7 +93,7 @@ class Config:
     @property
     def without_nat(self) -> frozenset[str]:
         """The LAN interfaces without NAT."""
-        return frozenset() if self.nat else frozenset(self.lan)
+        return frozenset(name for name in self.lan if not self.nat_of_lan.get(name, self.nat))
 
 
 def check(config: Config, where: str) -> None:

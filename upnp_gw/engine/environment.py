@@ -253,8 +253,15 @@ def served_network(network: Network, config: Config) -> Network:
     loopback = all(address.ip.is_loopback for link in network.lans for address in link.addresses)
     emulated = config.backend == "memory" and loopback
     wan = replace(network.wan, up=True, index=1) if emulated and not network.wan.index else network.wan
-    without_nat = frozenset() if config.nat else frozenset(config.lan)
-    return replace(network, wan=wan, emulated=emulated, advertise=config.advertise, without_nat=without_nat)
+    routes = zip(network.routed_on, config.routed.values(), strict=False)
+    return replace(
+        network,
+        wan=wan,
+        emulated=emulated,
+        advertise=config.advertise,
+        routed_on=tuple(by_kernel or by_file for by_kernel, by_file in routes),
+        without_nat=config.without_nat,
+    )
 
 
 def clock_change_s(wall: float) -> float | None:

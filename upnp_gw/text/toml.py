@@ -173,10 +173,11 @@ def _rule_of(text: str, key: str) -> str:
 
 def line_of(text: str, key: str) -> int | None:
     """The line, 1.., of the statement that sets a key path such as ``grant[2].who[0]``, else of the nearest table
-    around it. None: not found, or the text is too long to search."""
+    around it; of several tables the first. None: not found, or the text is too long to search."""
     longest, line = 0, None
     for path, start in _statements(text):
-        if len(path) > longest and (key == path or key.startswith((f"{path}.", f"{path}["))):
+        around = key.startswith((f"{path}.", f"{path}["))
+        if len(path) > longest and (around or key == path or path == f"{key}[0]"):
             longest, line = len(path), start
     return line
 
