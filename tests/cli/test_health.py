@@ -32,6 +32,24 @@ def test_status_is_a_page(daemon: ServedOperator, upnp_gw: Run) -> None:
     assert json.loads(upnp_gw("status", "--json").output) == json.loads(api.encode(STATUS))
 
 
+def test_status_names_lans_without_nat(
+    daemon: ServedOperator, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The WAN's private address is no obstacle where no LAN is translated to it."""
+    lans = [api.LanState(interface="lab", up=True, addresses=["203.0.113.1/24"], nat=False), *STATUS.lan]
+    shown = replace(STATUS, lan=lans)
+
+    async def status() -> api.Status:
+        return shown
+
+    monkeypatch.setattr(daemon.operator, "status", status)
+    output = upnp_gw("status").output
+    assert "\nlan       lab up, 203.0.113.1/24, no NAT\n" in output
+    assert "does not reach it" in output
+    shown = replace(STATUS, lan=lans[:1])
+    assert "does not reach it" not in upnp_gw("status").output
+
+
 @pytest.mark.parametrize(("count", "line"), [(1, "1 question waits"), (3, "3 questions wait")])
 def test_status_says_that_questions_wait(
     daemon: ServedOperator, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch, count: int, line: str

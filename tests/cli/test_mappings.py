@@ -295,6 +295,25 @@ def test_delete_by_id_and_by_port(daemon: ServedOperator, upnp_gw: Run) -> None:
     assert [m.id for m in daemon.operator.held] == ["m1", "m4"]
 
 
+def test_a_pinhole_over_ipv4_is_found_by_its_address(daemon: ServedOperator, upnp_gw: Run) -> None:
+    """Two hosts of a LAN without NAT have the same external port."""
+    daemon.operator.held = [
+        mapping(
+            number,
+            kind=MappingKind.PINHOLE,
+            external_address=host,
+            external_port=443,
+            internal_client=host,
+            internal_port=443,
+        )
+        for number, host in ((1, "203.0.113.10"), (2, "203.0.113.11"))
+    ]
+    assert "tcp/443 is mapped by m1 and m2" in upnp_gw("delete", "tcp/443").stderr
+    answer = upnp_gw("delete", "tcp/203.0.113.11:443")
+    assert answer.output == "closed m2: tcp/443 -> 203.0.113.11:443\n"
+    assert [m.id for m in daemon.operator.held] == ["m1"]
+
+
 def test_delete_goes_on_after_one_that_is_not_there(daemon: ServedOperator, upnp_gw: Run) -> None:
     daemon.operator.held = [mapping(1)]
     answer = upnp_gw("delete", "tcp/1", "m1")

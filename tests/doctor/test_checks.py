@@ -147,9 +147,35 @@ def test_without_nat_no_external_address_is_needed() -> None:
     checks = judge(replace(VALID, config=replace(HOME, nat=False), links=(link("eth0"), LAN)))
     assert {check.outcome for check in checks} == {"ok"}
     assert [c.finding[:10] for c in checks if c.name in ("external address", "hosts without NAT")] == [
-        "not needed",
+        "LAN br-lan",
         "a firewall",
     ]
+
+
+PUBLIC_LAN = link("lab", "9.9.8.1/24")
+
+
+def test_without_nat_the_wan_needs_no_public_address() -> None:
+    config = replace(HOME, lan=("lab",), nat=False, firewall=FirewallMode.ROUTER)
+    machine = replace(VALID, config=config, links=(link("eth0", "10.0.0.2/30"), PUBLIC_LAN))
+    checks = {check.name: check for check in judge(machine)}
+    assert {check.outcome for check in checks.values()} == {"ok"}
+    assert checks["external address"].finding == "LAN lab has no NAT: its hosts have their own addresses outside"
+    assert checks["router mode"].finding == "filters are installed by upnp-gw at the start"
+
+
+def test_private_addresses_without_nat_are_mentioned() -> None:
+    """In a company that is no fault."""
+    (check,) = [c for c in judge(replace(VALID, config=replace(HOME, nat=False))) if c.name == "external address"]
+    assert check.outcome == "ok"
+    assert "no NAT, and 192.168.1.0/24 is private (RFC 1918): only networks with a route" in check.finding
+
+
+def test_beside_a_lan_with_nat_the_wan_is_checked() -> None:
+    config = replace(HOME, lan=("lab", "br-lan"), nat_of_lan={"lab": False})
+    machine = replace(VALID, config=config, links=(link("eth0", "10.0.0.2/30"), PUBLIC_LAN, LAN))
+    found = [check.outcome for check in judge(machine) if check.name == "external address"]
+    assert found == ["ok", "warn"]
 
 
 def test_the_whole_line_to_add_is_printed() -> None:

@@ -35,7 +35,12 @@ def test_a_policy_on_a_page_loads_and_its_tests_pass(text: str) -> None:
     assert loaded.policy.cases
 
 
-@pytest.mark.parametrize("text", [text for _, text in BLOCKS], ids=[where for where, _ in BLOCKS])
+TEAMS = (ROOT / "examples" / "policies" / "teams.toml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "text", [*(text for _, text in BLOCKS), TEAMS], ids=[*(where for where, _ in BLOCKS), "teams.toml"]
+)
 def test_each_of_its_tests_can_fail(text: str) -> None:
     """Turned round one by one, every test keeps the file out."""
     for found in re.finditer(r'^want = "(\w+)"((?:\n(?:ttl|rule) .*)*)', text, re.M):
@@ -60,6 +65,16 @@ def test_a_profile_is_commented_tested_and_the_example_of_its_name(profile: str)
     assert len(loaded.policy.cases) >= 5
     assert text.startswith("# ")
     assert (ROOT / "examples" / "policies" / f"{profile}.toml").read_text("utf-8") == text
+
+
+def test_the_policy_of_three_teams_has_twelve_services_with_owners() -> None:
+    loaded = load_text(TEAMS, "teams.toml", TODAY)
+    assert not loaded.warnings
+    grants = loaded.policy.grants
+    assert len(grants) == 12
+    assert len({grant.owner for grant in grants}) == 3
+    assert all(grant.owner and grant.reason and grant.review_by and grant.zone for grant in grants)
+    assert {case.want_rule for case in loaded.policy.cases} >= {grant.name for grant in grants}
 
 
 def test_the_file_of_the_specification_means_what_it_says() -> None:

@@ -128,3 +128,30 @@ def test_where_no_address_is_left_the_case_wants_one() -> None:
 def test_the_rules_of_these_tests_deny_by_default() -> None:
     rules = policy(RULES)
     assert rules.default is Outcome.DENY
+
+
+def test_the_scene_of_a_lan_without_nat() -> None:
+    """Where its address is public, or the test says so. A suggested other port is ignored there."""
+    for sender, nat in (
+        ('ip = "11.0.0.9"', False),
+        ('ip = "203.0.113.9"', False),
+        ('ip = "192.168.1.9"', True),
+        ('ip = "192.168.1.9", nat = false', False),
+        ('device = "pc", nat = false', False),
+        ('ip = "11.0.0.9", nat = true', True),
+    ):
+        text = case(f'{sender}, via = "pcp"', 'proto = "tcp", int = 8080, ext = 9090', 'want = "deny"')
+        rules = policy(text.replace('who = "pc"', 'who = "tv"'))
+        facts, request = facts_and_request(rules, rules.cases[0], "here")
+        assert facts.network.translates(facts.address) is nat
+        assert request.pinhole is not nat
+        assert request.external_port == (9090 if nat else 8080)
+
+
+def test_a_public_address_needs_a_lan_without_nat() -> None:
+    grant = '[[grant]]\nname = "web"\nwho = "*"\nint_ports = [443]\n'
+    for nat, want in (("", "allow"), (", nat = false", "allow"), (", nat = true", "deny")):
+        policy(
+            f'{grant}[[test]]\nname = "t"\nfrom = {{ ip = "11.0.0.9"{nat} }}\nwant = "{want}"\n'
+            'request = { proto = "tcp", int = 443 }\n'
+        )

@@ -51,7 +51,7 @@ class Mapping(Struct, frozen=True, kw_only=True):
 
 
 class AddMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A port to open for the operator. An IPv6 internal client makes a pinhole."""
+    """A port to open for the operator. An IPv6 internal client, or one on a LAN without NAT, makes a pinhole."""
 
     transport: Transport
     external_port: Port

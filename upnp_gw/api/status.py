@@ -28,6 +28,8 @@ class LanState(Struct, frozen=True, kw_only=True):
     up: bool
     addresses: list[str]
     """With prefix length."""
+    nat: bool = True
+    """False: outside, each IPv4 host has its own address, and a mapping is a pinhole."""
 
 
 class PolicyState(Struct, frozen=True, kw_only=True):

@@ -53,9 +53,8 @@ def status(daemon: DaemonClient, as_json: bool) -> None:
 def status_facts(status: api.Status) -> list[tuple[str, str]]:
     """Label and text of each fact."""
     wan, count = status.wan, status.mappings
-    kind = (
-        "" if wan.address_kind in ("public", "none") else f" ({wan.address_kind}: the internet does not reach it)"
-    )
+    unreached = wan.address_kind in ("private", "shared") and any(lan.nat for lan in status.lan)
+    kind = f" ({wan.address_kind}: the internet does not reach it)" if unreached else ""
     held = f"{count.active} active, {count.parked} parked, {count.disabled} off; at most {count.limit}"
     facts = [
         ("upnp-gw", f"{status.version}, pid {status.pid}, up {formats.duration(status.uptime_s)}"),
@@ -71,7 +70,11 @@ def status_facts(status: api.Status) -> list[tuple[str, str]]:
             + kind,
         ),
         *(
-            ("lan", f"{lan.interface} {_up(lan.up)}, {', '.join(lan.addresses) or 'no address'}")
+            (
+                "lan",
+                f"{lan.interface} {_up(lan.up)}, {', '.join(lan.addresses) or 'no address'}"
+                + ("" if lan.nat else ", no NAT"),
+            )
             for lan in status.lan
         ),
         *(("announces", location) for location in status.locations),

@@ -14,7 +14,6 @@ from upnp_gw.cli.incidents import banner
 from upnp_gw.cli.parameters import PORT, endpoint_argument, lease_option
 from upnp_gw.cli.table import Column, table
 from upnp_gw.cli.terminal import CAUTION, LONGEST_TEXT, print_text, table_columns, wrap_labelled
-from upnp_gw.model.mapping import MappingKind
 from upnp_gw.text.escape import shown
 
 REDRAW_S = 2.0
@@ -31,9 +30,14 @@ STATE = {"active": "", "parked": "parked", "contested": "contested", "disabled":
 
 
 def format_external(mapping: api.Mapping) -> str:
-    """``tcp/8080``; a pinhole ``tcp6/443``: the port of its internal client."""
-    six = "6" if mapping.kind is MappingKind.PINHOLE else ""
+    """``tcp/8080``; over IPv6 ``tcp6/443``. The port of a pinhole is that of its internal client."""
+    six = "6" if ":" in mapping.internal_client else ""
     return f"{mapping.transport}{six}/{mapping.external_port}"
+
+
+def _full_external(mapping: api.Mapping) -> str:
+    """``tcp/203.0.113.9:443``. Without NAT many hosts have the same port."""
+    return f"{mapping.transport}/{formats.endpoint(mapping.external_address or '', mapping.external_port)}"
 
 
 def format_closed(mapping: api.Mapping) -> str:
@@ -129,7 +133,8 @@ def _watch(daemon: DaemonClient, as_json: bool, events: EventStream, on_terminal
 
 
 def find_mapping(daemon: DaemonClient, target: str) -> api.Mapping:
-    """The mapping with this id or external port (``tcp/8080``). Raises RequestProblem if not exactly one."""
+    """The mapping with this id, external port (``tcp/8080``), or external address and port
+    (``tcp/203.0.113.9:443``). Raises RequestProblem if not exactly one."""
     if "/" not in target:
         from urllib.parse import quote
 
@@ -137,7 +142,7 @@ def find_mapping(daemon: DaemonClient, target: str) -> api.Mapping:
             daemon.request("GET", f"/v1/mappings/{quote(target, safe='')}"), type=api.Mapping
         )
     mappings = msgspec.json.decode(daemon.request("GET", "/v1/mappings"), type=list[api.Mapping])
-    matches = [m for m in mappings if format_external(m) == target.lower()]
+    matches = [m for m in mappings if target.lower() in (format_external(m), _full_external(m))]
     if len(matches) == 1:
         return matches[0]
     message = (
@@ -223,7 +228,8 @@ def add(
 ) -> None:
     """Open the external PORT to an internal ADDRESS. The policy needs no grant for it.
 
-    An IPv6 address makes a pinhole. Example: upnp-gw add tcp 8080 192.168.1.23:80 --ttl 4h
+    An IPv6 address, and any on a LAN without NAT, makes a pinhole: its external port is the internal one.
+    Example: upnp-gw add tcp 8080 192.168.1.23:80 --ttl 4h
     """
     if permanent and ttl is not None:
         raise click.UsageError("--ttl and --permanent exclude each other")
@@ -256,7 +262,10 @@ def add(
 @click.argument("targets", nargs=-1, required=True, metavar="ID|tcp/PORT...")
 @daemon_command
 def delete(daemon: DaemonClient, as_json: bool, targets: tuple[str, ...]) -> None:
-    """Close mappings and end their flows at once. `upnp-gw list` has the ids; tcp/PORT is an external port."""
+    """Close mappings and end their flows at once. `upnp-gw list` has the ids; tcp/PORT is an external port.
+
+    Without NAT several hosts may have the same one: tcp/ADDRESS:PORT.
+    """
     failed = False
     for target in targets:
         try:

@@ -61,6 +61,7 @@ def _case(policy: Policy, trial: api.Trial, where: str) -> Case:
         mac=mac,
         lan=None,
         zone=None,
+        nat=None,
         via=trial.via,
         transport=trial.transport,
         family=Family.IP6 if judged is not None and judged.version == 6 else Family.IP4,

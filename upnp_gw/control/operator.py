@@ -104,7 +104,12 @@ class GatewayOperator:
                 connected_s=max(0, int(now.boot - network.connected_at)) if network.connected_at is not None else 0,
             ),
             lan=[
-                api.LanState(interface=link.name, up=link.up, addresses=[str(a) for a in link.addresses])
+                api.LanState(
+                    interface=link.name,
+                    up=link.up,
+                    addresses=[str(a) for a in link.addresses],
+                    nat=link.name not in network.without_nat,
+                )
                 for link in network.lans
             ],
             locations=list(self._daemon.locations()),
@@ -201,7 +206,7 @@ class GatewayOperator:
             *on_other_lans(self._decider.in_force.policy, network, self._environment.neighbours),
             *contest_sentences(self._environment.hosts.contests()),
         ]
-        if not network.external:
+        if not network.external and network.has_nat:
             warnings.append("the WAN has no external IPv4 address")
         warnings += self._daemon.obstacles()
         if (problem := self._daemon.policy_updates.problem) is not None:

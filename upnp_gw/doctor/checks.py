@@ -57,9 +57,9 @@ def overlap(machine: MachineState) -> Iterator[Check]:
 
 
 def external_address(machine: MachineState) -> Iterator[Check]:
-    """The internet can reach the external address. Without NAT, hosts have their own ones."""
-    if machine.config.without_nat >= set(machine.config.lan):
-        yield ok("external address", "not needed: no LAN has NAT, so each host has its own address outside")
+    """The internet can reach the external address. Without NAT there is none: each host has its own."""
+    yield from _own_addresses(machine)
+    if machine.config.without_nat.issuperset(machine.config.lan):
         return
     link = machine.link(machine.config.wan)
     addresses = machine.config.external_addresses or (link.ipv4 if link else ())
@@ -94,6 +94,16 @@ def external_address(machine: MachineState) -> Iterator[Check]:
                 "another router or the provider translates too: put that router into bridge mode, forward ports on "
                 "it, or ask the provider for a public address",
             )
+
+
+def _own_addresses(machine: MachineState) -> Iterator[Check]:
+    """The addresses that hosts without NAT have outside."""
+    for link in (link for link in machine.links if link.name in machine.config.without_nat):
+        ipv4 = [net for net in link.networks if net.version == 4]
+        private = [f", and {net} is {why}" for net in ipv4 if (why := private_external(net.network_address))]
+        limit = f"{''.join(private)}: only networks with a route to it reach its hosts"
+        outside = limit if private else ": its hosts have their own addresses outside"
+        yield ok("external address", f"LAN {link.name} has no NAT{outside}")
 
 
 def forwarding(machine: MachineState) -> Iterator[Check]:
@@ -179,9 +189,10 @@ def router_mode(machine: MachineState) -> Iterator[Check]:
             "remove that firewall, use --firewall alongside, or allow both: [firewall] allow_other_forward = true",
         )
     elif machine.library_problem is None and machine.drops_problem is None:
+        translates = not machine.config.without_nat.issuperset(machine.config.lan)
         yield ok(
             "router mode",
-            "masquerade and filters "
+            ("masquerade and filters " if translates else "filters ")
             + ("are installed by upnp-gw" if machine.daemon_pid else "are installed by upnp-gw at the start"),
         )
 

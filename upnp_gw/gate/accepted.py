@@ -105,6 +105,7 @@ ACCEPTED: Mapping[str, Keys] = {
         "mac": ("a MAC address", '"ac:89:95:00:00:01"'),
         "lan": ("a LAN interface of the gateway", '"br-lan"'),
         "zone": ("the name of a zone of this file", '"guest"'),
+        "nat": ("true or false", "false"),
         "via": ('"igd1", "igd2", "natpmp", "pcp" or "operator"', '"igd1"'),
         "holds": ("a number 0 to 65535", "3"),
     },

@@ -2,15 +2,15 @@
 
 A test states the sender (``from``), the request (``request``) and the verdict (``want``). The defaults favour the
 request: a named device is present with all its facts, has no mappings, asks at noon, on the gateway's first LAN
-unless the policy names another for it. ``from.holds``, ``from.lan`` and ``at`` change that. The real network is not
-read.
+unless the policy names another for it. That LAN has NAT for private addresses. ``from.holds``, ``from.lan``,
+``from.nat`` and ``at`` change that. The real network is not read.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
-from upnp_gw.gate import values
+from upnp_gw.gate import floor, values
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
 from upnp_gw.gate.policyfile import CaseFrom, CaseRequest, CaseTable, printable, to_table
@@ -25,6 +25,8 @@ from upnp_gw.model.request import MapRequest, PortChoice, Source
 
 NOON = 12 * 60
 LAN = "lan"
+TRANSLATED = floor.LOCAL_IPV4[:5]
+"""Addresses that have NAT where a test does not say so. Those for documentation stand for public ones."""
 
 
 def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
@@ -50,6 +52,7 @@ def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
         mac=if_set(sender.mac, values.read_mac, from_place.at("mac")),
         lan=if_set(sender.lan, values.read_lan, from_place.at("lan")),
         zone=rules.zone(sender.zone, from_place.at("zone")),
+        nat=sender.nat,
         via=values.read_choice(sender.via, Via, from_place.at("via")),
         transport=values.read_choice(request.proto, Transport, request_place.at("proto")),
         family=_family(request.family, target or address, request_place.at("family")),
@@ -154,6 +157,8 @@ class _Hosts:
     lan: str
     operator: bool
     target: IPAddress
+    nat: bool
+    """Whether the LAN has NAT for the internal client."""
 
     @property
     def own(self) -> bool:
@@ -173,7 +178,8 @@ def _hosts(policy: Policy, case: Case, where: str) -> _Hosts:
         address,
         lan,
         case.via is Via.OPERATOR,
-        case.target or address,
+        target := case.target or address,
+        any(target in net for net in TRANSLATED) if case.nat is None else case.nat,
     )
 
 
@@ -187,7 +193,7 @@ def _facts(policy: Policy, case: Case, hosts: _Hosts) -> Facts:
         lan="" if hosts.operator else hosts.lan,
         target_lan=hosts.lan if hosts.own else "",
         main_lan=LAN,
-        network=_network(hosts.address, hosts.target),
+        network=_network(hosts),
         gateway_ports=GatewayPorts(),
         minute_of_day=case.minute_of_day,
         today=1,
@@ -199,7 +205,7 @@ def _facts(policy: Policy, case: Case, hosts: _Hosts) -> Facts:
 
 def _request(case: Case, hosts: _Hosts) -> MapRequest:
     external_port, choice = _external(case, hosts)
-    return MapRequest(
+    request = MapRequest(
         via=case.via,
         source=Source(hosts.address, "" if hosts.operator else hosts.lan),
         transport=case.transport,
@@ -210,6 +216,7 @@ def _request(case: Case, hosts: _Hosts) -> MapRequest:
         remote=case.remote,
         remote_port=case.remote_port,
     )
+    return request if hosts.nat or request.pinhole else request.without_nat()
 
 
 def _external(case: Case, hosts: _Hosts) -> tuple[int, PortChoice]:
@@ -268,7 +275,8 @@ def _host(net: IPv4Network | IPv6Network) -> IPAddress:
     return net.network_address + min(77, net.num_addresses // 2)
 
 
-def _network(*hosts: IPAddress) -> Network:
-    """A gateway whose LANs hold these hosts."""
-    around = (ip_network(f"{host}/{host.max_prefixlen}") for host in hosts)
-    return Network(wan=Link("wan", 1, True), lans=(Link(LAN, 2, True),), routed=tuple(around))
+def _network(hosts: _Hosts) -> Network:
+    """A gateway whose LAN holds these hosts."""
+    around = (ip_network(f"{host}/{host.max_prefixlen}") for host in (hosts.address, hosts.target))
+    without_nat = frozenset() if hosts.nat else frozenset({LAN})
+    return Network(Link("wan", 1, True), (Link(LAN, 2, True),), routed=tuple(around), without_nat=without_nat)

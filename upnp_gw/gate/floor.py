@@ -30,7 +30,7 @@ LOCAL_IPV4 = tuple(
     )
 )
 """Prefixes that may hold an internal client: not reachable from the internet (RFC 6890). The last four are for
-labs."""
+labs and documentation."""
 
 _EDGES_4 = sorted(edge for net in LOCAL_IPV4 for edge in (int(net.network_address), int(net.broadcast_address) + 1))
 """The begins and ends of the private ranges, sorted: an address after an odd number of edges is inside."""

@@ -125,6 +125,7 @@ class CaseFrom(TomlTable):
     mac: str | None = None
     lan: str | None = None
     zone: str | None = None
+    nat: bool | None = None
     via: str = "igd1"
     holds: int = 0
 

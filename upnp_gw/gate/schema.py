@@ -218,6 +218,8 @@ class Case:
     lan: str | None
     """None: the first LAN of the gateway, or one that the policy names for the device."""
     zone: str | None
+    nat: bool | None
+    """Whether the LAN has NAT for IPv4. None: unless the internal client has a public address."""
     via: Via
     transport: Transport
     family: Family
