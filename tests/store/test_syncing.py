@@ -1,5 +1,6 @@
 """The log gets to the disk soon after a commit, and into the database file, and no commit waits for either."""
 
+import asyncio
 import errno
 import json
 import logging
@@ -93,6 +94,35 @@ async def test_a_commit_is_synced_soon_and_does_not_wait_for_it(store: Store, tm
     assert disk.synced[-1] == (log.st_ino, log.st_size)
     assert mark(tmp_path / "ledger.db") == before + 24
     assert syncing.SYNC_S <= 0.5, "a second at most, with half of it for the disk"
+
+
+class ClosedBeforeTheClear(threading.Event):
+    """``close`` comes between the check of ``closing`` and the clear of this event."""
+
+    def __init__(self, closing: threading.Event) -> None:
+        super().__init__()
+        self.closing = closing
+
+    def clear(self) -> None:
+        self.closing.set()
+        self.set()
+        super().clear()
+
+
+@pytest.mark.parametrize("name", ["_to_sync", "_to_checkpoint"])
+async def test_a_close_at_any_moment_ends_the_threads(tmp_path: Path, disk: Disk, name: str) -> None:
+    opened = Store(tmp_path / "ledger.db", "boot-1")
+    await opened.open()
+    threads = opened._syncing
+    assert threads is not None
+    waited_for = getattr(threads, name)
+    setattr(threads, name, ClosedBeforeTheClear(threads._closing))
+    waited_for.set()  # the thread goes on, and waits for the other event then
+    getattr(threads, name).set()
+    thread = threads._threads[name == "_to_checkpoint"]
+    await asyncio.to_thread(thread.join, DEADLINE_S)
+    assert not thread.is_alive()
+    await opened.close()
 
 
 async def test_many_commits_are_few_syncs(store: Store, disk: Disk) -> None:

@@ -115,7 +115,8 @@ class Syncing:
     # -- in the thread that syncs
 
     def _keep_syncing(self) -> None:
-        while self._to_sync.wait() and not self._closing.wait(SYNC_S):
+        # asked again before each wait: ``close`` may have set both just before the clear
+        while not self._closing.is_set() and self._to_sync.wait() and not self._closing.wait(SYNC_S):
             self._to_sync.clear()
             try:
                 self._sync()
@@ -163,7 +164,7 @@ class Syncing:
     # -- in the thread that makes checkpoints
 
     def _keep_checkpoints(self) -> None:
-        while self._to_checkpoint.wait() and not self._closing.is_set():
+        while not self._closing.is_set() and self._to_checkpoint.wait() and not self._closing.is_set():
             self._to_checkpoint.clear()
             self._rows = 0
             try:
