@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date
-from ipaddress import IPv4Interface, IPv6Interface, ip_address
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,7 +21,10 @@ from tests.fixtures.gateway import (
     gateway_fixture,
     source_of,
 )
+from tests.fixtures.policy_reload import reload_home
+from upnp_gw import api
 from upnp_gw.control.replay import replay
+from upnp_gw.control.server import STATUS_OF
 from upnp_gw.engine.audit import facts_and_request
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.load import load_text
@@ -32,6 +35,7 @@ from upnp_gw.model.mapping import Endpoint, Mapping, MappingKey, MappingKind, Tr
 from upnp_gw.model.network import Link, Neighbour, Network
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import (
+    Granted,
     MapRequest,
     PortChoice,
     Refusal,
@@ -277,7 +281,16 @@ async def test_a_device_with_another_address_has_the_port_there_at_once(home: Ga
     await home.granted(8443, A)
     there = "11.77.0.99"
     home.around.neighbours.learn(Neighbour(ip_address(there), CONSOLE, "lan0"))
-    assert (await home.granted(8443, there)).external_address == ip_address(there)
+    probed: list[object] = []
+
+    async def probe(address: object, interface: str) -> bool:
+        probed.append(address)
+        return False
+
+    home.lan_hosts.probe = probe
+    reply = await home.granted(0, there, internal=8443, choice=PortChoice.SUGGESTED)
+    assert reply.external_address == ip_address(there)
+    assert not probed, "the former address is not in its way"
     home.scheduler.device_gone(ip_address(A), "lan0")
     await home.gateway.settled()
     assert kernel(home) == {("pinhole", f"{there}:8443")}
@@ -298,6 +311,94 @@ async def test_a_restart_keeps_every_row_as_it_is(tmp_path: Path) -> None:
             i: replace(row, recheck_at=0) for i, row in stood.items()
         }
         assert kernel(after) == opened
+
+
+async def test_a_pending_cut_keeps_its_place_over_a_restart(tmp_path: Path) -> None:
+    clock = Clock()
+    async with gateway_fixture(tmp_path, clock=clock, network=MIXED) as before:
+        await met(before).granted(8443, A)
+        await before.unmap(8443, A)
+        assert len(before.decider.ledger.cuts) == 1
+    async with gateway_fixture(tmp_path, clock=clock, network=MIXED) as after:
+        (cut,) = after.decider.ledger.cuts.due(clock.now.boot)
+        assert cut.forward().kind is MappingKind.PINHOLE
+        await met(after).granted(8443, HOME)
+
+
+REMOTE = """version = 1
+[[grant]]
+name = "partners"
+who = "*"
+int_ports = [8443]
+remote = ["203.0.113.0/24", "2001:db8:a::/48"]
+"""
+
+
+async def test_the_grants_remote_hosts_and_a_new_policy(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, REMOTE, network=MIXED) as made:
+        home = met(made.gateway_fixture)
+        await home.granted(8443, A)
+        ((forward, _),) = home.firewall.installed.values()
+        assert (forward.kind, str(forward.remote)) == (MappingKind.PINHOLE, "203.0.113.0/24")
+        made.file.write_text(REMOTE.replace("203.0.113.0/24", "203.0.113.0/25"))
+        assert not (await made.policy_commands.reload()).fallen
+        ((forward, _),) = home.firewall.installed.values()
+        assert str(forward.remote) == "203.0.113.0/25"
+        made.file.write_text("version = 1\n")
+        (fallen,) = (await made.policy_commands.reload()).fallen
+        assert (fallen.mapping, fallen.kept) == ("m1", False)
+        assert not kernel(home)
+
+
+async def test_the_operator_adds_and_deletes_a_pinhole(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, "version = 1\n", network=MIXED) as made:
+        home = met(made.gateway_fixture)
+        body = {"transport": TCP, "external_port": 443, "internal_client": A}
+        added = await made.operator.add(api.AddMapping(**body))
+        assert (added.kind, added.external_address, added.external_port) == (MappingKind.PINHOLE, A, 443)
+        other = await made.operator.add(api.AddMapping(**body | {"internal_port": 8443}))
+        assert (other.refusal, STATUS_OF[other.refusal]) == (Refusal.SAME_PORT, 409)
+        for client, external, accepted in (
+            (A, "11.22.33.44", "that of the internal client"),
+            (HOME, HOME, "an external address of the gateway"),
+        ):
+            problem = await made.operator.add(
+                api.AddMapping(**body | {"internal_client": client, "external_address": external})
+            )
+            assert (problem.error, problem.field) == ("invalid", "external_address")
+            assert accepted in problem.message
+        again = await made.operator.add(api.AddMapping(**body | {"external_address": A}))
+        assert again.id == added.id
+        assert (await made.operator.delete(added.id)).id == added.id
+        assert not kernel(home)
+
+
+async def test_a_trial_over_the_api_and_an_explanation(tmp_path: Path) -> None:
+    async with reload_home(tmp_path, REMOTE, network=MIXED) as made:
+        home = met(made.gateway_fixture)
+        trial = api.Trial(via=Via.IGD2, transport=TCP, internal_port=8443, address=A)
+        tried = await made.policy_commands.trial(trial)
+        assert (tried.verdict, tried.rule) == ("allow", "partners")
+        trial = api.Trial(via=Via.IGD2, transport=TCP, internal_port=8443, external_port=9000, address=A)
+        tried = await made.policy_commands.trial(trial)
+        assert (tried.verdict, tried.refusal) == ("busy", "same-port-only")
+        await home.granted(8443, A)
+        explained = await made.policy_commands.explain("d1")
+        assert (explained.rule, explained.facts["nat"]) == ("partners", False)
+        assert [(rule.name, rule.effect) for rule in explained.grants] == [("partners", "charged")]
+
+
+async def test_a_host_behind_another_router_is_its_address(tmp_path: Path) -> None:
+    network = replace(MIXED, routed=(ip_network("11.79.0.0/24"),), routed_on=("lan0",))
+    async with gateway_fixture(tmp_path, network=network) as made:
+        there = ip_address("11.79.0.5")
+        request = replace(asks(8443, str(there)), source=Source(there, "lan0"))
+        reply = await made.gateway.handle(request)
+        assert isinstance(reply, Granted)
+        assert (reply.mapping.device, reply.external_address) == (str(there), there)
+        made.clock.pass_s(3000)
+        await made.sweep()
+        assert reply.mapping.id in made.firewall.installed
 
 
 # -- NAT begins or ends

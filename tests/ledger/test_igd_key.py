@@ -1,5 +1,7 @@
 """The mapping that a key of IGD means, for askers on LANs with and without NAT."""
 
+import sys
+from collections import Counter
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, ip_address
 
@@ -88,3 +90,24 @@ def test_with_nat_the_mapping_of_the_primary_address_is_found_too() -> None:
             table, network, key._replace(external_address=external), Source(ip_address(A), "lan0"), A, False
         )
         assert exact == found
+
+
+@pytest.mark.spec("SR-22")
+@pytest.mark.parametrize(("asker", "sees_all"), [(C, False), (C, True), (A, False)])
+def test_it_costs_the_same_beside_a_thousand_hosts_with_the_port(asker: str, sees_all: bool) -> None:
+    source, key = Source(ip_address(asker), "lan0"), MappingKey(Transport.TCP, None, 443, None)
+    calls = Counter[int]()
+    for hosts in (3, 1000):
+        table = MappingTable()
+        for number in range(hosts):
+            table.put(own(number + 1, str(IPv4Address("11.78.0.1") + number)))
+
+        def count(frame: object, event: str, argument: object, hosts: int = hosts) -> None:
+            calls[hosts] += event == "call"
+
+        sys.setprofile(count)
+        try:
+            find(table, NETWORK, key, source, asker, sees_all)
+        finally:
+            sys.setprofile(None)
+    assert calls[3] == calls[1000]

@@ -73,7 +73,6 @@ def _may_ask(decider: Decider, transaction: Transaction, request: ReleaseRequest
         return True
     internal = Endpoint(request.address, request.port)
     map_request = MapRequest(request.via, request.source, request.transport, internal, 0, PortChoice.SUGGESTED, 1)
-    map_request = decider.as_served(map_request)
     facts = decider.facts_of(transaction, map_request)
     return decide(decider.in_force.policy, facts, map_request).refusal is not Refusal.NOT_AUTHORIZED
 

@@ -4,6 +4,8 @@ With NAT a key has one mapping. Without NAT each host has its own external addre
 port 443.
 """
 
+from itertools import chain, islice
+
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.mapping import Mapping, MappingKey
 from upnp_gw.model.network import Network
@@ -33,11 +35,17 @@ def find(
         nat = source.interface not in network.without_nat
     if nat and translated is not None:
         return translated
-    pinholes = [row for row in table.pinholes_on(key.transport, key.external_port) if row.key.remote == key.remote]
-    rows = [*pinholes, *([translated] if translated is not None else ())]
-    of_device = [row for row in rows if row.device == device]
-    meant = of_device if of_device or not sees_all else rows
+    others = [translated] if translated is not None else []
+    meant = _first_two(table, key, device, [row for row in others if row.device == device])
+    if not meant and sees_all:
+        meant = _first_two(table, key, None, others)
     return meant[0] if len(meant) == 1 else None
+
+
+def _first_two(table: MappingTable, key: MappingKey, device: str | None, more: list[Mapping]) -> list[Mapping]:
+    """The first two pinholes of a device, or of all, that the key may mean, and of ``more``."""
+    pinholes = table.pinholes_on(key.transport, key.external_port, device)
+    return list(islice(chain((row for row in pinholes if row.key.remote == key.remote), more), 2))
 
 
 def _translated(table: MappingTable, network: Network, key: MappingKey) -> Mapping | None:

@@ -28,7 +28,7 @@ class MappingTable:
         self._by_key: dict[MappingKey, str] = {}
         # one index for each transport: so the keys are objects that the rows have anyway
         self._by_port = {transport: RowIndex[int]() for transport in Transport}
-        self._pinholes_on = {transport: RowIndex[int]() for transport in Transport}
+        self._pinholes_on = {transport: RowIndex[tuple[str | None, int]]() for transport in Transport}
         self._by_internal = {transport: RowIndex[Endpoint]() for transport in Transport}
         self._by_client = RowIndex[IPAddress]()
         self._by_device: dict[str, Numbering] = {}
@@ -73,9 +73,9 @@ class MappingTable:
         """Every port mapping on this external port, for any external address and remote host."""
         return self._get_all(self._by_port[transport].ids(port))
 
-    def pinholes_on(self, transport: Transport, port: int) -> list[Mapping]:
-        """Every IPv4 pinhole on this port, of any host."""
-        return self._get_all(self._pinholes_on[transport].ids(port))
+    def pinholes_on(self, transport: Transport, port: int, device: str | None) -> Iterator[Mapping]:
+        """The IPv4 pinholes on this port that a device holds (None: any device), oldest first."""
+        return (self._rows[i].mapping for i in self._pinholes_on[transport].ids((device, port)))
 
     def to_internal(self, transport: Transport, internal: Endpoint) -> list[Mapping]:
         """Every mapping to this internal endpoint, oldest first."""
@@ -149,7 +149,7 @@ class MappingTable:
         self._of_device.add(mapping.device, mapping.id)
         self._charges.add(mapping)
         if mapping.internal.address.version == 4:
-            self._on_port(mapping).add(mapping.key.external_port, mapping.id)
+            self._link_port(mapping)
             self._everyone.put(row.number, mapping.id)
             self._by_device.setdefault(mapping.device, Numbering()).put(row.number, mapping.id)
         else:
@@ -165,7 +165,7 @@ class MappingTable:
         self._of_device.remove(mapping.device, mapping.id)
         self._charges.remove(mapping)
         if mapping.internal.address.version == 4:
-            self._on_port(mapping).remove(mapping.key.external_port, mapping.id)
+            self._unlink_port(mapping)
             self._everyone.remove(row.number)
             own = self._by_device[mapping.device]
             own.remove(row.number)
@@ -174,10 +174,21 @@ class MappingTable:
         else:
             del self._by_unique_id[mapping.unique_id]
 
-    def _on_port(self, mapping: Mapping) -> RowIndex[int]:
-        """The index of an IPv4 row by its external port."""
-        index = self._by_port if mapping.kind is MappingKind.PORT_MAPPING else self._pinholes_on
-        return index[mapping.key.transport]
+    def _link_port(self, mapping: Mapping) -> None:
+        transport, _, port, *_ = mapping.key
+        if mapping.kind is MappingKind.PORT_MAPPING:
+            self._by_port[transport].add(port, mapping.id)
+            return
+        for device in (mapping.device, None):
+            self._pinholes_on[transport].add((device, port), mapping.id)
+
+    def _unlink_port(self, mapping: Mapping) -> None:
+        transport, _, port, *_ = mapping.key
+        if mapping.kind is MappingKind.PORT_MAPPING:
+            self._by_port[transport].remove(port, mapping.id)
+            return
+        for device in (mapping.device, None):
+            self._pinholes_on[transport].remove((device, port), mapping.id)
 
     def _get_all(self, ids: Iterable[str]) -> list[Mapping]:
         return [self._rows[i].mapping for i in ids]
