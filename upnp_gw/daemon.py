@@ -278,6 +278,7 @@ class Daemon:
             hairpin=self.config.hairpin,
             allow_other_forward=self.config.allow_other_forward,
             http_port=self.config.http_port,
+            anycast=self.config.anycast,
         )
 
     def _notify_ready(self) -> None:

@@ -125,7 +125,7 @@ def pcp_message(data: bytes) -> None:
 def port_5351(data: bytes) -> None:
     """Both protocols as the socket meets them. No answer draws more than a NAT-PMP or a PCP header (SR-11)."""
     with suppress(WireError):
-        found = Port5351().receive(data, Source(SOURCE, "lan0"), EXTERNAL, 7)
+        found = Port5351().receive(data, Source(SOURCE, "lan0"), lambda address: EXTERNAL, 7)
         answers = [found] if isinstance(found, bytes) else replies(found)
         assert all(len(answer) <= max(24, len(data) + 3) for answer in answers)
 

@@ -48,6 +48,17 @@ def test_only_another_external_address_begins_a_new_one() -> None:
     assert (moved.number, moved.seconds(at(1041))) == (epoch.number + 1, 1)
 
 
+@pytest.mark.spec("PCP-191")
+def test_a_lan_that_gets_or_loses_nat_begins_a_new_one() -> None:
+    epoch = Epoch.from_json(None, "a", NOW).with_external(ONE, NOW)
+    without = epoch.with_lans({"lan1"}, at(1010))
+    assert (without.number, without.seconds(at(1012)), without.external) == (epoch.number + 1, 2, ONE)
+    assert without.with_lans({"lan1"}, at(1020)) is without
+    again = Epoch.from_json(without.to_json("a"), "a", at(1030))
+    assert again == without
+    assert again.with_lans(set(), at(1040)).number == without.number + 1
+
+
 @pytest.mark.parametrize("text", ["", "{", "7", "{}", '{"number": "x", "since": 0, "external": null, "boot": "a"}'])
 def test_a_stored_epoch_that_makes_no_sense_is_a_new_one(text: str) -> None:
     """A jump makes clients ask again; an exception would keep the gateway from starting."""

@@ -37,6 +37,25 @@ def a(text: str) -> IPAddress:
 
 
 @pytest.mark.parametrize(
+    ("address", "external"),
+    [
+        ("192.168.1.9", "192.168.1.9"),
+        ("192.168.2.9", "11.9.9.9"),
+        ("10.5.200.1", "10.5.200.1"),
+        ("2a11::9", "2a11::9"),
+        ("fd05::1", "fd05::1"),
+    ],
+)
+def test_the_external_address_of_a_host(address: str, external: str) -> None:
+    mixed = replace(NETWORK, without_nat=frozenset({"lan0"}))
+    assert mixed.external_of(a(address)) == a(external)
+    assert replace(mixed, external=()).external_of(a("192.168.2.9")) is None
+    assert NETWORK.has_nat
+    assert mixed.has_nat
+    assert not replace(NETWORK, without_nat=frozenset({"lan0", "lan1"})).has_nat
+
+
+@pytest.mark.parametrize(
     ("address", "on"),
     [
         ("192.168.1.9", {"lan0"}),

@@ -23,8 +23,8 @@ from upnp_gw.model.mapping import Endpoint, Via
 
 DEVICE = "urn:schemas-upnp-org:device:InternetGatewayDevice:"
 ANY_HOST, ANY_HOST6 = IPv4Address(0), IPv6Address(0)
-CONFLICT = frozenset({718, 729, 728})
-"""Error codes that mean: another external port may be free."""
+CONFLICT = frozenset({718, 724, 729, 728})
+"""Error codes that mean: another external port may be free, or only the internal one is possible."""
 NO_SUCH_ENTRY = frozenset({714, 704})
 """Error codes that mean: there is no such mapping or pinhole."""
 OTHER_PORTS = 3
@@ -62,8 +62,8 @@ class IgdLink:
     async def _map(self, request: RequestedMapping, lease: MappingLease | None) -> MappingLease:
         lifetime_s = min(request.lifetime_s, LEASE_MOST_S[4])
         first = lease.external.port if lease is not None else request.external_port
-        for other in range(OTHER_PORTS + 1):
-            port = first if other == 0 else 1024 + (first * 7919 + other * 104729) % 64512
+        ports = tried_ports(first, request.port)
+        for port in ports:
             try:
                 await self._device.async_add_port_mapping(
                     remote_host=ANY_HOST,
@@ -76,7 +76,7 @@ class IgdLink:
                     lease_duration=timedelta(seconds=lifetime_s),
                 )
             except UpnpActionError as error:
-                if error.error_code not in CONFLICT or other == OTHER_PORTS:
+                if error.error_code not in CONFLICT or port == ports[-1]:
                     raise
             else:
                 return await self._lease(request, port, lifetime_s)
@@ -118,6 +118,12 @@ class IgdLink:
             raise NoAnswer("the gateway has no WANIPv6FirewallControl service")
         internal = Endpoint(self._own, request.port)
         return MappingLease(self.via, request.transport, internal, internal, lifetime_s, unique_id)
+
+
+def tried_ports(first: int, internal: int) -> list[int]:
+    """The external ports in the order in which they are tried. Without NAT only the internal one is granted."""
+    others = [1024 + (first * 7919 + other * 104729) % 64512 for other in range(1, OTHER_PORTS + 1)]
+    return list(dict.fromkeys((first, internal, *others)))[: OTHER_PORTS + 1]
 
 
 @asynccontextmanager

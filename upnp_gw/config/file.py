@@ -80,6 +80,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "pcp": Key("pcp", values.one_of((switch.value for switch in ServiceMode), ServiceMode), '"on"'),
         "pcp_min_lifetime": Key("pcp_min_lifetime_s", values.number(30, 86400, "whole seconds"), "120"),
         "nonce_check": Key("nonce_check", values.one_of(("strict", "lenient")), '"strict"'),
+        "anycast": Key("anycast", values.flag, "true"),
     },
     "firewall": {
         "mode": Key(

@@ -51,6 +51,8 @@ class Config:
     """Seconds: the shortest PCP lifetime; ``max_ttl`` of the policy is the longest."""
     nonce_check: str = "strict"
     """strict | lenient: a PCP client may renew and delete with another nonce."""
+    anycast: bool = False
+    """PCP also answers at its anycast addresses, 192.0.0.9 and 2001:1::1 (RFC 7723)."""
     firewall: FirewallMode = FirewallMode.ALONGSIDE
     nat: bool = True
     """False: no IPv4 host is translated; outside, each has its own address. ``nat_of_lan`` counts first."""

@@ -47,6 +47,6 @@ def build_engine(
     evidence_collector = EvidenceCollector(decider, store)
     usage_reader = UsageReader(decider, firewall, evidence_collector)
     scheduler = Scheduler(decider, writer, probe, usage_reader)
-    epochs = Epochs(ledger, store, clock, lambda: environment.network.advertised)
+    epochs = Epochs(ledger, store, clock, lambda: environment.network)
     gateway = Gateway(decider, persistence, writer, epochs, scheduler.sweep)
     return Engine(persistence, writer, evidence_collector, usage_reader, scheduler, gateway)

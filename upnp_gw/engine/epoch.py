@@ -5,12 +5,12 @@ The store takes an epoch before any row that was made in it: its one thread work
 
 import logging
 from collections.abc import Callable
-from ipaddress import IPv4Address
 
 from upnp_gw.ledger.epoch import Epoch
 from upnp_gw.ledger.transaction import Ledger
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant
+from upnp_gw.model.network import Network
 from upnp_gw.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -19,36 +19,41 @@ KEY = "epoch"
 
 
 class Epochs:
-    """Keeps ``ledger.epoch``. ``external`` gives the primary external address."""
+    """Keeps ``ledger.epoch``."""
 
     def __init__(
         self,
         ledger: Ledger,
         store: Store,
         clock: Callable[[], Instant],
-        external: Callable[[], IPv4Address | None],
+        network: Callable[[], Network],
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._clock = clock
-        self._external = external
+        self._network = network
 
     async def load(self) -> None:
         """The stored one, or a new one. Raises StoreError."""
         now = self._clock()
         stored = Epoch.from_json(await self._store.get(KEY), self._store.boot_id, now)
-        self._ledger.epoch = stored.with_external(self._external(), now)
+        self._ledger.epoch = self._followed(stored, now)
         await self._store.set(KEY, self._ledger.epoch.to_json(self._store.boot_id))
 
     async def follow_external(self) -> bool:
         """A new external address begins a new epoch; True where it did. Call it before any client is notified."""
         before = self._ledger.epoch
-        await self._set(before.with_external(self._external(), self._clock()))
+        await self._set(self._followed(before, self._clock()))
         return self._ledger.epoch.number != before.number
 
     async def begin(self) -> None:
         """Mappings were lost without their clients' doing."""
         await self._set(self._ledger.epoch.restarted(self._clock()))
+
+    def _followed(self, epoch: Epoch, now: Instant) -> Epoch:
+        network = self._network()
+        external = network.advertised if network.has_nat else None
+        return epoch.with_external(external, now).with_lans(network.without_nat, now)
 
     async def _set(self, epoch: Epoch) -> None:
         if epoch == self._ledger.epoch:

@@ -55,6 +55,8 @@ class FirewallSettings:
     """ROUTER: start even if another table filters on the forward hook."""
     http_port: int = 0
     """TCP port of our HTTP server, where new connections of each LAN host are limited; 0: no limit."""
+    anycast: bool = False
+    """Requests from the LAN to the anycast addresses of PCP come to us (RFC 7723)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,12 @@
 """The epoch of NAT-PMP and PCP: one counter for both, seconds on CLOCK_BOOTTIME since state was last lost.
 
 Clients renew everything when it jumps. So it continues over a restart of the daemon that lost nothing. It starts
-again after a boot, with a new store, and with another external address (RFC 6886 section 3.6, RFC 6887 section
-8.5).
+again after a boot, with a new store, with another external address (RFC 6886 section 3.6, RFC 6887 section 8.5),
+and when other LANs than before have NAT: that moves the external address of every host on them.
 """
 
 import json
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
@@ -22,6 +23,8 @@ class Epoch:
     """BOOTTIME seconds at which the counter was 0."""
     external: IPv4Address | None = None
     """The last known external address. Another address begins a new epoch, the loss of the address does not."""
+    without_nat: frozenset[str] = frozenset()
+    """The LAN interfaces without NAT."""
 
     def seconds(self, now: Instant) -> int:
         """The value in messages: whole seconds since the epoch began."""
@@ -37,10 +40,17 @@ class Epoch:
             return self
         return replace(self if self.external is None else self.restarted(now), external=external)
 
+    def with_lans(self, without_nat: Set[str], now: Instant) -> "Epoch":
+        """The epoch in which exactly these LAN interfaces have no NAT: a new epoch if others had none."""
+        if without_nat == self.without_nat:
+            return self
+        return replace(self.restarted(now), without_nat=frozenset(without_nat))
+
     def to_json(self, boot_id: str) -> str:
         """The stored form. ``boot_id``: the kernel's, which shows at the next start whether BOOTTIME continued."""
         external = None if self.external is None else str(self.external)
-        return json.dumps({"number": self.number, "since": self.since, "external": external, "boot": boot_id})
+        form = {"number": self.number, "since": self.since, "external": external, "boot": boot_id}
+        return json.dumps({**form, "without_nat": sorted(self.without_nat)} if self.without_nat else form)
 
     @classmethod
     def from_json(cls, text: str | None, boot_id: str, now: Instant) -> "Epoch":
@@ -53,7 +63,8 @@ class Epoch:
         try:
             stored = json.loads(text)
             external = None if stored["external"] is None else IPv4Address(stored["external"])
-            epoch = cls(int(stored["number"]), float(stored["since"]), external)
+            without_nat = frozenset(map(str, stored.get("without_nat", ())))
+            epoch = cls(int(stored["number"]), float(stored["since"]), external, without_nat)
             boot = stored["boot"]
         except (ValueError, KeyError, TypeError, RecursionError):
             return cls().restarted(now)

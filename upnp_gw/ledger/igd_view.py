@@ -107,15 +107,25 @@ class LedgerView:
         """SystemUpdateID of WANIPConnection:2."""
         return self._ledger.update_id
 
-    def wan(self) -> WanStatus:
-        """The status of the WAN. Uptime counts from the first external address."""
-        network = self._network()
-        connected = bool(network.external) and network.wan.up
+    def wan(self, source: Source) -> WanStatus:
+        """The status of the WAN. Uptime counts from the first external address.
+
+        Without NAT the external address of a control point is the IPv4 address that it asks from. If it asks over
+        IPv6, its IPv4 address is not known.
+        """
+        network, address = self._network(), source.address
+        if address.version == 4:
+            nat, external = network.translates(address), network.external_of(address)
+        else:
+            nat = source.interface not in network.without_nat
+            external = network.advertised if nat else None
+        connected = network.wan.up and (bool(network.external) or not nat)
         since = network.connected_at
         return WanStatus(
             interface=network.wan.name,
             up=network.wan.up,
             connected=connected,
             uptime_s=max(0, int(self._clock().boot - since)) if connected and since is not None else 0,
-            external_address=network.advertised if connected else None,
+            external_address=external if connected else None,
+            nat=nat,
         )

@@ -102,11 +102,7 @@ class Planner:
     def _planned(
         self, request: MapRequest, allowed: Allowed, owner: str, own: Mapping | None
     ) -> Planned | NotPlanned:
-        if (
-            request.pinhole
-            and request.choice is PortChoice.EXACT
-            and request.external_port != request.internal.port
-        ):
+        if request.pinhole and request.needs_nat:
             return ONLY_ITS_OWN_PORT
         if own is not None:
             return self._refresh(own, request, allowed)
@@ -252,9 +248,8 @@ class Planner:
         filters."""
         present = before.filters if before is not None and request.via is Via.PCP else ()
         until = self.now.boot + max(1, lifetime_s(request, allowed.clamps))
-        return Hold(
-            request.via, until, request.lifetime_s, request.nonce, self.epoch, filters_after(request, present)
-        )
+        filters = filters_after(request, present)
+        return Hold(request.via, until, request.lifetime_s, request.nonce, self.epoch, filters)
 
     def _peers(self, request: MapRequest, allowed: Allowed) -> AllowedPeers:
         """The remote hosts that may connect to a new mapping."""
@@ -276,8 +271,7 @@ class Planner:
     def _conflict(self, key: MappingKey, request: MapRequest, allowed: Allowed, owner: str) -> NotPlanned | None:
         if self.reserved_ports(key.transport, key.external_port):
             return NotPlanned(Refusal.CONFLICT_OTHER, "the gateway itself uses this external port")
-        kept_for = self.kept_for(key.transport, key.external_port)
-        if kept_for not in (None, owner):
+        if self.kept_for(key.transport, key.external_port) not in (None, owner):
             return NotPlanned(
                 Refusal.CONFLICT, "the external port is kept for another device until its flows are cut"
             )
@@ -285,11 +279,8 @@ class Planner:
         row = conflicting_holder(rows, key, self._peers(request, allowed), owner) if rows else None
         if row is None:
             return None
-        if row.device != owner:
-            return NotPlanned(Refusal.CONFLICT, "the external port is mapped to another device", holder=row)
-        return NotPlanned(
-            Refusal.CONFLICT, "the external port is mapped for an overlapping remote host", holder=row
-        )
+        whom = "to another device" if row.device != owner else "for an overlapping remote host"
+        return NotPlanned(Refusal.CONFLICT, f"the external port is mapped {whom}", holder=row)
 
     def is_free(self, request: MapRequest, owner: str) -> bool:
         """True if the external port of an exact request is free, for every remote host."""

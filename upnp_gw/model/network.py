@@ -188,6 +188,10 @@ class Network:
         """True where at least one LAN has NAT."""
         return any(link.name not in self.without_nat for link in self.lans)
 
+    def external_of(self, address: IPAddress) -> IPAddress | None:
+        """The address at which the internet reaches a LAN host: its own, or with NAT ``advertised``."""
+        return self.advertised if self.translates(address) else address
+
     def extent_of(self, interface: str) -> tuple[tuple[int, int, int], ...]:
         """``prefixes`` of a LAN, as (IP version, first, last)."""
         return self._extents.get(interface, ())

@@ -76,6 +76,11 @@ class MapRequest:
         """True where nothing is translated: IPv6, and IPv4 on a LAN without NAT (``without_nat``)."""
         return self.internal.address.version == 6 or self.external_address == self.internal.address
 
+    @property
+    def needs_nat(self) -> bool:
+        """True for an exact external port that is not the internal one."""
+        return self.choice is PortChoice.EXACT and self.external_port != self.internal.port
+
     def without_nat(self) -> "MapRequest":
         """The request for a host that has its own address outside. A suggested port becomes the internal one; an
         exact other one stays, and is refused (``Refusal.SAME_PORT``)."""
@@ -212,17 +217,20 @@ Reply = Granted | Removed | Refused
 
 @dataclass(frozen=True, slots=True)
 class WanStatus:
-    """The WAN link, for status actions and events."""
+    """The WAN link as one control point sees it, for status actions and events."""
 
     interface: str
     up: bool
     """PhysicalLinkStatus: the link is up."""
     connected: bool
-    """ConnectionStatus: the link has an IPv4 address."""
+    """ConnectionStatus: the link is up, and with NAT has an IPv4 address."""
     uptime_s: int
-    """Seconds since it became connected; 0: not connected."""
+    """Seconds since the link has an IPv4 address; 0: it has none."""
     external_address: IPAddress | None
-    """The primary external IPv4 address; None: not known, shown as an empty string."""
+    """The primary external IPv4 address, without NAT the control point's own; None: not known, shown as an empty
+    string."""
+    nat: bool = True
+    """NATEnabled: the gateway translates the control point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +295,7 @@ class View(Protocol):
         """WANIPConnection:2 SystemUpdateID, ui4."""
         ...
 
-    def wan(self) -> WanStatus: ...
+    def wan(self, source: Source) -> WanStatus: ...
 
     def wan_counters(self) -> tuple[int, int, int, int]:
         """(bytes sent, bytes received, packets sent, packets received) of the WAN interface, not wrapped."""

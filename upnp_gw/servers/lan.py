@@ -152,7 +152,7 @@ class LanServers:
         """Begins a new epoch, then announces the new address. If the old address is back it is only announced."""
         if await self._gateway.follow_external_address():
             self._port5351.external_changed()
-        elif self._environment.network.external:
+        elif self._environment.network.external and self._environment.network.has_nat:
             self._port5351.announce()
 
     def _on_mappings_lost(self, event: Event) -> None:

@@ -343,6 +343,20 @@ def test_the_version_follows_the_structure_alone() -> None:
     assert contents(base) != contents(replace(base, hairpin="same"))
 
 
+@pytest.mark.spec("PCP-194")
+@pytest.mark.parametrize("mode", FirewallMode)
+def test_the_anycast_addresses_are_redirected_only_if_configured_and_from_the_lan(mode: FirewallMode) -> None:
+    base = settings(mode)
+    asked = replace(base, anycast=True)
+    assert "redirect" not in contents(base)
+    redirects = [line.strip() for line in contents(asked).splitlines() if "redirect" in line]
+    assert len(redirects) == 2
+    assert all(
+        line.startswith("iifname @lan ip") and line.endswith("udp dport 5351 redirect") for line in redirects
+    )
+    assert version(asked) == version(base), "the structure is the same, so a change keeps the mappings"
+
+
 def test_alongside_has_no_verdict_that_binds_others() -> None:
     """An accept in our base chain overrides nobody, a drop would: we drop only flows that we let in ourselves, and
     what is for our own servers, over the share of a LAN host."""

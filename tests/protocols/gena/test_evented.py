@@ -1,12 +1,13 @@
 """The evented variables of each service, and the form of their values."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import cast
 
 import pytest
 from lxml import etree
 
+from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.request import Source, View, WanStatus
 from upnp_gw.protocols.gena.subscriptions import Properties
 from upnp_gw.protocols.igd.evented import evented_properties
@@ -38,11 +39,14 @@ class Seen:
     """The part of the view that is evented."""
 
     status: WanStatus = UP
+    own: dict[Source, IPAddress] = field(default_factory=dict)
+    """Subscribers without NAT, and the addresses that they have outside."""
     counts: dict[Source, int] | None = None
     update_id: int = 41
 
-    def wan(self) -> WanStatus:
-        return self.status
+    def wan(self, source: Source) -> WanStatus:
+        own = self.own.get(source)
+        return replace(self.status, external_address=own, nat=False) if own is not None else self.status
 
     def count(self, source: Source) -> int:
         return (self.counts or {}).get(source, 0)
@@ -99,6 +103,14 @@ def test_a_device_counts_its_visible_mappings() -> None:
     seen = Seen(counts={CONSOLE: 3, LAPTOP: 7})
     assert seen.values(IgdVersion.IGD1, "WANIPConnection", CONSOLE)["PortMappingNumberOfEntries"] == "3"
     assert seen.values(IgdVersion.IGD2, "WANIPConnection", LAPTOP)["PortMappingNumberOfEntries"] == "7"
+
+
+@pytest.mark.spec("IGD-202")
+@pytest.mark.parametrize("igd_version", IgdVersion)
+def test_a_subscriber_without_nat_gets_its_own_address(igd_version: IgdVersion) -> None:
+    seen = Seen(own={LAPTOP: LAPTOP.address})
+    assert seen.values(igd_version, "WANIPConnection", CONSOLE)["ExternalIPAddress"] == "198.51.100.7"
+    assert seen.values(igd_version, "WANIPConnection", LAPTOP)["ExternalIPAddress"] == "192.168.1.21"
 
 
 def test_a_service_that_no_description_declares_events_nothing() -> None:

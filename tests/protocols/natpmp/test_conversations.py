@@ -58,6 +58,25 @@ async def test_the_external_address(line: Line) -> None:
     assert await line.answer(b"\0\0\0") == await line.answer(b"\0\0")
 
 
+@pytest.mark.spec("PMP-081", "PMP-082")
+async def test_without_nat_each_host_has_its_own_address_and_ports(line: Line) -> None:
+    """Deviation: RFC 6886 section 3.8 wants no answer from a gateway that does not translate."""
+    for external in (line.gateway_fixture.around.network.external, ()):
+        line.gateway_fixture.around.network = replace(
+            line.gateway_fixture.around.network, external=external, without_nat=frozenset({"lan0"})
+        )
+        for client in (CONSOLE_IP, PC_IP):
+            response = await line.address(client)
+            assert (response.result, str(response.address)) == (NatPmpResult.SUCCESS, client)
+            mapped = await line.natpmp(8080, 9090, client=client)
+            assert (mapped.result, mapped.external_port) == (NatPmpResult.SUCCESS, 8080)
+    assert len(line.gateway_fixture.decider.ledger.table) == 2
+    ended = await line.natpmp(8080, lifetime=0)
+    assert (ended.result, ended.external_port, ended.lifetime_s) == (NatPmpResult.SUCCESS, 0, 0)
+    [left] = line.gateway_fixture.decider.ledger.table
+    assert str(left.internal.address) == PC_IP
+
+
 @pytest.mark.spec("PMP-003", "PCP-079")
 async def test_without_an_external_address(line: Line) -> None:
     line.gateway_fixture.around.network = replace(line.gateway_fixture.around.network, external=())

@@ -294,6 +294,44 @@ async def test_prefer_failure_for_an_impossible_mapping(line: Line) -> None:
     assert not line.gateway_fixture.ports
 
 
+def without_nat(line: Line) -> None:
+    fixture = line.gateway_fixture
+    fixture.around.network = replace(fixture.around.network, without_nat=frozenset({"lan0"}))
+
+
+@pytest.mark.spec("PCP-190")
+async def test_without_nat_the_hosts_own_address_and_port_are_assigned(line: Line) -> None:
+    without_nat(line)
+    for client in (CONSOLE_IP, PC_IP):
+        for suggested, address in ((0, None), (9999, EXTERNAL), (8080, ip_address(client))):
+            answer = await line.map(8080, suggested, 600, client=client, address=address)
+            assert (answer.result, answer.lifetime_s) == (0, 600)
+            assert answer.map is not None
+            assert (answer.map.external_address, answer.map.external_port) == (ip_address(client), 8080)
+    assert len(line.gateway_fixture.decider.ledger.table) == 2
+    network = line.gateway_fixture.around.network
+    line.gateway_fixture.around.network = replace(network, external=())
+    assert (await line.map(8081)).result == 0
+    assert (await line.map(8080, 0, 0, client=PC_IP)).result == 0
+    assert not line.mappings_to(8080, client=PC_IP)
+    assert line.mappings_to(8080)
+
+
+@pytest.mark.spec("PCP-192")
+async def test_without_nat_prefer_failure_accepts_only_the_hosts_own_address_and_port(line: Line) -> None:
+    without_nat(line)
+    own = ip_address(CONSOLE_IP)
+    for suggested, address in ((8081, own), (8080, EXTERNAL), (8080, ip_address(PC_IP)), (8081, None)):
+        refused = await line.map(8080, suggested, 600, PreferFailure(), address=address)
+        assert (refused.result, refused.lifetime_s) == (ResultCode.CANNOT_PROVIDE_EXTERNAL, 30)
+    assert not line.gateway_fixture.ports
+    for address in (None, own):
+        granted = await line.map(8080, 8080, 600, PreferFailure(), address=address)
+        assert granted.result == 0
+        assert granted.map is not None
+        assert granted.map.external_address == own
+
+
 @pytest.mark.spec("PCP-093", "PCP-094", "PCP-095", "PCP-120")
 @pytest.mark.parametrize(
     ("suggested", "lifetime", "option", "address"),

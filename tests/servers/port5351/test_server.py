@@ -34,11 +34,12 @@ from upnp_gw.protocols.pcp.messages import (
     ThirdParty,
 )
 from upnp_gw.protocols.pending import PendingReply
-from upnp_gw.protocols.port5351 import Port5351
+from upnp_gw.protocols.port5351 import ExternalOf, Port5351
 from upnp_gw.servers.context import LanContext
 from upnp_gw.servers.port5351.limits import MOST_RUNNING, READ_RATE, DatagramKind
 from upnp_gw.servers.port5351.server import Port5351Server
 from upnp_gw.servers.udp import filter as udp_filter
+from upnp_gw.servers.udp.socket import SocketKey
 
 OWN = f"127.{os.getpid() % 200 + 20}.0.1"
 """An address of loopback that no other test run has."""
@@ -207,11 +208,9 @@ class Parsed(Port5351):
 
     count = 0
 
-    def receive(
-        self, data: bytes, source: Source, external: IPv4Address | None, epoch_s: int
-    ) -> PendingReply | bytes:
+    def receive(self, data: bytes, source: Source, external_of: ExternalOf, epoch_s: int) -> PendingReply | bytes:
         Parsed.count += 1
-        return super().receive(data, source, external, epoch_s)
+        return super().receive(data, source, external_of, epoch_s)
 
 
 async def flood(served: Served, datagrams: Iterable[tuple[str, bytes]]) -> None:
@@ -475,6 +474,55 @@ async def test_an_operators_add_sends_no_update(served: Served) -> None:
     )
     await served.gateway_fixture.gateway.handle(request)
     assert len(served.server._updates) == 0
+
+
+@pytest.mark.spec("PCP-193")
+async def test_a_new_external_address_is_no_update_for_a_host_without_nat(served: Served) -> None:
+    network = served.gateway_fixture.around.network
+    served.gateway_fixture.around.network = replace(network, without_nat=frozenset({"lo"}))
+    assert await served.gateway_fixture.gateway.follow_external_address(), "the LAN has lost its NAT"
+    async with client() as one:
+        answer = await one.map(8080)
+        assert answer.map == MapData(NONCE, 6, 8080, 8080, CLIENT)
+        await served.settled()
+        moved(served)
+        assert not await served.gateway_fixture.gateway.follow_external_address()
+        served.server.external_changed()
+        assert len(served.server._updates) == 0
+
+
+async def test_the_end_of_a_pinhole_names_the_hosts_own_address(served: Served) -> None:
+    network = served.gateway_fixture.around.network
+    served.gateway_fixture.around.network = replace(network, without_nat=frozenset({"lo"}))
+    async with client() as one:
+        await one.map(8080)
+        await served.settled()
+        [row] = served.gateway_fixture.decider.ledger.table
+        await served.gateway_fixture.gateway.handle(
+            UnmapRequest(Via.OPERATOR, Source(CLIENT, ""), mapping_id=row.id)
+        )
+        response = codec.parse_response(await one.receive())
+        assert response.result is ResultCode.NOT_AUTHORIZED
+        assert response.map == MapData(NONCE, 6, 8080, 8080, CLIENT)
+
+
+@pytest.mark.spec("PMP-083")
+async def test_no_address_is_announced_on_a_lan_without_nat(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[str, bytes]] = []
+
+    def note(key: SocketKey, data: bytes, *_: object) -> bool:
+        sent.append((key.interface, data))
+        return True
+
+    monkeypatch.setattr(served.server._sockets, "send", note)
+    network = served.gateway_fixture.around.network
+    for without_nat, lengths in ((frozenset[str](), [12, 24]), (frozenset({"lo"}), [24])):
+        sent.clear()
+        served.gateway_fixture.around.network = replace(network, without_nat=without_nat)
+        served.server.announce()
+        assert [(name, len(data)) for name, data in sent] == [("lo", length) for length in lengths]
 
 
 @pytest.mark.spec("PMP-068", "PMP-072")

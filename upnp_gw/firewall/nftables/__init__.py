@@ -1,6 +1,6 @@
 """The real packet filter: one table of our own, ``inet upnp_gw``, whose maps hold the mappings.
 
-    ruleset        the table as text: sets and maps; chains: its rules; shares, exchanges: parts of it
+    ruleset        the table as text: sets and maps; chains: its rules; shares, exchanges, anycast: parts of it
     elements       which element of which map a forward is
     state          what the maps hold
     ruleset_delta  the smallest transaction for a batch of changes

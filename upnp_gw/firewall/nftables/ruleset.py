@@ -17,7 +17,7 @@ from ipaddress import IPv4Address
 from itertools import repeat
 
 from upnp_gw.firewall.base import TABLE, FirewallMode, FirewallSettings, most_for_remotes
-from upnp_gw.firewall.nftables import exchanges, shares
+from upnp_gw.firewall.nftables import anycast, exchanges, shares
 from upnp_gw.firewall.nftables.chains import CHAINS, chain_rules
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import IPNetwork
@@ -153,6 +153,8 @@ def contents(settings: FirewallSettings) -> str:
         **exchanges.exchange_rules(),
         **shares.share_rules(settings.http_port),
     }
+    if settings.anycast:
+        chains["prerouting"] = [*anycast.redirects(), *chains["prerouting"]]
     body = "\n".join(
         f" chain {name} {{\n" + "\n".join(f"  {rule}" for rule in rules) + "\n }" for name, rules in chains.items()
     )

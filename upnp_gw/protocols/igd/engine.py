@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from upnp_gw.model.mapping import Via
-from upnp_gw.model.request import ChangeRequest, Reply, Source, View
+from upnp_gw.model.request import ChangeRequest, Reply, Source, View, WanStatus
 from upnp_gw.protocols.igd.arguments import Arguments, InvalidArgument, read_arguments
 from upnp_gw.protocols.igd.faults import Fault
 from upnp_gw.protocols.igd.model import ActionModel, ServiceModel
@@ -34,6 +34,11 @@ class Caller:
     def via(self) -> Via:
         """The version as a protocol of the ledger."""
         return self.igd_version.via
+
+    @property
+    def wan(self) -> WanStatus:
+        """The WAN as this control point sees it."""
+        return self.view.wan(self.source)
 
 
 @dataclass(frozen=True, slots=True)

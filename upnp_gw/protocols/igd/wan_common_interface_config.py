@@ -15,7 +15,7 @@ COUNTERS = ("TotalBytesSent", "TotalBytesReceived", "TotalPacketsSent", "TotalPa
 
 def link_status(caller: Caller) -> str:
     """PhysicalLinkStatus: ``Up`` or ``Down``."""
-    return "Up" if caller.view.wan().up else "Down"
+    return "Up" if caller.wan.up else "Down"
 
 
 def get_common_link_properties(caller: Caller, _: Arguments) -> Answer:

@@ -15,19 +15,26 @@ CONNECTION_TYPES = frozenset({"Unconfigured", ROUTED, "IP_Bridged"})
 
 
 def connection_status(caller: Caller) -> str:
-    """ConnectionStatus: ``Connected`` while the WAN is up and has an address, else ``Disconnected`` (IGD-101)."""
-    return "Connected" if caller.view.wan().connected else "Disconnected"
+    """ConnectionStatus: ``Connected`` while the WAN is up and with NAT has an address, else ``Disconnected``
+    (IGD-101)."""
+    return "Connected" if caller.wan.connected else "Disconnected"
 
 
 def external_ip_address(caller: Caller) -> str:
-    """The external IPv4 address, empty if there is none, never 0.0.0.0 (IGD-103)."""
-    return str(caller.view.wan().external_address or "")
+    """The external IPv4 address, empty if there is none, never 0.0.0.0 (IGD-103). Without NAT it is the control
+    point's own (IGD-202)."""
+    return str(caller.wan.external_address or "")
 
 
 def uptime(caller: Caller) -> int:
     """Uptime: seconds since the WAN is connected; 0 if it is not."""
-    wan = caller.view.wan()
+    wan = caller.wan
     return min(wan.uptime_s, 2**32 - 1) if wan.connected else 0
+
+
+def get_nat_rsip_status(caller: Caller, _: Arguments) -> Answer:
+    """GetNATRSIPStatus: whether the control point is translated (IGD-102)."""
+    return {"NewRSIPAvailable": False, "NewNATEnabled": caller.wan.nat}
 
 
 def set_connection_type(caller: Caller, arguments: Arguments) -> Answer:
@@ -41,7 +48,7 @@ def set_connection_type(caller: Caller, arguments: Arguments) -> Answer:
 
 def request_connection(caller: Caller, _: Arguments) -> Answer:
     """RequestConnection: success if the WAN is connected. Version 1 clients may call it before they map a port."""
-    if caller.igd_version is IgdVersion.IGD1 and caller.view.wan().connected:
+    if caller.igd_version is IgdVersion.IGD1 and caller.wan.connected:
         return {}
     return Fault(606 if caller.igd_version is IgdVersion.IGD2 else 501, "the gateway connects by itself")
 
@@ -75,7 +82,7 @@ ROWS = ServiceRows(
         "GetAutoDisconnectTime": constant({"NewAutoDisconnectTime": 0}),
         "GetIdleDisconnectTime": constant({"NewIdleDisconnectTime": 0}),
         "GetWarnDisconnectDelay": constant({"NewWarnDisconnectDelay": 0}),
-        "GetNATRSIPStatus": constant({"NewRSIPAvailable": False, "NewNATEnabled": True}),
+        "GetNATRSIPStatus": get_nat_rsip_status,
         "GetExternalIPAddress": lambda caller, _: {"NewExternalIPAddress": external_ip_address(caller)},
         "GetGenericPortMappingEntry": port_mappings.get_generic_entry,
         "GetSpecificPortMappingEntry": port_mappings.get_specific_entry,
@@ -92,7 +99,7 @@ ROWS = ServiceRows(
         "Uptime": uptime,
         "LastConnectionError": lambda caller: "ERROR_NONE",
         "RSIPAvailable": lambda caller: False,
-        "NATEnabled": lambda caller: True,
+        "NATEnabled": lambda caller: caller.wan.nat,
         "ExternalIPAddress": external_ip_address,
         "PortMappingNumberOfEntries": lambda caller: caller.view.count(caller.source),
         "SystemUpdateID": lambda caller: caller.view.system_update_id(),

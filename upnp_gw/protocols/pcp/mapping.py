@@ -6,7 +6,7 @@ Mistakes in the message itself are found here. Whether a mapping is allowed and 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from upnp_gw.model.mapping import Endpoint, IPAddress, Mapping, Transport, Via
+from upnp_gw.model.mapping import Endpoint, IPAddress, Mapping, MappingKind, Transport, Via
 from upnp_gw.model.request import (
     Granted,
     MapRequest,
@@ -87,12 +87,17 @@ class _MapFields:
 
 
 def start_reply(
-    message: Request, source: Source, external: IPAddress | None, least_s: int, data: bytes, epoch_s: int
+    message: Request,
+    source: Source,
+    external_of: Callable[[IPAddress], IPAddress | None],
+    least_s: int,
+    data: bytes,
+    epoch_s: int,
 ) -> PendingReply | bytes:
     """The request to the gateway, or the answer if none is needed. Raises PcpError.
 
-    ``data``: the datagram of the message; ``external``: the primary external address; ``least_s``: the shortest
-    lifetime, seconds.
+    ``data``: the datagram of the message; ``external_of``: LAN host -> its address outside; ``least_s``: the
+    shortest lifetime, seconds.
     """
     assert message.map is not None, "a MAP has its data"
     fields = _map_fields(message, message.map, source)
@@ -105,6 +110,7 @@ def start_reply(
         return PendingReply(release, _reply_builder(fields, data))
     if transport is None or fields.data.internal_port == 0:
         raise PcpError(ResultCode.UNSUPP_PROTOCOL, "unsupported-protocol")
+    external = external_of(fields.internal)
     if fields.prefer_failure and not _is_available(fields, external):
         raise PcpError(ResultCode.CANNOT_PROVIDE_EXTERNAL, "external-not-ours")
     insists = fields.prefer_failure and fields.data.external_address == external
@@ -162,12 +168,10 @@ _CHECKS: tuple[tuple[Callable[[_MapFields, Source], bool], ResultCode, str], ...
 
 
 def _is_available(fields: _MapFields, external: IPAddress | None) -> bool:
-    """True where the mapping can have the suggested address: the gateway's, or the pinhole's own."""
-    suggested = fields.data.external_address
-    if fields.internal.version == 6:
-        own = suggested in (ANY_IPV4, ANY_IPV6, fields.internal)
-        return own and fields.data.external_port == fields.data.internal_port
-    return suggested in (ANY_IPV4, ANY_IPV6) or external is None or suggested == external
+    """True where the mapping can have the suggested address, and a pinhole the suggested port: its own."""
+    if external == fields.internal and fields.data.external_port != fields.data.internal_port:
+        return False
+    return external is None or fields.data.external_address in (ANY_IPV4, ANY_IPV6, external)
 
 
 def _request(fields: _MapFields, transport: Transport, source: Source, least_s: int) -> MapRequest:
@@ -243,9 +247,10 @@ def _refusal(fields: _MapFields, refused: Refused) -> tuple[ResultCode, int]:
 
 
 def build_update(mapping: Mapping, lifetime_s: int, epoch_s: int, external: IPAddress | None) -> bytes | None:
-    """A mapping update: an unsolicited MAP response (section 14.2). None: the mapping has no PCP lease."""
+    """A mapping update: an unsolicited MAP response (section 14.2). None: the mapping has no PCP lease, or no
+    external address. ``external``: that of port mappings."""
     data = _data_of(mapping, external)
-    if data is None or external is None:
+    if data is None or data.external_address == ANY_IPV4:
         return None
     filters = tuple(PcpFilter.of(peers) for peers in mapping.filters_in_force)
     options: tuple[Option, ...] = (*_third_party_of(mapping), *filters)
@@ -269,6 +274,6 @@ def _data_of(mapping: Mapping, external: IPAddress | None) -> MapData | None:
     hold = mapping.hold_of(Via.PCP.protocol)
     if hold is None or hold.nonce is None:
         return None
-    own: IPAddress = mapping.internal.address if mapping.internal.address.version == 6 else external or ANY_IPV4
-    key = mapping.key
-    return MapData(hold.nonce, key.transport.number, mapping.internal.port, key.external_port, own)
+    key, internal = mapping.key, mapping.internal
+    outside: IPAddress = internal.address if mapping.kind is MappingKind.PINHOLE else external or ANY_IPV4
+    return MapData(hold.nonce, key.transport.number, internal.port, key.external_port, outside)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from upnp_gw.ledger.events import Event, TableChanged
 from upnp_gw.model.errors import WireError
-from upnp_gw.model.mapping import Instant, Mapping, Via
+from upnp_gw.model.mapping import Instant, Mapping, MappingKind, Via
 from upnp_gw.model.request import (
     ChangeRequest,
     Granted,
@@ -140,7 +140,7 @@ class Port5351Server:
             if mapping is None:
                 self._updates.forget(mapping_id)
                 continue
-            if mapping.internal.address.version == 6:
+            if mapping.kind is MappingKind.PINHOLE:
                 continue
             if contact.insists:
                 self._update_ended(mapping, contact, ResultCode.CANNOT_PROVIDE_EXTERNAL)
@@ -191,7 +191,9 @@ class Port5351Server:
         if peer.port == 0:
             raise WireError("port-zero")
         log.debug("port 5351: %d bytes from %s on %s", len(datagram.data), peer.address, key.interface)
-        outcome = self._protocols.receive(datagram.data, source, self._external(), self._leases.epoch_s())
+        outcome = self._protocols.receive(
+            datagram.data, source, self._lan.network().external_of, self._leases.epoch_s()
+        )
         if isinstance(outcome, bytes):
             self._admit(DatagramKind.READ, sender, now)
             self._answer(key, outcome, peer)
@@ -241,8 +243,8 @@ class Port5351Server:
             mapping = self._leases.mapping(mapping_id)
             if mapping is None:
                 return None
-            external = mapping.internal.address if mapping.internal.address.version == 6 else self._external()
-            return pcp_mapping.build_update(mapping, self._leases.left_s(mapping, Via.PCP), epoch_s, external)
+            left_s = self._leases.left_s(mapping, Via.PCP)
+            return pcp_mapping.build_update(mapping, left_s, epoch_s, self._external())
 
         self._updates.begin(mapping_id, contact, build, self._lan.clock().boot)
 
@@ -278,10 +280,12 @@ class Port5351Server:
             )
 
     def _send_announcements(self) -> None:
+        without_nat = self._lan.network().without_nat
         for key in self._sockets.keys:
             if key.version == 6 and not key.address.is_link_local and key not in self._used:
                 continue
-            for message in self._protocols.announcements(key.version, self._external(), self._leases.epoch_s()):
+            external = None if key.interface in without_nat else self._external()
+            for message in self._protocols.announcements(key.version, external, self._leases.epoch_s()):
                 self._sockets.send(key, message, ALL_CLIENTS[key.version])
 
     def _external(self) -> IPv4Address | None:
