@@ -30,10 +30,7 @@ def find(
         own = table.by_key(key._replace(external_address=source.address))
         if own is not None:
             return own
-        nat = network.translates(source.address)
-    else:
-        nat = source.interface not in network.without_nat
-    if nat and translated is not None:
+    if network.translates_sender(source.address, source.interface) and translated is not None:
         return translated
     others = [translated] if translated is not None else []
     meant = _first_two(table, key, device, [row for row in others if row.device == device])

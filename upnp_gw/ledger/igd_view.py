@@ -114,11 +114,8 @@ class LedgerView:
         IPv6, its IPv4 address is not known.
         """
         network, address = self._network(), source.address
-        if address.version == 4:
-            nat, external = network.translates(address), network.external_of(address)
-        else:
-            nat = source.interface not in network.without_nat
-            external = network.advertised if nat else None
+        nat = network.translates_sender(address, source.interface)
+        own = address if address.version == 4 else None
         connected = network.wan.up and (bool(network.external) or not nat)
         since = network.connected_at
         return WanStatus(
@@ -126,6 +123,6 @@ class LedgerView:
             up=network.wan.up,
             connected=connected,
             uptime_s=max(0, int(self._clock().boot - since)) if connected and since is not None else 0,
-            external_address=external if connected else None,
+            external_address=(network.advertised if nat else own) if connected else None,
             nat=nat,
         )

@@ -183,6 +183,10 @@ class Network:
             return False
         return not self.without_nat or (self.lan_of(address) or self.main_lan) not in self.without_nat
 
+    def translates_sender(self, address: IPAddress, interface: str) -> bool:
+        """True where the sender of a request has NAT for IPv4: by its address, over IPv6 by the LAN it asks on."""
+        return self.translates(address) if address.version == 4 else interface not in self.without_nat
+
     @property
     def has_nat(self) -> bool:
         """True where at least one LAN has NAT."""

@@ -379,6 +379,23 @@ async def test_third_party_by_a_grant(tmp_path: Path) -> None:
         assert not fixture.ports
 
 
+@pytest.mark.spec("PCP-190", "PCP-192")
+async def test_third_party_without_nat_is_assigned_the_internal_clients_address(tmp_path: Path) -> None:
+    async with gateway_fixture(tmp_path, policy_of(DELEGATED)) as fixture:
+        line, own = Line(fixture), ip_address(CONSOLE_IP)
+        without_nat(line)
+        wrong = await line.map(
+            8080, 8080, 600, ThirdParty(own), PreferFailure(), client=PC_IP, address=ip_address(PC_IP)
+        )
+        assert wrong.result is ResultCode.CANNOT_PROVIDE_EXTERNAL
+        for suggested, options in ((9999, ()), (8080, (PreferFailure(),))):
+            answer = await line.map(8080, suggested, 600, ThirdParty(own), *options, client=PC_IP, address=own)
+            assert answer.result == 0
+            assert answer.map is not None
+            assert (answer.map.external_address, answer.map.external_port) == (own, 8080)
+        assert len(line.mappings_to(8080)) == 1
+
+
 def reaches(line: Line) -> set[tuple[str, int]]:
     """The remote hosts that may connect, in the firewall."""
     opened = [forward for forward, _ in line.gateway_fixture.firewall.installed.values()]
