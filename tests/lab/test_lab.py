@@ -6,13 +6,16 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from ipaddress import IPv4Address
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.waiting import until
-from upnp_gw.lab import GUEST, HOME, Lab, LanHost, Topology
+from upnp_gw.lab import GUEST, HOME, INNER, OFFICE, Lab, LanHost, Topology
+from upnp_gw.lab.lab import FORWARDING
 from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.model.mapping import Transport
 
@@ -152,6 +155,26 @@ def test_a_wide_topology_and_a_late_host(namespaces: None) -> None:
             assert reach(guest, Transport.UDP, address, 9).how == "reset"
         late = lab.add_host("lan0", LanHost("late", 30, "ac:89:95:00:00:0f"))
         assert reach(late, Transport.TCP, console.address, 9).how == "reset"
+
+
+@BOTH
+def test_public_hosts_are_reached_at_their_own_addresses_also_behind_a_router(
+    namespaces: None, transport: Transport
+) -> None:
+    office = replace(OFFICE, routers=(INNER,))
+    with Lab(Topology(lans=(HOME, office))) as lab:
+        peer, desk, rack = (lab.hosts[name] for name in ("peer1", "desk", "rack"))
+        with EchoServer(rack, transport, 3074), EchoServer(desk, transport, 3074):
+            assert not reach(peer, transport, rack.address, 3074, timeout=0.2)
+            for key in FORWARDING:
+                lab.gateway.sysctl(key, "1")
+            for client, host, version in product((peer, desk), (rack, desk), (4, 6)):
+                address, own = (host.address, client.address) if version == 4 else (host.address6, client.address6)
+                proof = reach(client, transport, address, 3074)
+                assert (proof.answered_by, proof.seen_from) == (host.name, own)
+            with lab.unplugged("rack"):
+                assert not reach(peer, transport, rack.address, 3074, timeout=0.2)
+        assert lab.hosts["inner"].address == INNER.lan.network[1]
 
 
 def test_unplugged_host_is_silent_and_back_again(fresh_lab: Lab) -> None:

@@ -21,18 +21,21 @@ demo           ``upnp-gw demo``
 from upnp_gw.lab.host import Host
 from upnp_gw.lab.lab import Lab
 from upnp_gw.lab.privilege import LabUnavailable, acquire
-from upnp_gw.lab.topology import CONSOLE, GUEST, HOME, PC, Lan, LanHost, Topology
+from upnp_gw.lab.topology import CONSOLE, GUEST, HOME, INNER, OFFICE, PC, Lan, LanHost, Router, Topology
 
 __all__ = [
     "CONSOLE",
     "GUEST",
     "HOME",
+    "INNER",
+    "OFFICE",
     "PC",
     "Host",
     "Lab",
     "LabUnavailable",
     "Lan",
     "LanHost",
+    "Router",
     "Topology",
     "acquire",
 ]
