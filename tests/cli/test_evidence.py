@@ -18,6 +18,7 @@ ROW = api.Evidence(
     device_name="ps5",
     transport=Transport.UDP,
     kind=MappingKind.PORT_MAPPING,
+    family="ip4",
     internal_port=3074,
     requests=12,
     refused=1,
@@ -41,7 +42,7 @@ def test_evidence_in_eighty_columns(daemon: ServedOperator, upnp_gw: Run) -> Non
     assert upnp_gw("evidence").output == "no evidence yet\n"
     daemon.operator.seen = [
         ROW,
-        msgspec.structs.replace(ROW, device_name=None, kind=MappingKind.PINHOLE, refused=0),
+        msgspec.structs.replace(ROW, device_name=None, kind=MappingKind.PINHOLE, family="ip6", refused=0),
     ]
     lines = upnp_gw("evidence").output.splitlines()
     assert lines[0].split()[:6] == ["DEVICE", "PORT", "ASKED", "REFUSED", "UNGRANTED", "DAYS"]

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,7 +16,7 @@ from upnp_gw.engine.policy_files import PolicyFiles
 from upnp_gw.firewall.base import Counters
 from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.ledger.transaction import Transaction
-from upnp_gw.model.mapping import IPAddress, Transport
+from upnp_gw.model.mapping import IPAddress, MappingKind, Transport
 from upnp_gw.model.request import Granted
 
 DAY = 86_400
@@ -155,3 +156,14 @@ async def test_stale_rules_and_devices_that_are_only_silent(home: Home) -> None:
         ("device-gone", "pc"),
     }
     assert set(home.probed) == {ip_address(CONSOLE_IP), ip_address(PC_IP)}, "the console is there and was silent"
+
+
+@pytest.mark.parametrize(("client", "device"), [(CONSOLE_IP, CONSOLE), ("192.168.77.99", "192.168.77.99")])
+@pytest.mark.parametrize("nat", [True, False])
+async def test_the_kind_is_that_of_a_request_now(home: Home, client: str, device: str, nat: bool) -> None:
+    made = home.gateway_fixture
+    await home.day((8443, client))
+    made.around.network = replace(made.around.network, without_nat=frozenset(() if nat else ("lan0",)))
+    (shown,) = await home.advice.evidence()
+    kind = MappingKind.PORT_MAPPING if nat else MappingKind.PINHOLE
+    assert (shown.device, shown.kind, shown.family) == (device, kind, "ip4")

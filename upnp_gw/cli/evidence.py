@@ -14,7 +14,6 @@ from upnp_gw.cli.health import LABEL
 from upnp_gw.cli.parameters import Number
 from upnp_gw.cli.table import Column, table
 from upnp_gw.cli.terminal import LONGEST_TEXT, table_columns, wrap_labelled
-from upnp_gw.model.mapping import MappingKind
 from upnp_gw.text.escape import shown
 
 MAX_LISTENERS = 200
@@ -36,7 +35,7 @@ KINDS = {
 
 
 def _format_port(row: api.Evidence) -> str:
-    return f"{row.transport}{'6' if row.kind is MappingKind.PINHOLE else ''}/{row.internal_port}"
+    return f"{row.transport}{'6' if row.family == 'ip6' else ''}/{row.internal_port}"
 
 
 def _format_remotes(row: api.Evidence) -> str:

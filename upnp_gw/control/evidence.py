@@ -7,13 +7,15 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from upnp_gw import api
+from upnp_gw.control.serialize import parse_address
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.evidence_collector import EvidenceCollector, opening_of
 from upnp_gw.engine.policy_files import PolicyFiles, local_today
 from upnp_gw.gate.facts import device_of, ids_of, name_of
 from upnp_gw.gate.load import read_text
 from upnp_gw.gate.managed_file import free_name
-from upnp_gw.ledger.evidence import Evidence
+from upnp_gw.ledger.evidence import Evidence, EvidenceKey
+from upnp_gw.model.device import lan_of
 from upnp_gw.model.errors import ConfigError, FirewallError
 from upnp_gw.model.mapping import DAY_S, IPAddress, Mapping, MappingKind, Usage
 from upnp_gw.suggest.document import Suggestion, suggest_policy
@@ -154,13 +156,21 @@ class EvidenceCommands:
         usage = self._decider.ledger.usage_of(mapping)
         return usage if row is None else replace(usage, last_used=row.last_used)
 
+    def _is_pinhole(self, opening: EvidenceKey) -> bool:
+        network, address = self._environment.network, parse_address(opening.device)
+        if opening.family == 6 or address is None:
+            lan = lan_of(opening.device) or network.main_lan
+            return opening.family == 6 or lan in network.without_nat
+        return not network.translates(address)
+
     def _shown(self, row: Evidence) -> api.Evidence:
         opening = row.opening
         return api.Evidence(
             device=opening.device,
             device_name=name_of(self._decider.in_force.policy, opening.device, self._environment.network.main_lan),
             transport=opening.transport,
-            kind=MappingKind.PINHOLE if opening.family == 6 else MappingKind.PORT_MAPPING,
+            kind=MappingKind.PINHOLE if self._is_pinhole(opening) else MappingKind.PORT_MAPPING,
+            family="ip6" if opening.family == 6 else "ip4",
             internal_port=opening.port,
             requests=row.requests,
             refused=row.refused,

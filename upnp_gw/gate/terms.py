@@ -50,7 +50,8 @@ class ApprovalTerms:
     """The external ports and the lease that an approval allows."""
 
     external_ports: PortRanges
-    """Empty for a pinhole, whose external port is the internal one."""
+    """Empty for IPv6. An IPv4 pinhole has its internal port here, so that the approval allows no other one if its
+    LAN gets NAT."""
     lease_s: int
     """The longest requested lease, at most the limit ``max_hold``."""
 
@@ -82,7 +83,7 @@ def terms_of(
     give this external port; if not, and it may choose another, the question offers all permitted ports."""
     max_hold_s = policy.limits.max_hold_s
     lease_s = min(request.lifetime_s or max_hold_s, max_hold_s)
-    if request.pinhole:
+    if request.internal.address.version == 6:
         return ApprovalTerms((), lease_s)
     rule_input, suggested = RuleInput(policy, facts, request), request.external_port
     ports = permitted(waiting or NO_GRANT, rule_input)

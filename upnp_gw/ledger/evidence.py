@@ -35,7 +35,7 @@ class EvidenceKey(NamedTuple):
     """The requester: a MAC address, or an IP address if none is known."""
     transport: Transport
     family: int
-    """4: port mappings, 6: pinholes."""
+    """IP version."""
     port: int
     """The internal port."""
 
