@@ -383,8 +383,8 @@ async def test_a_trial_over_the_api_and_an_explanation(tmp_path: Path) -> None:
     async with reload_home(tmp_path, REMOTE, network=MIXED) as made:
         home = met(made.gateway_fixture)
         body: dict[str, Any] = {"via": Via.IGD2, "transport": TCP, "internal_port": 8443, "address": A}
-        for more, expected in (({}, ("allow", None)), ({"external_port": 9000}, ("busy", "same-port-only"))):
-            tried = await made.policy_commands.trial(api.Trial(**body, **more))
+        for port, expected in ((8443, ("allow", None)), (9000, ("busy", "same-port-only"))):
+            tried = await made.policy_commands.trial(api.Trial(**body, external_port=port))
             assert isinstance(tried, api.Explained)
             assert ((tried.verdict, tried.refusal), tried.rule) == (expected, "partners")
         await home.granted(8443, A)
