@@ -101,6 +101,7 @@ COVERED_ELSEWHERE = {
     "gate/values.py": "gate/test_load.py",
     "lab/control_point.py": "lab/test_approval.py",
     "lab/daemon.py": "lab/test_stop.py",
+    "lab/demo/office.py": "lab/test_demo.py",
     "lab/demo/play.py": "lab/test_demo.py",
     "lab/demo/rehearsal.py": "lab/test_demo.py",
     "lab/demo/report.py": "lab/test_demo.py",

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+from upnp_gw.lab.demo.office import without_nat
 from upnp_gw.lab.demo.report import StepFindings, output_columns
 from upnp_gw.lab.demo.stage import Stage, control_point, require
 from upnp_gw.lab.probe import EchoServer, reach
@@ -231,6 +232,7 @@ STEPS: tuple[tuple[str, str, Callable[[Stage], StepFindings]], ...] = (
     ("list", "What the operator sees", listing),
     ("lease", "A short lease ends in the kernel, with the daemon dead", lease),
     ("restart", "Killed and started again, nothing granted is lost", restart),
+    ("without-nat", "An office without NAT: two hosts have the same port outside", without_nat),
     ("clean-up", "Closed again, and nothing is left behind", clean_up),
 )
 """Name, title, step."""
