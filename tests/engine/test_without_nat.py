@@ -165,6 +165,7 @@ async def test_each_refreshes_its_own_with_the_leases_of_all_protocols(home: Gat
 # -- reads and deletes by a key, which names no internal client
 
 
+@pytest.mark.spec("IGD-207")
 async def test_each_reads_and_deletes_its_own(home: GatewayFixture) -> None:
     for client in (A, B, HOME):
         await home.granted(8443, client)
@@ -184,6 +185,7 @@ async def test_each_reads_and_deletes_its_own(home: GatewayFixture) -> None:
     assert home.view.find(source_of(B), key) is None
 
 
+@pytest.mark.spec("IGD-207")
 async def test_a_range_and_an_empty_protocol_end_only_its_own(home: GatewayFixture) -> None:
     for client in (A, B):
         for transport in Transport:
@@ -198,6 +200,7 @@ async def test_a_range_and_an_empty_protocol_end_only_its_own(home: GatewayFixtu
     assert kernel(home) == {("pinhole", f"{B}:8443")}
 
 
+@pytest.mark.spec("IGD-207")
 async def test_where_all_are_visible_the_only_one_is_meant(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, network=MIXED, visibility="all") as made:
         met(made)
@@ -232,6 +235,7 @@ int_ports = ["8000-8999"]
 """
 
 
+@pytest.mark.spec("IGD-207")
 async def test_a_delegated_pinhole_is_found_by_its_holder(tmp_path: Path) -> None:
     loaded = load_text(DELEGATED, "a test", date(2027, 1, 1))
     async with gateway_fixture(tmp_path, loaded, network=MIXED) as made:

@@ -57,6 +57,7 @@ CASES: dict[str, tuple[list[Mapping], str, bool, str | None]] = {
 }
 
 
+@pytest.mark.spec("IGD-207")
 @pytest.mark.parametrize("name", CASES)
 def test_the_mapping_that_is_meant(name: str) -> None:
     rows, asker, sees_all, expected = CASES[name]
