@@ -13,10 +13,10 @@ from tests.firewall.test_lease_ends import ended, going_on
 from tests.fixtures.firewall_driver import pinhole, settings
 from tests.fixtures.lab_firewall import Gateway, connected, goes_on, to
 from tests.fixtures.waiting import until
-from tests.fixtures.without_nat import SERVERS, gateway_without_nat, hole, network_without_nat
+from tests.fixtures.without_nat import gateway_without_nat, hole, network_without_nat
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, UpdateNetwork
 from upnp_gw.firewall.nftables import Writing
-from upnp_gw.lab import HOME, Lab, Topology
+from upnp_gw.lab import HOME, OFFICE, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.model.mapping import Endpoint, Transport
 
@@ -27,7 +27,7 @@ TCP, UDP = Transport.TCP, Transport.UDP
 
 @pytest.fixture
 def lab(namespaces: None) -> Iterator[Lab]:
-    with Lab(Topology(lans=(HOME, SERVERS))) as lab:
+    with Lab(Topology(lans=(HOME, OFFICE))) as lab:
         yield lab
 
 
@@ -49,88 +49,88 @@ def test_a_pinhole_is_reached_at_the_hosts_own_address_and_counted(
     lab: Lab, mode: FirewallMode, writing: Writing
 ) -> None:
     """Two hosts have the same port, beside a port mapping of it."""
-    peer, web, mail = (lab.hosts[name] for name in ("peer1", "web", "mail"))
+    peer, server, desk = (lab.hosts[name] for name in ("peer1", "server", "desk"))
     with gateway_without_nat(lab, mode, writing) as gateway:
         for number, transport in enumerate(Transport):
             holes = [
                 hole(lab, name, f"m{number}{at}", 443, transport=transport)
-                for at, name in enumerate(("web", "mail"))
+                for at, name in enumerate(("server", "desk"))
             ]
             with (
-                EchoServer(web, transport, 443),
-                EchoServer(mail, transport, 443),
-                EchoServer(web, transport, 444),
+                EchoServer(server, transport, 443),
+                EchoServer(desk, transport, 443),
+                EchoServer(server, transport, 444),
                 EchoServer(lab.hosts["console"], transport, 443),
             ):
-                assert reach(peer, transport, web.address, 443).how == "timeout"
+                assert reach(peer, transport, server.address, 443).how == "timeout"
                 gateway.apply(Open(holes[0]))
-                proof = reach(peer, transport, web.address, 443)
-                assert (proof.answered_by, proof.seen_from) == ("web", peer.address)
-                assert reach(peer, transport, mail.address, 443).how == "timeout"
-                assert reach(peer, transport, web.address, 444).how == "timeout"
+                proof = reach(peer, transport, server.address, 443)
+                assert (proof.answered_by, proof.seen_from) == ("server", peer.address)
+                assert reach(peer, transport, desk.address, 443).how == "timeout"
+                assert reach(peer, transport, server.address, 444).how == "timeout"
                 mapped = to(lab, "console", f"m{number}2", 443, transport=transport)
                 gateway.apply(Open(holes[1]), Open(mapped))
-                assert reach(peer, transport, mail.address, 443).answered_by == "mail"
+                assert reach(peer, transport, desk.address, 443).answered_by == "desk"
                 assert reach(peer, transport, lab.external[0], 443).answered_by == "console"
                 first = gateway.read().counters[holes[0].id]
                 assert first.connections == 1
                 assert first.packets >= 2
                 gateway.apply(*map(Open, holes))
-                assert reach(peer, transport, web.address, 443)
+                assert reach(peer, transport, server.address, 443)
                 assert gateway.read().counters[holes[0].id].connections == 2, "a refresh keeps the counters"
                 gateway.apply(Refill((*holes, mapped)))
-                assert reach(peer, transport, web.address, 443)
+                assert reach(peer, transport, server.address, 443)
                 assert gateway.read().counters[holes[0].id].connections == 3, "a refill too"
                 gateway.apply(*map(Close, holes))
-                assert reach(peer, transport, web.address, 443).how == "timeout"
+                assert reach(peer, transport, server.address, 443).how == "timeout"
                 assert reach(peer, transport, lab.external[0], 443).answered_by == "console"
                 gateway.apply(Close(mapped))
 
 
 @pytest.mark.parametrize("suffix", ["/32", "/24"])
 def test_a_remote_host_prefix_or_port_is_enforced(gateway: Gateway, lab: Lab, suffix: str) -> None:
-    allowed, other, web = (lab.hosts[name] for name in ("peer1", "peer2", "web"))
+    allowed, other, server = (lab.hosts[name] for name in ("peer1", "peer2", "server"))
     remote = str(ip_network(f"{allowed.address}{suffix}", strict=False))
-    one = hole(lab, "web", "m1", 443, remote=remote)
-    with EchoServer(web, TCP, 443):
+    one = hole(lab, "server", "m1", 443, remote=remote)
+    with EchoServer(server, TCP, 443):
         gateway.apply(Open(one))
-        assert reach(allowed, TCP, web.address, 443)
-        assert not reach(other, TCP, web.address, 443)
+        assert reach(allowed, TCP, server.address, 443)
+        assert not reach(other, TCP, server.address, 443)
         gateway.apply(Open(replace(one, remote_port=5001)))
-        assert not reach(allowed, TCP, web.address, 443)
-        assert reach(allowed, TCP, web.address, 443, source_port=5001)
-        assert not reach(other, TCP, web.address, 443, source_port=5001)
+        assert not reach(allowed, TCP, server.address, 443)
+        assert reach(allowed, TCP, server.address, 443, source_port=5001)
+        assert not reach(other, TCP, server.address, 443, source_port=5001)
 
 
 def test_hosts_without_nat_keep_their_addresses_and_the_others_are_translated(gateway: Gateway, lab: Lab) -> None:
-    peer, web, pc, console = (lab.hosts[name] for name in ("peer1", "web", "pc", "console"))
-    gateway.apply(Open(hole(lab, "web", "m1", 443)), Open(to(lab, "console", "m2", 4074, internal_port=3074)))
+    peer, server, pc, console = (lab.hosts[name] for name in ("peer1", "server", "pc", "console"))
+    gateway.apply(Open(hole(lab, "server", "m1", 443)), Open(to(lab, "console", "m2", 4074, internal_port=3074)))
     for transport in Transport:
-        with EchoServer(peer, transport, 80), EchoServer(web, transport, 443):
-            assert reach(web, transport, peer.address, 80).seen_from == web.address
-            out = reach(web, transport, peer.address, 80, source_port=443)
-            assert (out.seen_from, out.seen_port) == (web.address, 443)
+        with EchoServer(peer, transport, 80), EchoServer(server, transport, 443):
+            assert reach(server, transport, peer.address, 80).seen_from == server.address
+            out = reach(server, transport, peer.address, 80, source_port=443)
+            assert (out.seen_from, out.seen_port) == (server.address, 443)
             assert reach(pc, transport, peer.address, 80).seen_from == lab.external[0]
-            assert reach(pc, transport, web.address, 443).seen_from == pc.address, "between the LANs"
-            assert reach(lab.gateway, transport, web.address, 443)
+            assert reach(pc, transport, server.address, 443).seen_from == pc.address, "between the LANs"
+            assert reach(lab.gateway, transport, server.address, 443)
     with EchoServer(console, TCP, 3074):
-        hairpin = reach(web, TCP, lab.external[0], 4074)
+        hairpin = reach(server, TCP, lab.external[0], 4074)
         assert (hairpin.answered_by, hairpin.seen_from) == ("console", lab.gateway.address)
         assert reach(peer, TCP, lab.external[0], 4074).seen_from == peer.address
 
 
 def test_a_cut_ends_the_flows_of_a_pinhole_and_no_others(gateway: Gateway, lab: Lab) -> None:
-    peer, other, web, mail = (lab.hosts[name] for name in ("peer1", "peer2", "web", "mail"))
-    one, beside, mapped = hole(lab, "web", "m1", 443), hole(lab, "mail", "m2", 443), to(lab, "pc", "m3", 443)
+    peer, other, server, desk = (lab.hosts[name] for name in ("peer1", "peer2", "server", "desk"))
+    one, beside, mapped = hole(lab, "server", "m1", 443), hole(lab, "desk", "m2", 443), to(lab, "pc", "m3", 443)
     gateway.apply(*map(Open, (one, beside, mapped)))
     with (
-        EchoServer(mail, TCP, 443),
+        EchoServer(desk, TCP, 443),
         EchoServer(lab.hosts["pc"], TCP, 443),
         EchoServer(other, TCP, 80),
-        connected(web, (peer, str(web.address), 443, 0)) as (flow,),
-        dial(peer, TCP, mail.address, 443) as same_port,
+        connected(server, (peer, str(server.address), 443, 0)) as (flow,),
+        dial(peer, TCP, desk.address, 443) as same_port,
         dial(peer, TCP, lab.external[0], 443) as translated,
-        dial(web, TCP, other.address, 80) as outbound,
+        dial(server, TCP, other.address, 80) as outbound,
     ):
         kept: list[Callable[[], object]] = [same_port.ask, translated.ask, outbound.ask]
         assert all(going_on(partial(goes_on, *flow), *kept))
@@ -140,74 +140,74 @@ def test_a_cut_ends_the_flows_of_a_pinhole_and_no_others(gateway: Gateway, lab: 
         gateway.do(gateway.firewall.settled())
         assert not goes_on(*flow)
         assert all(going_on(*kept))
-        assert reach(peer, TCP, web.address, 443).how == "timeout"
+        assert reach(peer, TCP, server.address, 443).how == "timeout"
 
 
 def test_a_pinhole_ends_in_the_kernel_without_the_daemon(gateway: Gateway, lab: Lab) -> None:
     """A mapping of the same port does not carry its flows, and what the host began itself goes on."""
-    peer, other, web = (lab.hosts[name] for name in ("peer1", "peer2", "web"))
+    peer, other, server = (lab.hosts[name] for name in ("peer1", "peer2", "server"))
     gateway.apply(
-        Open(hole(lab, "web", "m1", 443, timeout_s=1)),
-        Open(hole(lab, "web", "m2", 443, timeout_s=1, transport=UDP)),
+        Open(hole(lab, "server", "m1", 443, timeout_s=1)),
+        Open(hole(lab, "server", "m2", 443, timeout_s=1, transport=UDP)),
         Open(to(lab, "console", "m3", 443)),
         Open(to(lab, "console", "m4", 443, transport=UDP)),
     )
     with (
-        EchoServer(web, TCP, 443),
-        EchoServer(web, UDP, 443) as game,
+        EchoServer(server, TCP, 443),
+        EchoServer(server, UDP, 443) as game,
         EchoServer(peer, UDP, 5555) as caller,
         EchoServer(other, TCP, 80),
         EchoServer(other, UDP, 80),
-        dial(peer, TCP, web.address, 443) as call,
-        dial(web, TCP, other.address, 80) as outbound,
+        dial(peer, TCP, server.address, 443) as call,
+        dial(server, TCP, other.address, 80) as outbound,
     ):
-        ours = call.ask, partial(caller.reach, web.address, 443)
+        ours = call.ask, partial(caller.reach, server.address, 443)
         own = outbound.ask, partial(game.reach, other.address, 80)
         assert all(going_on(*ours, *own))
         gateway.close()
         assert all(going_on(*ours)), "the leases go on without us"
         assert ended(*ours)
         assert not game.reach(peer.address, 5555), "the host does not carry that flow on either"
-        assert not any(going_on(*(partial(reach, peer, t, web.address, 443) for t in Transport)))
+        assert not any(going_on(*(partial(reach, peer, t, server.address, 443) for t in Transport)))
         assert all(going_on(*own))
 
 
 @pytest.mark.spec("SR-40")
 def test_a_forged_source_opens_no_flow(gateway: Gateway, lab: Lab) -> None:
-    peer, web, mail, console = (lab.hosts[name] for name in ("peer1", "web", "mail", "console"))
+    peer, server, desk, console = (lab.hosts[name] for name in ("peer1", "server", "desk", "console"))
     for name in ("all", "wan0"):
         lab.gateway.sysctl(f"net/ipv4/conf/{name}/rp_filter", "0")
-    gateway.apply(Open(hole(lab, "web", "m1", 3074, transport=UDP)))
-    forged = mail.address, console.address, lab.gateway.address
-    with EchoServer(web, UDP, 3074) as server, having(peer, *forged):
+    gateway.apply(Open(hole(lab, "server", "m1", 3074, transport=UDP)))
+    forged = desk.address, console.address, lab.gateway.address
+    with EchoServer(server, UDP, 3074) as echo, having(peer, *forged):
         for source in forged:
-            send(peer, source, web.address, 3074)
-        assert reach(peer, UDP, web.address, 3074)
-        assert [one.address for one in server.seen] == [peer.address]
+            send(peer, source, server.address, 3074)
+        assert reach(peer, UDP, server.address, 3074)
+        assert [one.address for one in echo.seen] == [peer.address]
 
 
 def test_a_host_with_nat_that_forges_an_address_without_nat_opens_nothing(router: Gateway, lab: Lab) -> None:
     """Its packet would let the answers in, to the host whose address it is."""
-    peer, pc, web = (lab.hosts[name] for name in ("peer1", "pc", "web"))
+    peer, pc, server = (lab.hosts[name] for name in ("peer1", "pc", "server"))
     for name in ("all", "lan0"):
         lab.gateway.sysctl(f"net/ipv4/conf/{name}/rp_filter", "0")
-    with EchoServer(peer, UDP, 80) as server, having(pc, web.address):
-        send(pc, web.address, peer.address, 80)
-        assert until(lambda: len(server.seen) == 1)
-    assert server.seen[0].address == lab.external[0]
+    with EchoServer(peer, UDP, 80) as echo, having(pc, server.address):
+        send(pc, server.address, peer.address, 80)
+        assert until(lambda: len(echo.seen) == 1)
+    assert echo.seen[0].address == lab.external[0]
 
 
 def test_a_static_forward_of_another_table_to_a_host_with_a_pinhole_is_never_touched(
     gateway: Gateway, lab: Lab
 ) -> None:
-    peer, web, outside = lab.hosts["peer1"], lab.hosts["web"], str(lab.external[0])
+    peer, server, outside = lab.hosts["peer1"], lab.hosts["server"], str(lab.external[0])
     lab.gateway.nft(
         "table ip static { chain prerouting { type nat hook prerouting priority dstnat;"
-        f' iifname "wan0" tcp dport 8080 dnat to {web.address}:443; }}\n}}'
+        f' iifname "wan0" tcp dport 8080 dnat to {server.address}:443; }}\n}}'
     )
-    one = hole(lab, "web", "m1", 443)
+    one = hole(lab, "server", "m1", 443)
     gateway.apply(Open(one))
-    with connected(web, (peer, outside, 8080, 0), (peer, str(web.address), 443, 0)) as (static, ours):
+    with connected(server, (peer, outside, 8080, 0), (peer, str(server.address), 443, 0)) as (static, ours):
         assert goes_on(*static)
         assert goes_on(*ours)
         assert gateway.read().counters["m1"].connections == 1
@@ -218,15 +218,15 @@ def test_a_static_forward_of_another_table_to_a_host_with_a_pinhole_is_never_tou
 
 
 def test_answers_errors_and_peers_of_a_pinhole_are_seen(gateway: Gateway, lab: Lab) -> None:
-    peer, other, web = (lab.hosts[name] for name in ("peer1", "peer2", "web"))
-    gateway.apply(Open(hole(lab, "web", "m1", 443)), Open(hole(lab, "web", "m2", 444, transport=UDP)))
-    with EchoServer(web, TCP, 443):
-        assert reach(peer, TCP, web.address, 443)
-    assert reach(other, UDP, web.address, 444).how == "reset", "port unreachable"
+    peer, other, server = (lab.hosts[name] for name in ("peer1", "peer2", "server"))
+    gateway.apply(Open(hole(lab, "server", "m1", 443)), Open(hole(lab, "server", "m2", 444, transport=UDP)))
+    with EchoServer(server, TCP, 443):
+        assert reach(peer, TCP, server.address, 443)
+    assert reach(other, UDP, server.address, 444).how == "reset", "port unreachable"
     reading = gateway.do(gateway.firewall.read(remotes=True))
     assert dict(reading.remotes or {}) == {"m1": frozenset([peer.address])}
     assert {key: found.remotes for key, found in reading.exchanges.items()} == {
-        (TCP, Endpoint(web.address, 443)): {peer.address}
+        (TCP, Endpoint(server.address, 443)): {peer.address}
     }
     growth = gateway.do(gateway.firewall.read_growth())
     assert growth.counters["m1"].connections == 1
@@ -235,45 +235,45 @@ def test_answers_errors_and_peers_of_a_pinhole_are_seen(gateway: Gateway, lab: L
 
 def test_a_routed_prefix_behind_a_host_is_not_translated(router: Gateway, lab: Lab) -> None:
     """Another router of the LAN without NAT; the kernel's route says that it is there."""
-    peer, web, beyond = lab.hosts["peer1"], lab.hosts["web"], ip_network("11.99.2.0/24")
+    peer, server, beyond = lab.hosts["peer1"], lab.hosts["server"], ip_network("11.60.78.0/24")
     lab.internet.ip(f"route add {beyond} via {lab.external[0]}")
-    lab.gateway.ip(f"route add {beyond} via {web.address} dev lan1")
+    lab.gateway.ip(f"route add {beyond} via {server.address} dev lan1")
     behind = beyond[7]
     network = replace(network_without_nat(lab), routed=(beyond,), routed_on=("lan1",))
     router.apply(UpdateNetwork(network), Open(pinhole("m1", 443, str(behind))))
-    with EchoServer(web, TCP, 443), EchoServer(peer, UDP, 80) as server, having(web, behind):
+    with EchoServer(server, TCP, 443), EchoServer(peer, UDP, 80) as echo, having(server, behind):
         assert reach(peer, TCP, behind, 443)
-        assert not reach(peer, TCP, web.address, 443)
-        send(web, behind, peer.address, 80)
-        assert until(lambda: bool(server.seen))
-        assert server.seen[0].address == behind
+        assert not reach(peer, TCP, server.address, 443)
+        send(server, behind, peer.address, 80)
+        assert until(lambda: bool(echo.seen))
+        assert echo.seen[0].address == behind
 
 
 def test_router_mode_drops_what_no_pinhole_lets_in(router: Gateway, lab: Lab) -> None:
-    peer, web = lab.hosts["peer1"], lab.hosts["web"]
-    router.apply(Open(hole(lab, "web", "m1", 443)))
+    peer, server = lab.hosts["peer1"], lab.hosts["server"]
+    router.apply(Open(hole(lab, "server", "m1", 443)))
     for transport in Transport:
-        with EchoServer(web, transport, 22), EchoServer(lab.gateway, transport, 22):
-            assert reach(peer, transport, web.address, 22).how == "timeout"
-            assert reach(peer, transport, SERVERS.network[1], 22).how == "timeout", "the gateway's own address"
+        with EchoServer(server, transport, 22), EchoServer(lab.gateway, transport, 22):
+            assert reach(peer, transport, server.address, 22).how == "timeout"
+            assert reach(peer, transport, OFFICE.network[1], 22).how == "timeout", "the gateway's own address"
     with (
         peer.inside(),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late,
-        EchoServer(web, UDP, 443) as server,
+        EchoServer(server, UDP, 443) as echo,
     ):
         late.bind(("", 0))
-        assert server.reach(peer.address, late.getsockname()[1]).how == "timeout"
-        late.sendto(b"? answer\n", (str(web.address), 443))
-        assert until(lambda: len(server.seen) == 1), "an answer to what the host began"
+        assert echo.reach(peer.address, late.getsockname()[1]).how == "timeout"
+        late.sendto(b"? answer\n", (str(server.address), 443))
+        assert until(lambda: len(echo.seen) == 1), "an answer to what the host began"
 
 
 def test_the_table_is_healed_with_its_pinholes(gateway: Gateway, lab: Lab) -> None:
-    one = hole(lab, "web", "m1", 443)
+    one = hole(lab, "server", "m1", 443)
     gateway.apply(Open(one))
     lab.gateway.nft("delete table inet upnp_gw")
     assert until(lambda: bool(gateway.foreign_changes))
     assert gateway.firewall.mode is not None
     gateway.open(settings(gateway.firewall.mode, network_without_nat(lab)))
     gateway.apply(Refill((one,)))
-    with EchoServer(lab.hosts["web"], TCP, 443):
-        assert reach(lab.hosts["peer1"], TCP, lab.hosts["web"].address, 443)
+    with EchoServer(lab.hosts["server"], TCP, 443):
+        assert reach(lab.hosts["peer1"], TCP, lab.hosts["server"].address, 443)
