@@ -14,6 +14,7 @@ from tests.fixtures.firewall_driver import pinhole, settings
 from tests.fixtures.lab_firewall import Gateway, connected, goes_on, to
 from tests.fixtures.waiting import until
 from tests.fixtures.without_nat import gateway_without_nat, hole, network_without_nat
+from upnp_gw.firewall import conntrack_dumps
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, UpdateNetwork
 from upnp_gw.firewall.nftables import Writing
 from upnp_gw.lab import HOME, OFFICE, Lab, Topology
@@ -119,8 +120,17 @@ def test_hosts_without_nat_keep_their_addresses_and_the_others_are_translated(ga
         assert reach(peer, TCP, lab.external[0], 4074).seen_from == peer.address
 
 
-def test_a_cut_ends_the_flows_of_a_pinhole_and_no_others(gateway: Gateway, lab: Lab) -> None:
+@pytest.mark.parametrize("few", [3000, 0], ids=["one dump", "filtered"])
+def test_a_cut_ends_the_flows_of_a_pinhole_and_no_others(
+    gateway: Gateway, lab: Lab, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conntrack_dumps, "FEW_ENTRIES", few)
     peer, other, server, desk = (lab.hosts[name] for name in ("peer1", "peer2", "server", "desk"))
+
+    def tracked(*words: object) -> int:
+        filters = [f"--{word}" if at % 2 == 0 else str(word) for at, word in enumerate(words)]
+        return len(lab.gateway.run(["conntrack", "-L", "-p", "tcp", *filters], check=False).stdout.splitlines())
+
     one, beside, mapped = hole(lab, "server", "m1", 443), hole(lab, "desk", "m2", 443), to(lab, "pc", "m3", 443)
     gateway.apply(*map(Open, (one, beside, mapped)))
     with (
@@ -138,6 +148,8 @@ def test_a_cut_ends_the_flows_of_a_pinhole_and_no_others(gateway: Gateway, lab: 
         assert goes_on(*flow), "it goes on until the cut"
         gateway.apply(Cut(one))
         gateway.do(gateway.firewall.settled())
+        assert tracked("orig-src", peer.address, "orig-dst", server.address, "orig-port-dst", 443) == 0
+        assert tracked("orig-src", peer.address, "orig-dst", desk.address, "orig-port-dst", 443) == 1
         assert not goes_on(*flow)
         assert all(going_on(*kept))
         assert reach(peer, TCP, server.address, 443).how == "timeout"

@@ -27,6 +27,7 @@ from upnp_gw.firewall.nftables import monitor as watch
 from upnp_gw.firewall.other_tables import drops
 from upnp_gw.firewall.other_tables import iptables as translated
 from upnp_gw.firewall.other_tables import listing as inspect
+from upnp_gw.firewall.other_tables.without_nat import missing_for
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.policyfile import printable
 from upnp_gw.model import dhcp
@@ -183,6 +184,8 @@ def ruleset(data: bytes) -> None:
     inspect.static_ports(listing, {EXTERNAL}, "wan0")
     all_drops(listing, "wan0", through.NETWORK.lans, ((Transport.UDP, 1900), (Transport.TCP, 5000)))
     drops.ipv6_firewall(listing, "wan0", ("lan0",))
+    missing_for(listing, "wan0", through.NETWORK.lans, frozenset({"lan0"}), router=False)
+    drops.pinhole_drops(listing, "wan0", ("lan0",), ("lan0",))
     inspect.forward_filters(listing)
 
 

@@ -111,7 +111,11 @@ def test_the_commands_shut_the_hosts_and_leave_pinholes_open(namespaces: None) -
         gateway.sysctl("net/ipv4/ip_forward", "1")
         gateway.nft(nat('oifname "wan0" masquerade'))
         network = network_without_nat(lab)
-        with driving(NftablesFirewall(), gateway) as driver, EchoServer(server, TCP, 443), EchoServer(server, TCP, 22):
+        with (
+            driving(NftablesFirewall(), gateway) as driver,
+            EchoServer(server, TCP, 443),
+            EchoServer(server, TCP, 22),
+        ):
             driver.open(settings(FirewallMode.ALONGSIDE, network))
             driver.apply(Open(hole(lab, "server", "m1", 443)))
             with EchoServer(peer, TCP, 80):
