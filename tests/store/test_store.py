@@ -64,12 +64,13 @@ async def test_rows_come_back_as_they_were(store: Store, tmp_path: Path) -> None
         mapping(1, 8080, remote="203.0.113.7/32", description="quotes \" ' \\ \r\n\x00 ‮ end"),
         mapping(2, 8081, filters=(ip_network("203.0.113.0/24"),), parked=True, permanent=True, delegated=True),
         mapping(3, 9000, client="2001:db8::10", enabled=False).with_hold(Hold(Via.PCP, 1500.0, 600, b"n" * 12)),
+        mapping(4, 9000, nat=False),
     ]
     await store.write(Batch(put=[(row, n) for n, row in enumerate(rows, 1)]), NOW)
     again = await reopened(tmp_path, "boot-1")
     loaded, _ = await again.load(NOW)
     await again.close()
-    assert [row.number for row in loaded] == [1, 2, 3]
+    assert [row.number for row in loaded] == [1, 2, 3, 4]
     for expected, loaded_row in zip(rows, loaded, strict=True):
         holds = {hold.via: hold for hold in loaded_row.mapping.holds}
         assert holds == {hold.via: hold for hold in expected.holds}
@@ -112,8 +113,9 @@ async def test_the_same_boot_goes_by_boottime_whatever_the_wall_clock_did(store:
     assert loaded[0].mapping.until == NOW.boot + 3600
 
 
-async def test_cuts_not_done_come_back_due(store: Store) -> None:
-    cut = cut_of(7, mapping(1), "expired", NOW.boot)
+@pytest.mark.parametrize("nat", [True, False])
+async def test_cuts_not_done_come_back_due(store: Store, nat: bool) -> None:
+    cut = cut_of(7, mapping(1, nat=nat), "expired", NOW.boot)
     await store.write(Batch(cuts_put=[cut]), NOW)
     _, cuts = await store.load(NOW)
     assert [(c.number, c.key, c.internal, c.due) for c in cuts] == [(7, cut.key, cut.internal, NOW.boot)]

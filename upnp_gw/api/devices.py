@@ -127,12 +127,12 @@ class Question(Struct, frozen=True, kw_only=True):
     via: Via
     """The protocol of the newest request. NAT-PMP and PCP do not prove the sender."""
     family: Literal["ip4", "ip6"]
-    """ip4: a port mapping; ip6: a pinhole."""
+    """ip4: a port mapping, or a pinhole without NAT; ip6: a pinhole."""
     transport: Transport
     internal_client: str
     internal_port: Port
     external_ports: list[int | str]
-    """The external ports requested, single or ranges (1024-65535); empty: the internal port of a pinhole."""
+    """The external ports requested, single or ranges (1024-65535); empty: over IPv6, where it is the internal one."""
     remote_hosts: list[RemoteHost]
     """The remote hosts that could connect; empty: any remote host."""
     lease_s: Count

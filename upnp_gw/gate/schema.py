@@ -54,7 +54,7 @@ class OnIncident(StrEnum):
 
 
 class Family(StrEnum):
-    """IP4: port mappings. IP6: pinholes."""
+    """IP4: port mappings, and pinholes without NAT. IP6: pinholes."""
 
     IP4 = "ip4"
     IP6 = "ip6"

@@ -271,7 +271,7 @@ class View(Protocol):
         ...
 
     def pinhole(self, source: Source, unique_id: int) -> Mapping | Refused | None:
-        """The pinhole with this UniqueID; Refused: it belongs to another device; None: there is none."""
+        """The IPv6 pinhole with this UniqueID; Refused: it belongs to another device; None: there is none."""
         ...
 
     def packets(self, mapping: Mapping) -> int:
