@@ -394,7 +394,7 @@ async def test_a_trial_over_the_api_and_an_explanation(tmp_path: Path) -> None:
         await home.granted(8443, A)
         explained = await made.policy_commands.explain("d1")
         assert explained is not None
-        assert (explained.rule, explained.facts["nat"]) == ("partners", False)
+        assert (explained.rule, explained.facts["without_nat"]) == ("partners", True)
         assert [(rule.name, rule.effect) for rule in explained.grants] == [("partners", "charged")]
 
 

@@ -230,7 +230,7 @@ def plain_facts(facts: Facts, request: MapRequest) -> dict[str, Any]:
         "int_ports_today": len(facts.int_ports_today),
         "int_port_known": request.internal.port in facts.int_ports_today,
         "gateway_uses_port": uses,
-        **({"nat": False} if request.pinhole and request.internal.address.version == 4 else {}),
+        **({"without_nat": True} if request.pinhole and request.internal.address.version == 4 else {}),
     }
 
 
@@ -271,7 +271,7 @@ def _request(record: DecisionRecord) -> MapRequest:
         source=Source(ip_address(record.address), record.facts["interface"]),
         transport=Transport(record.transport or ""),
         internal=Endpoint(client, record.internal_port),
-        external_address=None if record.facts.get("nat", True) else client,
+        external_address=client if record.facts.get("without_nat") else None,
         external_port=record.external_port or 0,
         choice=PortChoice(record.choice),
         lifetime_s=record.lease_s,
