@@ -132,7 +132,7 @@ class Question(Struct, frozen=True, kw_only=True):
     internal_client: str
     internal_port: Port
     external_ports: list[int | str]
-    """The external ports requested, single or ranges (1024-65535); empty: over IPv6, where it is the internal one."""
+    """The external ports requested, single or ranges (1024-65535); empty: over IPv6, the internal one."""
     remote_hosts: list[RemoteHost]
     """The remote hosts that could connect; empty: any remote host."""
     lease_s: Count
