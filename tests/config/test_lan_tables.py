@@ -1,11 +1,13 @@
 """Several ``[[lan]]``: with NAT and without, each with prefixes behind routers of its own."""
 
+import re
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from upnp_gw.config.file import load, read_file
 from upnp_gw.config.settings import Config, Settings, check_links
 from upnp_gw.engine.environment import served_network
@@ -66,6 +68,13 @@ def test_a_lan_that_says_nothing_has_what_the_firewall_says(tmp_path: Path, line
 def test_a_lan_with_nat_beside_a_firewall_without(tmp_path: Path) -> None:
     text = OFFICE.replace("nat = false", "nat = true")
     assert loaded(tmp_path, f"{text}[firewall]\nnat = false").without_nat == {"guests"}
+
+
+def test_each_lan_says_it_for_itself(tmp_path: Path) -> None:
+    text = '[[lan]]\ninterfaces = ["a"]\nnat = false\n[[lan]]\ninterfaces = ["b"]\nnat = true\n'
+    for more, without in (("", {"a"}), ("[firewall]\nnat = false", {"a"})):
+        assert loaded(tmp_path, text + more, wan="eth0").without_nat == without
+    assert loaded(tmp_path, text, wan="eth0", no_nat=False).without_nat == {"a", "b"}
 
 
 def test_one_table_can_say_it_too(tmp_path: Path) -> None:
@@ -153,3 +162,12 @@ def test_a_routed_prefix_is_on_the_lan_of_its_table_while_the_kernel_has_no_rout
     by_kernel = served_network(replace(network, routed_on=("guests",)), config)
     assert by_kernel.lan_of(host) == "guests"
     assert by_kernel.translates(host)
+
+
+PAGE = (ROOT / "docs" / "without-nat.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```toml\n(.*?)^```", PAGE, re.S | re.M))
+def test_a_configuration_on_the_page_has_a_lan_without_nat(tmp_path: Path, text: str) -> None:
+    options = {"wan": "eth0"} | ({} if "[[lan]]" in text else {"lan": ("lab",)})
+    assert loaded(tmp_path, text, **options).without_nat == {"lab"}

@@ -29,8 +29,14 @@ _PATH = click.Path(path_type=Path)
 
 
 def interface_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds --lan, --wan and --config."""
+    """Adds --no-nat, --lan, --wan and --config."""
     for option in (
+        click.option(
+            "--no-nat",
+            is_flag=True,
+            default=None,
+            help="Translate nothing: hosts have their own IPv4 addresses outside.",
+        ),
         click.option("--config", "config_file", type=_PATH, metavar="FILE", help="Configuration file, TOML."),
         click.option("--wan", metavar="IF", help="Interface to the internet."),
         click.option(
@@ -57,12 +63,6 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--firewall", metavar="router|alongside", help="router: the whole firewall; alongside: one table in yours."
 )
-@click.option(
-    "--no-nat",
-    is_flag=True,
-    default=None,
-    help="Translate nothing: hosts have their own IPv4 addresses outside.",
-)
 @click.option("--user", metavar="NAME", help="User to become. Default: upnp-gw, if it exists; root: stay root.")
 @click.option("--flush", is_flag=True, default=None, help="End every mapping and its flows when the gateway stops.")
 @click.option("--backend", metavar="nftables|memory", help="memory: opens nothing, for trials.")
@@ -71,7 +71,6 @@ def run(config_file: Path | None, **given: object) -> None:
     """Run the gateway in the foreground. Options override the file, the file overrides detection."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the daemon handles it once the policy is loaded
     options = {"--" + name.replace("_", "-"): value for name, value in given.items()}
-    options["--no-nat"] = False if given["no_nat"] else None  # the value of [firewall] nat
     try:
         config, detected, missing = configure(config_file, options)
         for sentence in (*detected, *missing):
@@ -119,6 +118,7 @@ def configure(
     """
     from upnp_gw.config.interface_detection import check_apart, detect, read_interfaces
 
+    options = {**options, "--no-nat": False if options.get("--no-nat") else None}  # the value of [firewall] nat
     where = str(config_file) if config_file is not None else "command line"
     try:
         interfaces, routes = read_interfaces()
