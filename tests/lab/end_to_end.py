@@ -224,11 +224,15 @@ class Home:
 
     # -- what the kernel says
 
-    def installed(self) -> dict[str, tuple[str, int, str, int]]:
-        """Mapping id -> (transport, external port, internal address, internal port), by the kernel's maps."""
-        listing = self.gateway.run(["nft", "-j", "list", "table", "inet", "upnp_gw"]).stdout
-        maps = {o["map"]["name"]: o["map"] for o in json.loads(listing)["nftables"] if "map" in o}
+    def installed(self) -> dict[str, tuple[object, ...]]:
+        """Mapping id -> (transport, external port, internal address, internal port), by the kernel's elements."""
+        listing = json.loads(self.gateway.run(["nft", "-j", "list", "table", "inet", "upnp_gw"]).stdout)["nftables"]
+        maps = {o["map"]["name"]: o["map"] for o in listing if "map" in o}
         found = {}
+        for hole in (o["set"] for o in listing if "set" in o and o["set"]["name"].startswith("hole")):
+            for element in (entry["elem"] for entry in hole.get("elem", [])):
+                transport, address, port, *_ = element["val"]["concat"]
+                found[element["comment"].partition("-")[0]] = (transport, port, address, port)
         for name in MAPS:
             for key, value in maps[name].get("elem", []):
                 element = key["elem"]
@@ -271,13 +275,18 @@ def served_home(
     limits: str = "",
     policy: str | None = ROOMY,
     before: Callable[[Lab], None] = lambda lab: None,
+    config: str = "",
 ) -> Iterator[Home]:
     """A home that is served. ``limits``: lines of the roomy policy; policy None: the built-in one.
 
-    ``before``: called with the lab before the daemon starts.
+    ``before``: called with the lab before the daemon starts. ``config``: a configuration that names the LANs.
     """
     lans = tuple(word for lan in (topology or Topology()).lans for word in ("--lan", lan.interface))
     given: tuple[str, ...] = ()
+    if config:
+        file = directory / "config.toml"
+        file.write_text(config)
+        lans = ("--config", str(file))
     if policy is not None:
         path = directory / "policy.toml"
         path.write_text(policy.replace("{limits}", limits))
