@@ -228,7 +228,7 @@ class Home:
         """Mapping id -> (transport, external port, internal address, internal port), by the kernel's elements."""
         listing = json.loads(self.gateway.run(["nft", "-j", "list", "table", "inet", "upnp_gw"]).stdout)["nftables"]
         maps = {o["map"]["name"]: o["map"] for o in listing if "map" in o}
-        found = {}
+        found: dict[str, tuple[object, ...]] = {}
         for hole in (o["set"] for o in listing if "set" in o and o["set"]["name"].startswith("hole")):
             for element in (entry["elem"] for entry in hole.get("elem", [])):
                 transport, address, port, *_ = element["val"]["concat"]
