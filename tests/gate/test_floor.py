@@ -1,5 +1,6 @@
 """The floor: nothing that a policy says can lower it."""
 
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.fixtures.policies import (
 from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Outcome, Verdict
+from upnp_gw.gate.floor import exact_external
 from upnp_gw.model.mapping import Endpoint, IPAddress, Transport, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
@@ -170,6 +172,41 @@ def test_a_pinhole_may_use_a_port_of_the_gateway() -> None:
 
 
 LOW = [(22, 40000), (40000, 22), (1023, 1023), (443, 443), (40000, 1), (1, 40000)]
+
+
+NO_NAT = replace(NETWORK, without_nat=frozenset(NETWORK.lan_names))
+PUBLIC = IPv4Address("172.32.0.9")
+"""On the guest link."""
+
+
+@pytest.mark.parametrize("address", [PC, PUBLIC])
+def test_without_nat_a_lan_host_may_have_a_public_address(address: IPv4Address) -> None:
+    assert answer(map_request(address).without_nat(), network=NO_NAT).outcome is Outcome.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [host for host in NO_HOSTS if ":" not in host[0] and not host[0].startswith("172.32.")]
+)
+def test_without_nat_too_only_a_lan_host_is_a_target(text: str, reason: str) -> None:
+    address = IPv4Address(text)
+    verdict = answer(map_request(address).without_nat(), network=NO_NAT)
+    assert verdict.outcome is Outcome.DENY
+    assert ("not on a LAN" if "private" in reason else reason) in verdict.reasons[-1]
+
+
+def test_without_nat_the_ports_of_the_gateway_are_no_matter() -> None:
+    assert answer(map_request(PC, 8443, 8443)).refusal is Refusal.CONFLICT_OTHER
+    assert answer(map_request(PC, 8443, 8443).without_nat(), network=NO_NAT).outcome is Outcome.ALLOW
+
+
+def test_without_nat_the_gate_judges_the_internal_port() -> None:
+    """An exact other external port cannot be had: the ledger refuses it (``ONLY_ITS_OWN_PORT``)."""
+    web = policy('[[grant]]\nname = "web"\nwho = "*"\nint_ports = [443]\next_ports = [443]')
+    for external in (443, 8443):
+        request = map_request(PC, 443, external).without_nat()
+        assert (exact_external(request), request.external_port) == (443, external)
+        assert decide(web, facts_of(network=NO_NAT), request).outcome is Outcome.ALLOW
+    assert suggested(443, 8443).without_nat().external_port == 443
 
 
 @pytest.mark.parametrize(("internal", "external"), LOW)

@@ -59,7 +59,7 @@ def requests(draw: st.DrawFn) -> MapRequest:
     elif via is not Via.NATPMP:
         remote = draw(st.sampled_from([None, None, *hosts[:-1]]))
         more |= {"remote": remote, "remote_port": draw(st.sampled_from(REMOTE_PORTS)) if address == PC6 else 0}
-    return map_request(
+    request = map_request(
         address,
         external_port=port if address == PC6 else external,
         choice=PortChoice.EXACT if address == PC6 else choice,
@@ -69,6 +69,7 @@ def requests(draw: st.DrawFn) -> MapRequest:
         via=via,
         **more,
     )
+    return request.without_nat() if address == PC and draw(st.booleans()) else request
 
 
 def decided(policy: Policy, request: MapRequest) -> Verdict:

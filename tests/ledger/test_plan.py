@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.mapping_rows import CONSOLE, NOW, PC, allowed, asks, mapping
+from tests.fixtures.mapping_rows import CONSOLE, CONSOLE_IP, NOW, PC, allowed, asks, mapping
 from upnp_gw.ledger.plan import Planned, Planner
-from upnp_gw.ledger.refusals import NotPlanned
+from upnp_gw.ledger.refusals import ONLY_ITS_OWN_PORT, NotPlanned
 from upnp_gw.ledger.table import MappingTable
-from upnp_gw.model.mapping import Hold, Mapping, Transport, Via
+from upnp_gw.model.mapping import Hold, Mapping, MappingKey, MappingKind, Transport, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Refusal
 
 
@@ -159,3 +159,34 @@ def test_a_pinhole_is_its_own_external_endpoint() -> None:
     assert made(
         plan(asks(8080, client="2001:db8::10", via=Via.PCP), mapping(1, 8080, client="2001:db8::10"))
     ).refreshed
+
+
+# -- without NAT
+
+
+def own(*given: Any, **more: Any) -> MapRequest:
+    return asks(*given, **more).without_nat()
+
+
+def test_a_pinhole_has_the_address_and_port_of_its_host() -> None:
+    for via, choice in ((Via.IGD1, PortChoice.EXACT), (Via.PCP, PortChoice.SUGGESTED)):
+        new = made(plan(own(8080, via=via, choice=choice))).mapping
+        assert new.key == MappingKey(Transport.TCP, CONSOLE_IP, 8080, None)
+        assert new.kind is MappingKind.PINHOLE
+    assert made(plan(own(9000, internal=8080, choice=PortChoice.SUGGESTED))).mapping.key.external_port == 8080
+    assert plan(own(9000, internal=8080)) == ONLY_ITS_OWN_PORT
+    assert plan(own(9000, internal=8080), mapping(1, 8080, nat=False)) == ONLY_ITS_OWN_PORT
+
+
+def test_a_pinhole_conflicts_only_with_one_of_its_own_endpoint() -> None:
+    other, taken = mapping(1, 8080, client="192.168.77.20", device=PC, nat=False), mapping(1, 8080, nat=False)
+    assert not made(plan(own(8080), other, mapping(2, 8080, internal=80, device=PC))).refreshed
+    assert made(plan(own(8080), taken)).refreshed
+    assert refused(plan(own(8080), taken, owner=PC)) is Refusal.CONFLICT
+    assert not made(plan(own(8080, remote="203.0.113.7/32"), taken)).refreshed
+
+
+def test_a_pinhole_takes_no_port_of_the_gateway() -> None:
+    busy = planner(kept_for=lambda *_: PC, reserved_ports=lambda *_: True)
+    assert made(busy.plan(own(8080), allowed(), CONSOLE, None)).mapping.kind is MappingKind.PINHOLE
+    assert not made(plan(asks(8080, client="192.168.77.20"), mapping(1, 8080, nat=False), owner=PC)).refreshed
