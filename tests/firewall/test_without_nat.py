@@ -198,8 +198,12 @@ def test_a_forged_source_opens_no_flow(gateway: Gateway, lab: Lab) -> None:
         assert [one.address for one in echo.seen] == [peer.address]
 
 
-def test_a_host_with_nat_that_forges_an_address_without_nat_opens_nothing(router: Gateway, lab: Lab) -> None:
-    """Its packet would let the answers in, to the host whose address it is."""
+@pytest.mark.parametrize("apart", [{"lan1"}, {"lan0", "lan1"}], ids=["with NAT", "without NAT"])
+def test_a_host_that_forges_an_address_of_another_lan_opens_nothing(
+    router: Gateway, lab: Lab, apart: set[str]
+) -> None:
+    """Its packet would let the answers in, to the host whose address it is. It leaves with another source."""
+    router.apply(UpdateNetwork(replace(network_without_nat(lab), without_nat=frozenset(apart))))
     peer, pc, server = (lab.hosts[name] for name in ("peer1", "pc", "server"))
     for name in ("all", "lan0"):
         lab.gateway.sysctl(f"net/ipv4/conf/{name}/rp_filter", "0")

@@ -12,7 +12,7 @@ from tests.fixtures.lab_firewall import masquerading
 from tests.fixtures.waiting import until
 from tests.lab.end_to_end import REACHED_S, TCP, Home, served_home
 from tests.lab.igd_control_point import Fault
-from upnp_gw.lab import CONSOLE, HOME, Lab, Topology
+from upnp_gw.lab import CONSOLE, HOME, OFFICE, Lab, Topology
 from upnp_gw.lab.probe import EchoServer, reach
 
 pytestmark = pytest.mark.lab
@@ -233,3 +233,41 @@ def test_the_doctor_names_a_bridge_whose_hosts_do_not_reach_mappings_by_the_exte
             home.gateway.run(line.split())
             assert all(reach(home.pc, TCP, home.external, port, timeout=REACHED_S) for port in (8080, 8081))
             assert not named()
+
+
+def test_without_nat_status_and_doctor_say_what_another_firewall_must_do(namespaces: None, tmp_path: Path) -> None:
+    """Here one masquerades everything and none filters. The lines of the doctor are followed."""
+
+    def open_office(lab: Lab) -> None:
+        masquerading(lab)
+        lab.gateway.nft(CLOSED.replace("drop;", "accept;"))
+
+    with served_home(tmp_path, "--no-nat", before=open_office, topology=Topology(lans=(OFFICE,))) as home:
+        server, peer = home.lab.hosts["server"], home.peer
+
+        def warned(*words: str) -> bool:
+            lines = [line for line in home.daemon.json("status")["warnings"] if all(word in line for word in words)]
+            return len(lines) == 1
+
+        def shut(port: int) -> bool:
+            return not reach(peer, TCP, server.address, port, timeout=0.3)
+
+        with EchoServer(server, TCP, 22), EchoServer(server, TCP, 443), EchoServer(peer, TCP, 80):
+            assert not shut(22), "nothing filters"
+            assert until(lambda: warned("hosts on lan1", "all their ports are open"), AT_ONCE_S)
+            assert warned("ip foreign postrouting", "translates the addresses of hosts on lan1")
+            found = [c for c in home.ask("GET", "/v1/doctor") if c["name"] == "hosts without NAT"]
+            assert [c["outcome"] for c in found] == ["warn", "warn"]
+            for check in found:
+                home.gateway.run(["sh", "-e"], text=check["remedy"])
+            assert shut(22)
+            assert shut(443)
+            assert reach(server, TCP, peer.address, 80, timeout=REACHED_S).seen_from == server.address
+            home.point("server").add(443)
+            assert reach(peer, TCP, server.address, 443, timeout=REACHED_S)
+            assert shut(22)
+            assert until(lambda: not home.daemon.json("status")["warnings"], AT_ONCE_S)
+            checks = [
+                c for c in home.ask("GET", "/v1/doctor") if c["name"] in ("hosts without NAT", "other tables")
+            ]
+            assert {c["outcome"] for c in checks} == {"ok"}

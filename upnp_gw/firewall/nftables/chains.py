@@ -169,7 +169,7 @@ def _to_wan(router: bool, without_nat: bool) -> list[str]:
         ours = f"ct label set {MASQUERADED} masquerade"
         rules += [
             # from another LAN such a source is forged: the answers would come to its owner
-            *(["iifname @without_nat ip saddr @untranslated return"] if without_nat else []),
+            *(["iifname . ip saddr @untranslated return"] if without_nat else []),
             # a mapped port belongs to its holder, whose packets match the rule above
             "ip saddr != @external meta l4proto { 6, 17 } meta l4proto . th sport @external_ports"
             f" {ours} to :1024-65535 fully-random",

@@ -22,7 +22,7 @@ from upnp_gw.firewall.nftables.chains import CHAINS, chain_rules
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import IPNetwork
 from upnp_gw.model.network import Network
-from upnp_gw.model.prefixes import collapsed, exclude
+from upnp_gw.model.prefixes import exclude
 
 INTERFACE = re.compile(r"[A-Za-z0-9_.@-]{1,15}")
 
@@ -128,8 +128,7 @@ def _structure_body(settings: FirewallSettings) -> str:
         "set external { typeof ip daddr; }",
         "set lan_hosts { typeof ip saddr; flags interval; }",
         "set lan_hosts6 { typeof ip6 saddr; flags interval; }",
-        "set without_nat { typeof iifname; }",
-        "set untranslated { typeof ip saddr; flags interval; }",
+        "set untranslated { type ifname . ipv4_addr; flags interval; }",
         *shares.share_sets(),
         *exchanges.exchange_sets(size),
         *(f"chain {name} {{ }}" for name in (*CHAINS, *exchanges.exchange_chains(), *shares.share_chains())),
@@ -171,8 +170,7 @@ def own_sets(network: Network) -> str:
         "external": [str(IPv4Address(address)) for address in network.external],
         "lan_hosts": [str(net) for net in network.lan_hosts if net.version == 4],
         "lan_hosts6": [str(net) for net in network.lan_hosts if net.version == 6],
-        "without_nat": [_quoted(link.name) for link in network.lans if link.name in network.without_nat],
-        "untranslated": [str(net) for net in untranslated_prefixes(network)],
+        "untranslated": [f"{_quoted(lan)} . {net}" for lan, net in untranslated_prefixes(network)],
     }
     lines = []
     for name, elements in sets.items():
@@ -182,21 +180,21 @@ def own_sets(network: Network) -> str:
     return "\n".join(lines) + "\n"
 
 
-def untranslated_prefixes(network: Network) -> tuple[IPNetwork, ...]:
-    """The IPv4 prefixes of hosts without NAT: those of their LANs, and the routed ones behind these. Of two
-    prefixes with an address the longer one has it, as in ``Network.translates``."""
+def untranslated_prefixes(network: Network) -> list[tuple[str, IPNetwork]]:
+    """The LAN interface and IPv4 prefix of hosts without NAT: connected prefixes, and routed ones behind them. Of
+    two prefixes with an address the longer one has it, as in ``Network.translates``."""
     if not network.without_nat:
-        return ()
+        return []
     nets = [(net, link.name) for link in network.lans for net in link.networks]
     routed_on = (*network.routed_on, *("" for _ in network.routed)) if len(network.lans) > 1 else repeat("")
     nets += [(net, name or network.main_lan) for net, name in zip(network.routed, routed_on, strict=False)]
     nets.reverse()  # the first LAN with a prefix has it
-    found: list[IPNetwork] = []
+    found: list[tuple[str, IPNetwork]] = []
     for net, name in sorted(nets, key=lambda place: place[0].prefixlen):
-        found = [part for one in found for part in exclude(one, net)]
+        found = [(lan, part) for lan, one in found for part in exclude(one, net)]
         if net.version == 4 and name in network.without_nat:
-            found.append(net)
-    return collapsed(found)
+            found.append((name, net))
+    return found
 
 
 def _quoted(interface: str) -> str:
