@@ -252,7 +252,7 @@ def test_without_nat_status_and_doctor_say_what_another_firewall_must_do(namespa
         def shut(port: int) -> bool:
             return not reach(peer, TCP, server.address, port, timeout=0.3)
 
-        with EchoServer(server, TCP, 22), EchoServer(server, TCP, 443), EchoServer(peer, TCP, 80):
+        with EchoServer(server, TCP, 22), EchoServer(server, TCP, 8443), EchoServer(peer, TCP, 80):
             assert not shut(22), "nothing filters"
             assert until(lambda: warned("hosts on lan1", "all their ports are open"), AT_ONCE_S)
             assert warned("ip foreign postrouting", "translates the addresses of hosts on lan1")
@@ -261,10 +261,10 @@ def test_without_nat_status_and_doctor_say_what_another_firewall_must_do(namespa
             for check in found:
                 home.gateway.run(["sh", "-e"], text=check["remedy"])
             assert shut(22)
-            assert shut(443)
+            assert shut(8443)
             assert reach(server, TCP, peer.address, 80, timeout=REACHED_S).seen_from == server.address
-            home.point("server").add(443)
-            assert reach(peer, TCP, server.address, 443, timeout=REACHED_S)
+            home.point("server").add(8443)
+            assert reach(peer, TCP, server.address, 8443, timeout=REACHED_S)
             assert shut(22)
             assert until(lambda: not home.daemon.json("status")["warnings"], AT_ONCE_S)
             checks = [
