@@ -29,6 +29,20 @@ def test_a_client_on_the_same_host_maps_a_port_and_is_refused_one(lab: Lab, tmp_
         assert not daemon.json("list")
 
 
+def test_without_nat_a_client_gets_its_own_address_and_port(lab: Lab, tmp_path: Path) -> None:
+    options = ("--lan", "lo", "--backend", "memory", "--http-port", "5000", "--no-nat")
+    with LabDaemon(lab.gateway, tmp_path, *options) as daemon:
+        argv = [sys.executable, "-m", "upnp_gw.lab.control_point", "--location", "http://127.0.0.1:5000/igd1.xml"]
+        done = lab.gateway.run([*argv, "127.0.0.1", "add:tcp:8080:8080:600", "add:tcp:8081:9091:600"], timeout=30)
+        found, added, refused = (json.loads(line) for line in done.stdout.splitlines())
+        assert found["external_address"] == "127.0.0.1"
+        assert added["ok"], added
+        assert (refused["ok"], refused["code"]) == (False, 724)
+        assert [lan["nat"] for lan in daemon.json("status")["lan"]] == [False]
+        assert daemon.output[0].startswith("upnp-gw "), daemon.output
+        assert "serves lo without NAT for emulated" in daemon.output[0]
+
+
 def test_it_needs_no_wan_no_route_and_no_neighbour_port(namespaces: None, tmp_path: Path) -> None:
     """Two beside each other on a host that has a loopback and nothing else; the status answers when both serve."""
     host = Host("bare")
