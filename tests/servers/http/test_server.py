@@ -28,6 +28,7 @@ from tests.fixtures.http_client import (
 from tests.fixtures.waiting import async_until
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.network import Link, Network
+from upnp_gw.model.request import Source, WanStatus
 from upnp_gw.protocols.http.head import HeadReader
 from upnp_gw.protocols.igd_services import SERVICES, IgdVersion, control_path
 from upnp_gw.servers.http.connection import Connection
@@ -507,10 +508,10 @@ async def test_a_defect_is_fault_501_and_shows_nothing(
 
 
 async def test_a_view_that_fails_is_a_bare_500(fixture: HttpFixture, caplog: pytest.LogCaptureFixture) -> None:
-    def fail() -> None:
+    def fail(source: Source) -> WanStatus:
         raise RuntimeError("a secret of ours")
 
-    fixture.gateway.wan = fail  # type: ignore[method-assign,assignment]
+    fixture.gateway.wan = fail  # type: ignore[method-assign]
     data = await fixture.send(fixture.post())
     assert status_of(data) == 500
     assert b"secret" not in data
