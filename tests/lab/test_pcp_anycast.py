@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.lab.end_to_end import ROUTER, TCP, Home, served_home
+from tests.lab.office import PORT, pcp, served_office
+from tests.lab.test_firewalls_in_series import INSIDE, OUTER, SERIES, Series
 from tests.lab.test_port5351 import Talk, talk
 from upnp_gw.firewall.nftables.anycast import ADDRESSES
 from upnp_gw.lab import Host
+from upnp_gw.lab.daemon import LabDaemon
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.protocols.natpmp import codec as natpmp
@@ -84,3 +87,38 @@ def test_nobody_answers_there_unless_it_is_configured(namespaces: None, tmp_path
 def unanswered(line: Talk) -> bool:
     """No answer, neither to ANNOUNCE nor to NAT-PMP's request for the external address."""
     return line.silent(codec.build_request(Request(0, line.own))) and line.silent(b"\0\0")
+
+
+SERVED = "\n[portcontrol]\nanycast = true\n"
+
+
+@pytest.fixture
+def series(namespaces: None, tmp_path: Path) -> Iterator[Series]:
+    """Neither a host behind the inner router nor the router knows the firewall above it."""
+    with served_office(tmp_path, *ROUTER, topology=SERIES, config=OUTER + SERVED) as office:
+        yield Series(office)
+
+
+@pytest.mark.spec("PCP-194", "PCP-190")
+@pytest.mark.parametrize("server", SERVERS, ids=lambda server: f"IPv{server.version}")
+def test_a_host_behind_a_router_finds_the_firewall_above_it(series: Series, server: IPAddress) -> None:
+    rack = series.rack
+    own = own_address(rack, server)
+    with talk(rack, own, server) as line, EchoServer(rack, TCP, PORT):
+        assert series.shut(own)
+        granted = line.map(PORT, 0, 600)
+        assert (granted.result, granted.map and granted.map.external_address) == (0, own)
+        assert series.arrives(own)
+        assert line.map(PORT, 0, 0).result == 0
+        assert series.shut(own)
+
+
+@pytest.mark.spec("PCP-194")
+def test_of_two_firewalls_in_a_row_the_nearer_one_answers(series: Series, tmp_path: Path) -> None:
+    config = tmp_path / "inner.toml"
+    config.write_text(INSIDE + SERVED)
+    inner = series.office.home.lab.hosts["inner"]
+    with LabDaemon(inner, tmp_path / "inner", "--config", str(config)) as daemon:
+        assert pcp(series.rack, PORT, server=ANYCAST).result == 0
+        assert [row["external_address"] for row in daemon.json("list")] == [str(series.rack.address)]
+    assert not series.office.home.rows()
