@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, pinhole, served_home
+from tests.lab.office import served_office
 from upnp_gw.lab import Lab, LabUnavailable, Topology, acquire
 from upnp_gw.lab.probe import EchoServer, OpenConnection, dial
 from upnp_gw.protocols.igd_services import IgdVersion
@@ -68,15 +69,15 @@ def home(module_home: Home) -> Iterator[Home]:
 @dataclass(frozen=True, slots=True)
 class Orphan:
     """A home whose daemon was killed with mappings and pinholes in the kernel: port 8080 for three seconds (TCP and
-    UDP), port 8081 for an hour (TCP)."""
+    UDP), port 8081 for an hour (TCP). Beside it is an office without NAT, whose server has the same."""
 
     home: Home
     killed_at: float
     """Monotonic seconds."""
     calls: list[OpenConnection]
-    """Live flows through 8080, over both transports and address families."""
+    """Live flows through 8080, over both transports and address families, to both hosts."""
     longer: list[OpenConnection]
-    """And through 8081, over both address families."""
+    """And through 8081, over both address families, to both hosts."""
 
     def left(self, after_s: float) -> float:
         """Seconds from now to so many after the kill, at least one."""
@@ -85,22 +86,23 @@ class Orphan:
 
 @pytest.fixture(scope="session")
 def orphan(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orphan]:
-    with served_home(tmp_path_factory.mktemp("d"), *ROUTER) as home:
-        point = home.point(igd_version=IgdVersion.IGD2)
-        openings = ((TCP, 8081, 3600), (TCP, 8080, 3), (UDP, 8080, 3))
-        with ExitStack() as stack:
-            calls: dict[int, list[OpenConnection]] = {8080: [], 8081: []}
-            for transport, port, lease_s in openings:
+    with served_office(tmp_path_factory.mktemp("d"), *ROUTER) as office, ExitStack() as stack:
+        home = office.home
+        calls: dict[int, list[OpenConnection]] = {8080: [], 8081: []}
+        hosts = ((home.console, home.external), (office.server, office.server.address))
+        for transport, port, lease_s in ((TCP, 8081, 3600), (TCP, 8080, 3), (UDP, 8080, 3)):
+            for host, external in hosts:
+                point = home.point(host.name, IgdVersion.IGD2)
                 point.add(port, transport, NewLeaseDuration=lease_s)
                 pinhole(point, port, Protocol=transport.number, LeaseTime=lease_s)
-                stack.enter_context(EchoServer(home.console, transport, port))
+                stack.enter_context(EchoServer(host, transport, port))
                 calls[port] += [
                     stack.enter_context(dial(home.peer, transport, address, port))
-                    for address in (home.external, home.console.address6)
+                    for address in (external, host.address6)
                 ]
-            assert all(call.ask() for several in calls.values() for call in several)
-            home.daemon.kill()
-            yield Orphan(home, time.monotonic(), calls[8080], calls[8081])
+        assert all(call.ask() for several in calls.values() for call in several)
+        home.daemon.kill()
+        yield Orphan(home, time.monotonic(), calls[8080], calls[8081])
 
 
 @pytest.fixture(scope="session", autouse=True)
