@@ -8,7 +8,7 @@ import sys
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
@@ -198,6 +198,11 @@ async def reads(home: GatewayFixture, number: int) -> None:
     assert home.view.count(source) > 0
 
 
+async def deletes_what_another_host_has(home: GatewayFixture, number: int) -> None:
+    """Without NAT nothing of its own is there."""
+    assert isinstance(await home.unmap(10_000), Refused)
+
+
 KINDS: list[Ask] = [
     adds,
     refreshes,
@@ -208,15 +213,20 @@ KINDS: list[Ask] = [
     asks_by_natpmp,
     reads,
 ]
+WITHOUT_NAT = [adds, refreshes, deletes, is_refused, asks_by_natpmp, reads, deletes_what_another_host_has]
 
 
-async def filled(home: GatewayFixture, rows: int, hosts: int) -> None:
-    """So many mappings in a row from port 10000, of so many hosts, and some of the console's own."""
+async def filled(home: GatewayFixture, rows: int, hosts: int, nat: bool) -> None:
+    """So many mappings in a row from port 10000, of so many hosts, and some of the console's own. Without NAT the
+    hosts have the same ports."""
     for host in range(hosts):
         address = IPv4Address("192.168.77.100") + host
         home.around.neighbours.learn(Neighbour(address, f"02:00:00:00:01:{host:02x}", "lan0"))
     requests: list[MapRequest] = [
-        asks(10_000 + row, str(IPv4Address("192.168.77.100") + row % hosts), via=Via.IGD2) for row in range(rows)
+        asks(
+            10_000 + (row if nat else row // hosts), str(IPv4Address("192.168.77.100") + row % hosts), via=Via.IGD2
+        )
+        for row in range(rows)
     ]
     requests += [asks(port) for port in range(30_000, 30_101)]
     for request in requests:
@@ -225,23 +235,24 @@ async def filled(home: GatewayFixture, rows: int, hosts: int) -> None:
     await home.granted(30_000)
 
 
-async def costs(directory: Path, rows: int, hosts: int) -> dict[str, Work]:
-    policy = load_text(POLICY, "wide", date.min).policy
-    async with gateway_fixture(directory, policy, firewall=CountingFirewall()) as home:
-        await filled(home, rows, hosts)
+async def costs(directory: Path, rows: int, hosts: int, nat: bool) -> dict[str, Work]:
+    policy, kinds = load_text(POLICY, "wide", date.min).policy, KINDS if nat else WITHOUT_NAT
+    network = NETWORK if nat else replace(NETWORK, without_nat=frozenset(NETWORK.lan_names))
+    async with gateway_fixture(directory, policy, firewall=CountingFirewall(), network=network) as home:
+        await filled(home, rows, hosts, nat)
         numbers = iter(range(40_000, 60_000))
-        for ask in KINDS:
+        for ask in kinds:
             await ask(home, next(numbers))  # what is made once
-        return {ask.__name__: await cost(home, ask, numbers) for ask in KINDS}
+        return {ask.__name__: await cost(home, ask, numbers) for ask in kinds}
 
 
 @pytest.mark.spec("SR-22")
-@pytest.mark.parametrize(("many", "hosts"), [(1000, 1), (5000, 50)])
+@pytest.mark.parametrize(("many", "hosts", "nat"), [(1000, 1, True), (5000, 50, True), (5000, 50, False)])
 async def test_a_request_costs_the_same_beside_ten_mappings_and_beside_thousands(
-    tmp_path_factory: pytest.TempPathFactory, many: int, hosts: int
+    tmp_path_factory: pytest.TempPathFactory, many: int, hosts: int, nat: bool
 ) -> None:
-    alone = await costs(tmp_path_factory.mktemp("few"), FEW, hosts)
-    crowded = await costs(tmp_path_factory.mktemp("many"), many, hosts)
+    alone = await costs(tmp_path_factory.mktemp("few"), FEW, hosts, nat)
+    crowded = await costs(tmp_path_factory.mktemp("many"), many, hosts, nat)
     for kind, few in alone.items():
         more = crowded[kind]
         lookups = LOOKUPS if kind == takes_any.__name__ else 1.0
