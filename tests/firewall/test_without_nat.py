@@ -10,6 +10,7 @@ import pytest
 
 from tests.firewall.nftables.test_forged_sources import having, send
 from tests.firewall.test_lease_ends import ended, going_on
+from tests.firewall.test_traffic import ping
 from tests.fixtures.firewall_driver import pinhole, settings
 from tests.fixtures.lab_firewall import Gateway, connected, goes_on, to
 from tests.fixtures.waiting import until
@@ -272,6 +273,8 @@ def test_router_mode_drops_what_no_pinhole_lets_in(router: Gateway, lab: Lab) ->
         with EchoServer(server, transport, 22), EchoServer(lab.gateway, transport, 22):
             assert reach(peer, transport, server.address, 22).how == "timeout"
             assert reach(peer, transport, OFFICE.network[1], 22).how == "timeout", "the gateway's own address"
+    assert not ping(peer, server.address)
+    assert ping(server, peer.address)
     with (
         peer.inside(),
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as late,

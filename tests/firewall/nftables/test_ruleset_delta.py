@@ -337,6 +337,12 @@ def test_the_version_follows_the_structure_alone() -> None:
     base = settings(FirewallMode.ROUTER)
     assert version(base) == version(replace(base, hairpin="same", network=replace(NETWORK, external=())))
     assert version(base) != version(replace(base, size=5))
+    apart = replace(base, network=replace(NETWORK, without_nat=frozenset({"lan0"})))
+    assert version(base) != version(apart), "the kernel reserves no room for what a gateway with NAT does not have"
+    assert re.findall("set (?:hole|live)._rh .*size", structure(base)) == re.findall(
+        "set (?:hole|live)._rh .*size", structure(apart)
+    )
+    assert version(apart) == version(replace(apart, network=replace(apart.network, external=())))
     assert version(base) != version(settings(FirewallMode.ALONGSIDE))
     assert contents(base) != contents(replace(base, hairpin="same"))
 

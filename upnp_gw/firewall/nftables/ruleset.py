@@ -111,7 +111,8 @@ def version(settings: FirewallSettings) -> str:
 def _structure_body(settings: FirewallSettings) -> str:
     # the state has at most ``settings.size``; a transaction that closes an expired element adds it again first
     size, many = 2 * settings.size, 2 * most_for_remotes(settings.size)
-    sizes = {name: many if name in REMOTE_MAPS else size for name in OPENING}
+    roomy = REMOTE_MAPS if settings.network.without_nat else [one for one in REMOTE_MAPS if "hole4" not in one]
+    sizes = {name: many if name in roomy else size for name in OPENING}
     lines = [_declared(name, f"{key} : {_TO}", sizes[name]) for name, key in _PORT_KEYS.items()]
     lines += [_declared(name, key, sizes[name]) for name, key in _HOLE_KEYS.items()]
     # elements of closed forwards stay beside the open ones for a while, and endpoints in ``cut`` for longer
