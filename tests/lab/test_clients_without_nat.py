@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.lab.end_to_end import ROUTER, TCP, UDP
 from tests.lab.office import GATEWAY, PORT, Office, listening, natpmpc, served_office
 from tests.lab.test_end_to_end_clients import CONTROL_POINT, DEBIANS_PYTHON, MINIUPNPC, upnpc
 from tests.lab.test_port5351 import talk
+from tests.lab.test_request import REQUEST, VIAS, env
 from tests.protocols.test_port5351_captures import CAPTURED
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model.mapping import Transport
@@ -128,6 +130,17 @@ def test_igd_device(office: Office, igd_version: IgdVersion) -> None:
         *_, deleted = use(f"delete:tcp:{PORT}")
         assert deleted["ok"]
         assert office.shut()
+
+
+@pytest.mark.parametrize("via", VIAS)
+def test_upnp_gw_request_takes_the_internal_port(office: Office, tmp_path: Path, via: str) -> None:
+    """It asks for another external port, and opens its own."""
+    server = office.server
+    with listening((server, TCP, PORT)):
+        words = ("tcp", str(PORT), "--external", "9090", "--via", via, "--ttl", "10m")
+        done = server.run([*REQUEST, *words], check=False, env=env(tmp_path))
+        assert (done.returncode, done.stdout) == (0, f"{server.address}:{PORT} tcp via {via} 600s\n"), done.stderr
+        assert office.reach().answered_by == "server"
 
 
 @pytest.mark.parametrize(("client", "sent"), CAPTURED, ids=[f"{c} {a[:2].hex()}" for c, a in CAPTURED])
