@@ -38,6 +38,7 @@ COVERED_ELSEWHERE = {
     "client/route.py": "client/test_times.py",
     "client/schedule.py": "client/test_times.py",
     "client/secret.py": "client/test_times.py",
+    "composition.py": "lab/test_stop.py",
     "config/values.py": "config/test_error_messages.py",
     "control/build.py": "control/test_on_demand.py",
     "control/dry_run.py": "cli/test_explain.py",

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from upnp_gw import __version__, logs
+from upnp_gw.composition import Composition, Surroundings
 from upnp_gw.config.settings import Config
 from upnp_gw.control.on_demand import ControlOnDemand, DaemonParts
 from upnp_gw.control.socket_path import Claim
-from upnp_gw.engine.build import build_engine
-from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment, served_network
 from upnp_gw.engine.garbage_collection import GarbageCollection
 from upnp_gw.engine.obstacles import Obstacles
@@ -29,21 +28,17 @@ from upnp_gw.engine.policy_files import APPROVED, PolicyFiles
 from upnp_gw.engine.policy_in_force import PolicyInForce
 from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.engine.reserved_ports import ReservedPorts
-from upnp_gw.firewall.base import Firewall, FirewallMode, FirewallSettings
+from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.conntrack_timeouts import idle_timeout_s
 from upnp_gw.firewall.libnftables import check_library
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall, Writing
-from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.ledger.events import Events, Ipv6FirewallChanged, WanChanged
-from upnp_gw.ledger.igd_view import LedgerView
-from upnp_gw.ledger.transaction import Ledger
 from upnp_gw.model.errors import FirewallError, GatewayError, StoreError
 from upnp_gw.model.mapping import DAY_S
 from upnp_gw.model.network import Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
-from upnp_gw.servers.lan import LanServers
 from upnp_gw.store.pruning import Retention
 from upnp_gw.store.store import Store
 from upnp_gw.system.clock import boot_id, claim_kernel, clock, own_state_directory
@@ -112,8 +107,9 @@ class Daemon:
         self._stack.push_async_callback(self._identity.settled)
         await self._start_network()
         await self._start_gateway(PolicyInForce(loaded, clock().wall))
+        size = self._composition.firewall_settings().size
         self._policy_updates = PolicyUpdates(
-            files, self._decider, self.gateway.submit, self.events, self._store, self._settings().size
+            files, self._decider, self.gateway.submit, self.events, self._store, size
         )
         await self._policy_updates.begin()
         await self._start_servers()
@@ -146,7 +142,6 @@ class Daemon:
         self.events.subscribe(logs.on_event)
         changed = asyncio.Event()
         nftables = NftablesFirewall(changed.set, Writing(config.writer)) if config.backend == "nftables" else None
-        firewall: Firewall = nftables or MemoryFirewall()
         listeners = ListeningPorts(lambda: self._environment.network, lambda: clock().boot)
         self._others = OtherTables(
             lambda: self._environment.network,
@@ -157,21 +152,24 @@ class Daemon:
             config.firewall is FirewallMode.ROUTER,
         )
         self._obstacles = Obstacles(lambda: self._environment.network, self._others)
-        self._decider = Decider(
-            in_force=in_force,
-            ledger=Ledger(),
-            environment=self._environment,
-            history=DeviceHistory(in_force),
-            random=SystemRandom(),
-            reserved_ports=ReservedPorts(listeners.ports, self._others),
-            visibility=config.visibility,
-            refuse_private_external=config.refuse_private_external,
-            lenient_nonces=config.nonce_check == "lenient",
-            on_reload=config.on_reload,
+        self._composition = Composition(
+            config,
+            in_force,
+            Surroundings(
+                environment=self._environment,
+                firewall=nftables or MemoryFirewall(),
+                store=self._store,
+                events=self.events,
+                random=SystemRandom(),
+                reserved_ports=ReservedPorts(listeners.ports, self._others),
+                probe=self._monitor.recheck,
+                wan_counters=self._counters.wan_counters,
+                wan_speed=self._counters.wan_speed,
+                ipv6_firewall=self._ipv6_firewall,
+                idle_timeout_s=idle_timeout_s,
+            ),
         )
-        engine = build_engine(
-            self._decider, firewall, self._store, self.events, self._settings, self._monitor.recheck
-        )
+        self._decider, engine = self._composition.decider, self._composition.engine
         self.gateway, self._scheduler, self._evidence = engine.gateway, engine.scheduler, engine.evidence_collector
         self._persistence, self._usage = engine.persistence, engine.usage_reader
         self._stack.push_async_callback(self.gateway.stop, config.flush_on_stop)
@@ -205,29 +203,7 @@ class Daemon:
         await self._evidence.flush()
 
     async def _start_servers(self) -> None:
-        config = self.config
-        view = LedgerView(
-            self._decider.ledger,
-            self._decider.device_of,
-            lambda: self._environment.network,
-            clock,
-            self._counters.wan_counters,
-            self._counters.wan_speed,
-            config.visibility,
-            self._ipv6_firewall,
-            idle_timeout_s,
-        )
-        self._lan_servers = LanServers(
-            config,
-            self.gateway,
-            self._environment,
-            self._decider.device_of,
-            self.events,
-            view,
-            self._identity,
-            self._usage.recount,
-            self._background.spawn,
-        )
+        self._lan_servers = self._composition.lan_servers(self._identity, self._background.spawn)
         self._stack.push_async_callback(self._lan_servers.stop)
         await self._lan_servers.start()
 
@@ -269,17 +245,6 @@ class Daemon:
     def _ipv6_firewall(self) -> Ipv6Firewall:
         """Our own table's in router mode; alongside, what others do."""
         return Ipv6Firewall() if self.config.firewall is FirewallMode.ROUTER else self._others.ipv6_firewall
-
-    def _settings(self) -> FirewallSettings:
-        return FirewallSettings(
-            mode=self.config.firewall,
-            network=self._environment.network,
-            size=max(1, self._decider.in_force.policy.limits.total_mappings),
-            hairpin=self.config.hairpin,
-            allow_other_forward=self.config.allow_other_forward,
-            http_port=self.config.http_port,
-            anycast=self.config.anycast,
-        )
 
     def _notify_ready(self) -> None:
         config = self.config
