@@ -24,6 +24,7 @@ from upnp_gw.model.network import GatewayPorts
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.lan import LanServers
+from upnp_gw.servers.wire import WireClasses
 from upnp_gw.store.store import Store
 
 
@@ -83,7 +84,12 @@ class Composition:
             anycast=config.anycast,
         )
 
-    def lan_servers(self, identity: Identity, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> LanServers:
+    def lan_servers(
+        self,
+        identity: Identity,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        wire: WireClasses,
+    ) -> LanServers:
         """The servers, not started. ``spawn`` starts a background task."""
         around, decider = self._around, self.decider
         environment = around.environment
@@ -108,4 +114,5 @@ class Composition:
             identity,
             self.engine.usage_reader.recount,
             spawn,
+            wire,
         )

@@ -39,6 +39,7 @@ from upnp_gw.model.mapping import DAY_S
 from upnp_gw.model.network import Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
+from upnp_gw.servers.wire import WireClasses
 from upnp_gw.store.pruning import Retention
 from upnp_gw.store.store import Store
 from upnp_gw.system.clock import boot_id, claim_kernel, clock, own_state_directory
@@ -203,7 +204,7 @@ class Daemon:
         await self._evidence.flush()
 
     async def _start_servers(self) -> None:
-        self._lan_servers = self._composition.lan_servers(self._identity, self._background.spawn)
+        self._lan_servers = self._composition.lan_servers(self._identity, self._background.spawn, WireClasses())
         self._stack.push_async_callback(self._lan_servers.stop)
         await self._lan_servers.start()
 

@@ -29,6 +29,7 @@ from upnp_gw.servers.http.server import HttpServer
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.port5351.server import Port5351Server
 from upnp_gw.servers.ssdp.server import SsdpServer
+from upnp_gw.servers.wire import WireClasses
 
 LOST = frozenset({"prefix-gone", "nat-changed"})
 """The ends of mappings whose clients can have new ones at once."""
@@ -48,6 +49,7 @@ class LanServers:
         identity: Identity,
         recount: Callable[[], Awaitable[None]],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
+        wire: WireClasses,
     ) -> None:
         """``recount`` reads the kernel's counters again; ``spawn`` starts a background task."""
         self._config = config
@@ -56,6 +58,7 @@ class LanServers:
         self._identity = identity
         self._recount = recount
         self._spawn = spawn
+        self._wire = wire
         self._environment = environment
         self._device_of = device_of
         self._events = events
@@ -90,6 +93,7 @@ class LanServers:
             LanContext(lambda: self._environment.network, self._environment.clock, self._device_of),
             ControlBackend(self._view, self._gateway.handle, self._recount),
             self._eventing,
+            connection=self._wire.connection,
         )
         self._stack.push_async_callback(self._http.stop)
         port = self._config.http_port
@@ -106,6 +110,7 @@ class LanServers:
             self._identity.next_boot_id,
             http_port=self.http_port,
             max_age_s=self._config.max_age_s,
+            open_socket=self._wire.ssdp_socket,
         )
         self._stack.push_async_callback(self._ssdp.stop)
         await self._ssdp.start()
@@ -117,6 +122,7 @@ class LanServers:
             self._datagram_context(),
             self._view,
             self._gateway.handle,
+            self._wire.port5351_socket,
         )
         self._stack.push_async_callback(self._port5351.stop)
         self._events.subscribe(self._port5351.on_event)

@@ -90,8 +90,7 @@ class FakeSocket:
 
 
 @pytest.fixture(autouse=True)
-def fake_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell, "SsdpSocket", FakeSocket)
+def no_sockets_yet() -> None:
     FakeSocket.opened, FakeSocket.refuse_open = [], 0
 
 
@@ -110,6 +109,7 @@ async def running(
         lambda: next(boot_ids),
         http_port=5000,
         uniform=uniform,
+        open_socket=FakeSocket,
     )
     await ssdp.start()
     try:

@@ -212,8 +212,7 @@ class Connection(LimitedConnection):
         self._url = answer
         self._state = State.BODY
         if wants_continue(head):
-            assert self._link is not None
-            self._link.write(CONTINUE)
+            self.send(CONTINUE)
 
     def _read_body(self) -> None:
         body = self._body
@@ -271,7 +270,7 @@ class Connection(LimitedConnection):
         self._sent = answer
         date, head_only = self._context.date.now(), head.method == "HEAD"
         self._state = State.WRITING
-        link.write(
+        self.send(
             build_answer(head.version, answer.status, answer.fields, answer.body, date, self._keep, head_only)
         )
         if self._state is not State.WRITING:

@@ -6,7 +6,7 @@ eventing refuse requests with headers that only browsers send, and no answer has
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -79,7 +79,9 @@ class HttpServer:
         backend: ControlBackend,
         eventing: Eventing,
         limits: HttpLimits | None = None,
+        connection: Callable[[ConnectionContext, str, asyncio.AbstractEventLoop], Connection] = Connection,
     ) -> None:
+        """``connection``: see ``servers.wire``."""
         documents = descriptions.documents
         self._routes = routes(documents, descriptions.token)
         self._old_paths = old_paths(documents)
@@ -94,6 +96,7 @@ class HttpServer:
         self._server_header = descriptions.server_header
         self._admission = Admission(self._limits, lan.clock)
         self._refusals = HttpRefusals(log, lan.clock)
+        self._make_connection = connection
         self._listeners = HttpListeners(self._connection)
         self._hosts = HostCheck()
         limits_of = TransportContext(
@@ -127,7 +130,7 @@ class HttpServer:
         await self._admission.ended(STOP_S)
 
     def _connection(self, interface: str) -> Connection:
-        return Connection(self._context, interface, asyncio.get_running_loop())
+        return self._make_connection(self._context, interface, asyncio.get_running_loop())
 
     # -- the service of the connections ----------------------------------------
 

@@ -167,6 +167,11 @@ class LimitedConnection(asyncio.Protocol, ABC):
         """The connection had a useful answer: it does not count as wasted."""
         self._useful = self._useful or not self.half_closed
 
+    def send(self, data: bytes) -> None:
+        """Writes to the client. A write that fails ends the connection."""
+        if self._link is not None:
+            self._link.write(data)
+
     def end_writing(self) -> None:
         """Closes our side of the connection."""
         if self._link is not None:

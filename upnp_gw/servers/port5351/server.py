@@ -32,7 +32,7 @@ from upnp_gw.servers.port5351.mapping_updates import ClientContact, MappingUpdat
 from upnp_gw.servers.port5351.socket import ALL_CLIENTS, Port5351Socket
 from upnp_gw.servers.timer import DeadlineTimer
 from upnp_gw.servers.udp.socket import Datagram, SocketKey
-from upnp_gw.servers.udp.sockets import LanSockets
+from upnp_gw.servers.udp.sockets import LanSocket, LanSockets
 from upnp_gw.system.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,9 @@ class Port5351Server:
         lan: LanContext,
         leases: LeaseView,
         handle: Callable[[ChangeRequest], Awaitable[Reply]],
+        open_socket: Callable[[SocketKey], LanSocket] = Port5351Socket,
     ) -> None:
+        """``open_socket``: see ``servers.wire``."""
         self.answered: Counter[str] = Counter()
         """Datagrams answered, by protocol."""
         self._protocols = protocols
@@ -80,7 +82,7 @@ class Port5351Server:
         self._limits = DatagramLimits()
         self._announcements = Series(ANNOUNCEMENTS)
         self._updates = MappingUpdates()
-        self._sockets = LanSockets("UDP port 5351", log, lan.clock, Port5351Socket, self._on_datagram)
+        self._sockets = LanSockets("UDP port 5351", log, lan.clock, open_socket, self._on_datagram)
         self._used: set[SocketKey] = set()
         """Sockets that have answered a request: announcements go out of these and of the link-local IPv6 ones
         (docs/spec/pcp.md, Q15)."""

@@ -34,7 +34,7 @@ from upnp_gw.servers.context import LanContext
 from upnp_gw.servers.ssdp.socket import SsdpSocket
 from upnp_gw.servers.timer import DeadlineTimer
 from upnp_gw.servers.udp.socket import Datagram, SocketKey
-from upnp_gw.servers.udp.sockets import LanSockets
+from upnp_gw.servers.udp.sockets import LanSocket, LanSockets
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,9 @@ class SsdpServer:
         http_port: int,
         max_age_s: int = 1800,
         uniform: Uniform = random.uniform,
+        open_socket: Callable[[SocketKey], LanSocket] = SsdpSocket,
     ) -> None:
+        """``open_socket``: see ``servers.wire``."""
         ordered = tuple(sorted(roots, key=lambda root: root.igd_version.version))
         self.identity = MessageIdentity(ordered, server_token(os.uname().release), max_age_s, http_port)
         self._lan = lan
@@ -81,7 +83,7 @@ class SsdpServer:
         self._reads = Throttle[Hashable](READ_RATE)
         self._uniform = uniform
         self._announcer = Announcer(max_age_s, uniform)
-        self._sockets = LanSockets("SSDP", log, lan.clock, SsdpSocket, self._on_datagram, QUIET)
+        self._sockets = LanSockets("SSDP", log, lan.clock, open_socket, self._on_datagram, QUIET)
         self._responders: dict[SocketKey, Responder] = {}
         self._channels: frozenset[Channel] = frozenset()
         self._unannounced: frozenset[Channel] = frozenset()
