@@ -101,6 +101,7 @@ def test_that_port_of_that_host_alone(office: Office, transport: Transport) -> N
         assert place == (str(server.address), PORT, str(server.address), PORT)
 
 
+@pytest.mark.spec("IGD-205", "IGD-206", "PMP-082", "PCP-190")
 @pytest.mark.parametrize("way", WAYS)
 def test_closed_open_closed_over_udp(office: Office, way: str) -> None:
     ask, let_go = WAYS[way]
@@ -113,6 +114,7 @@ def test_closed_open_closed_over_udp(office: Office, way: str) -> None:
     assert office.home.rows() == []
 
 
+@pytest.mark.spec("IGD-207")
 @pytest.mark.parametrize("way", WAYS)
 def test_two_hosts_hold_443_and_each_ends_its_own(office: Office, way: str) -> None:
     ask, let_go = WAYS[way]
@@ -129,6 +131,7 @@ def test_two_hosts_hold_443_and_each_ends_its_own(office: Office, way: str) -> N
         assert office.shut(443, address=office.desk.address)
 
 
+@pytest.mark.spec("IGD-205")
 @pytest.mark.parametrize(("igd_version", "code"), [(IgdVersion.IGD1, 724), (IgdVersion.IGD2, 718)])
 def test_igd_refuses_another_external_port(office: Office, igd_version: IgdVersion, code: int) -> None:
     point = office.home.point("server", igd_version)
@@ -140,6 +143,7 @@ def test_igd_refuses_another_external_port(office: Office, igd_version: IgdVersi
     assert office.home.rows() == []
 
 
+@pytest.mark.spec("IGD-202", "IGD-207")
 def test_igd_reads_are_of_the_askers_own_address(office: Office) -> None:
     """Two hosts hold one port: each control point finds its own, and its own address as the external one."""
     for name in ("server", "desk"):
@@ -158,13 +162,17 @@ def test_igd_reads_are_of_the_askers_own_address(office: Office) -> None:
     assert console.specific(PORT)["NewInternalClient"] == str(office.home.console.address)
 
 
+@pytest.mark.spec("IGD-202", "IGD-203")
 @pytest.mark.parametrize("igd_version", list(IgdVersion))
 def test_events_have_the_subscribers_own_address(office: Office, igd_version: IgdVersion) -> None:
     for name, external in (("server", office.server.address), ("console", office.home.external)):
         with Subscriber(office.home.point(name, igd_version)) as subscriber:
             assert subscriber.next()["ExternalIPAddress"] == str(external)
+    nat = {name: office.home.point(name, igd_version).call("GetNATRSIPStatus") for name in ("server", "console")}
+    assert [status["NewNATEnabled"] for status in nat.values()] == ["0", "1"]
 
 
+@pytest.mark.spec("PCP-190", "PCP-192")
 def test_pcp_assigns_the_hosts_own_address_and_port(office: Office) -> None:
     server = office.server
     with listening((server, TCP, PORT)):
@@ -182,6 +190,7 @@ def test_pcp_assigns_the_hosts_own_address_and_port(office: Office) -> None:
         assert office.reach()
 
 
+@pytest.mark.spec("PMP-081", "PMP-082")
 def test_natpmp_answers_the_askers_own_address(office: Office) -> None:
     assert f"Public IP address : {office.server.address}" in natpmpc(office.server)
     with listening((office.server, TCP, PORT)):
@@ -407,6 +416,7 @@ def test_a_forged_source_of_the_office_stays_outside(office: Office) -> None:
         peer.ip(f"addr del {forged}/32 dev eth0")
 
 
+@pytest.mark.spec("PMP-083")
 def test_no_announcement_names_the_gateways_address(office: Office) -> None:
     """NAT-PMP's multicast has one address for all hosts: on a LAN without NAT it can name none."""
     with port5350(office.server, 4) as ear:
@@ -425,6 +435,7 @@ def test_no_announcement_names_the_gateways_address(office: Office) -> None:
 # -- without NAT at all; changes of the setting; alongside another firewall
 
 
+@pytest.mark.spec("IGD-204", "PMP-081", "PCP-190")
 def test_a_firewall_alone_needs_no_external_address(namespaces: None, tmp_path: Path) -> None:
     """[firewall] nat = false for all: the WAN may have no IPv4 address of its own."""
 
