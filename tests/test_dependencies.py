@@ -38,7 +38,8 @@ def imports(paths: list[Path]) -> set[str]:
 DECLARED = names(PROJECT["dependencies"])
 LAB = sorted((PACKAGE / "lab").rglob("*.py"))
 CLIENT = sorted((PACKAGE / "client").rglob("*.py"))
-ROUTER = sorted(set(PACKAGE.rglob("*.py")) - set(LAB) - set(CLIENT))
+PLUGIN = [PACKAGE / "pytest_plugin.py"]
+ROUTER = sorted(set(PACKAGE.rglob("*.py")) - set(LAB) - set(CLIENT) - set(PLUGIN))
 
 
 def test_every_dependency_is_imported_and_every_import_is_declared() -> None:
@@ -50,13 +51,17 @@ def test_the_extra_declares_the_packages_of_the_lab() -> None:
     assert imports(LAB) - imports(ROUTER) == names(PROJECT["optional-dependencies"]["lab"])
 
 
+def test_the_extra_declares_the_packages_of_the_plugin() -> None:
+    assert imports(PLUGIN) == names(PROJECT["optional-dependencies"]["testing"])
+
+
 def test_a_router_imports_no_client() -> None:
     assert not imports(ROUTER) & CLIENT_ONLY
     code = "import sys, upnp_gw.cli.run, upnp_gw.daemon; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "uvloop" in loaded or "lxml" in loaded, "the list is one of modules"
     assert not {name for name in loaded if name.partition(".")[0] in CLIENT_ONLY}
-    assert not {name for name in loaded if name.startswith(("upnp_gw.lab", "upnp_gw.client"))}
+    assert not {name for name in loaded if name.startswith(("upnp_gw.lab", "upnp_gw.client", "upnp_gw.testing"))}
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])

@@ -38,7 +38,7 @@ COVERED_ELSEWHERE = {
     "client/route.py": "client/test_times.py",
     "client/schedule.py": "client/test_times.py",
     "client/secret.py": "client/test_times.py",
-    "composition.py": "lab/test_stop.py",
+    "composition.py": "testing/test_emulator.py",
     "config/values.py": "config/test_error_messages.py",
     "control/build.py": "control/test_on_demand.py",
     "control/dry_run.py": "cli/test_explain.py",
@@ -175,6 +175,14 @@ COVERED_ELSEWHERE = {
     "system/sock_diag.py": "system/test_listening_ports.py",
     "system/socket_filter.py": "servers/udp/test_filter.py",
     "system/who_has.py": "lab/test_who_has.py",
+    "testing/answers.py": "testing/test_emulator.py",
+    "testing/clock.py": "testing/test_emulator.py",
+    "testing/datagram_sockets.py": "testing/test_emulator.py",
+    "testing/gateway.py": "testing/test_emulator.py",
+    "testing/http_connection.py": "testing/test_emulator.py",
+    "testing/journal.py": "testing/test_emulator.py",
+    "testing/mappings.py": "testing/test_emulator.py",
+    "testing/records.py": "testing/test_emulator.py",
 }
 """Module -> the test file that covers it, where that is not the one of its name."""
 

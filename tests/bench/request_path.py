@@ -28,8 +28,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import upnp_gw
-from upnp_gw.cli.run import EMULATED_ADDRESS, EMULATED_WAN
-from upnp_gw.config.settings import Config
+from upnp_gw.config.settings import EMULATED_ADDRESS, EMULATED_WAN, Config
 from upnp_gw.daemon import Daemon
 from upnp_gw.ledger.events import TableChanged
 

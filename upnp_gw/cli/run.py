@@ -5,7 +5,6 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import click
@@ -13,17 +12,13 @@ import click
 from upnp_gw.cli.parameters import HTTP_PORT
 from upnp_gw.cli.terminal import print_text
 from upnp_gw.config.file import load
-from upnp_gw.config.settings import Config, Settings, check_links
+from upnp_gw.config.settings import EMULATED_ADDRESS, EMULATED_WAN, Config, Settings, check_links
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.network import Link, missing_interfaces
 from upnp_gw.system.process import prepare_imports
 from upnp_gw.text.escape import shown
 
 CONFIG_ERROR = 2
-EMULATED_WAN = "emulated"
-"""The name of the emulator's WAN; no interface has this name."""
-EMULATED_ADDRESS = IPv4Address("11.22.33.44")
-"""The external address of the emulator. upnpc reports no connection if it is private or for documentation."""
 
 _PATH = click.Path(path_type=Path)
 

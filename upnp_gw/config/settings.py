@@ -16,6 +16,11 @@ from upnp_gw.model.network import Link
 from upnp_gw.model.public_addresses import private_external
 from upnp_gw.protocols.mode import ServiceMode
 
+EMULATED_WAN = "emulated"
+"""The name of the emulator's WAN; no interface has this name."""
+EMULATED_ADDRESS = IPv4Address("11.22.33.44")
+"""The external address of the emulator. upnpc reports no connection if it is private or for documentation."""
+
 Settings = dict[str, Any]
 """Field of ``Config`` -> its value, for those that are given."""
 

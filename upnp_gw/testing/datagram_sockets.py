@@ -1,0 +1,162 @@
+"""UDP sockets on the emulator's own address: each datagram is noted, and answered as the test asks."""
+
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from upnp_gw.model.errors import WireError
+from upnp_gw.model.mapping import IPAddress, Transport
+from upnp_gw.protocols.natpmp import codec as natpmp
+from upnp_gw.protocols.natpmp import mapping as natpmp_mapping
+from upnp_gw.protocols.pcp import codec as pcp
+from upnp_gw.protocols.pcp.messages import ResultCode
+from upnp_gw.protocols.pcp.options import PcpError
+from upnp_gw.protocols.peer import Peer
+from upnp_gw.protocols.ssdp.groups import PORT
+from upnp_gw.protocols.ssdp.search import MAX_BYTES, parse_search
+from upnp_gw.servers.port5351.socket import Port5351Socket
+from upnp_gw.servers.udp.socket import IP_PKTINFO, Datagram, SocketKey, UdpSocket
+from upnp_gw.testing.answers import Answers
+from upnp_gw.testing.journal import Journal, Request
+
+
+class Noted(Protocol):
+    """The emulator's journal and rules, as a socket uses them."""
+
+    journal: Journal
+    answers: Answers
+
+    def epoch_s(self) -> int: ...
+
+
+class LoopbackSsdpSocket(UdpSocket):
+    """Port 1900 of one address. It joins no group: several emulators and a router can run beside each other."""
+
+    def __init__(self, key: SocketKey, address: IPAddress) -> None:
+        self._address = address
+        super().__init__(key, MAX_BYTES + 1)
+
+    def _bind(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        sock.bind((str(self._address), PORT))
+
+
+class NotedSocket:
+    """A ``LanSocket`` around another one. Messages to a multicast group are not sent."""
+
+    def __init__(
+        self, inner: UdpSocket, noted: Noted, read: Callable[[bytes, Peer], tuple[str, str, dict[str, str]]]
+    ):
+        self._inner = inner
+        self._noted = noted
+        self._read = read
+        self._open: dict[Peer, Request] = {}
+        """Sender -> its latest request."""
+        self._replaced: dict[Peer, bytes] = {}
+        """Sender -> the answer that it gets in place of the gateway's."""
+
+    @property
+    def dropped(self) -> int:
+        return self._inner.dropped
+
+    def fileno(self) -> int:
+        return self._inner.fileno()
+
+    def over_share(self, sender: IPAddress) -> None:
+        self._inner.over_share(sender)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def receive(self) -> Datagram | None:
+        """The next datagram for the gateway. Those that a rule answers do not reach it."""
+        while (datagram := self._inner.receive()) is not None:
+            data, peer = datagram.data, datagram.peer
+            protocol, action, arguments = self._read(data, peer)
+            request = self._noted.journal.add(protocol, action, arguments, str(peer.address), data)
+            self._open[peer] = request
+            asked = self._noted.answers.take(request)
+            if asked is None or asked.error is None:
+                return datagram
+            answer = _error(data, asked.error, self._noted.epoch_s())
+            if asked.after:
+                self._replaced[peer] = answer
+                return datagram
+            self._send(answer, peer, None)
+        return None
+
+    def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
+        if not peer.address.is_multicast:
+            self._send(self._replaced.pop(peer, data), peer, own)
+
+    def _send(self, data: bytes, peer: Peer, own: IPAddress | None) -> None:
+        request = self._open.get(peer)
+        if request is not None:
+            request.answers.append(data)
+        self._inner.send(data, peer, own)
+
+
+def ssdp_socket(noted: Noted, key: SocketKey, address: IPAddress) -> NotedSocket:
+    """Raises OSError."""
+    return NotedSocket(LoopbackSsdpSocket(key, address), noted, _read_search)
+
+
+def port5351_socket(noted: Noted, key: SocketKey) -> NotedSocket:
+    """Raises OSError."""
+    return NotedSocket(Port5351Socket(key), noted, _read_5351)
+
+
+def _read_search(data: bytes, peer: Peer) -> tuple[str, str, dict[str, str]]:
+    try:
+        search = parse_search(data, multicast=False)
+    except WireError:
+        return "ssdp", "", {}
+    return "ssdp", "M-SEARCH", {"ST": search.st}
+
+
+def _read_5351(data: bytes, peer: Peer) -> tuple[str, str, dict[str, str]]:
+    protocol = "natpmp" if data[:1] == b"\0" else "pcp"
+    try:
+        return _read_natpmp(data) if protocol == "natpmp" else _read_pcp(data, peer)
+    except (WireError, PcpError):
+        return protocol, "", {}
+
+
+def _read_natpmp(data: bytes) -> tuple[str, str, dict[str, str]]:
+    message = natpmp.parse_request(data)
+    if isinstance(message, natpmp.AddressRequest):
+        return "natpmp", "natpmp.address", {}
+    if isinstance(message, natpmp.UnknownRequest):
+        return "natpmp", "", {}
+    ports = _ports(message.transport, message.internal_port, message.external_port, message.lifetime_s)
+    return "natpmp", "natpmp.map", ports
+
+
+def _read_pcp(data: bytes, peer: Peer) -> tuple[str, str, dict[str, str]]:
+    message = pcp.parse_request(data, peer.address)
+    if message.map is None:
+        return "pcp", "pcp.announce", {}
+    wanted = message.map
+    transport = Transport.of_number(wanted.protocol) or str(wanted.protocol)
+    ports = _ports(transport, wanted.internal_port, wanted.external_port, message.lifetime_s)
+    return "pcp", "pcp.map", {**ports, "nonce": wanted.nonce.hex()}
+
+
+def _ports(transport: str, internal: int, external: int, lifetime_s: int) -> dict[str, str]:
+    return {
+        "transport": str(transport),
+        "internal_port": str(internal),
+        "external_port": str(external),
+        "lifetime": str(lifetime_s),
+    }
+
+
+def _error(data: bytes, code: int, epoch_s: int) -> bytes:
+    """The answer with this result code to a request that was read."""
+    if data[0]:
+        return pcp.build_error(data, ResultCode(code), epoch_s)
+    message, result = natpmp.parse_request(data), natpmp.NatPmpResult(code)
+    if isinstance(message, natpmp.MappingRequest):
+        return natpmp_mapping.refuse(message, result, epoch_s)
+    return natpmp.build_response(natpmp.AddressResponse(result, epoch_s, natpmp.NO_ADDRESS))

@@ -1,0 +1,207 @@
+"""``Emulator``: a router for one test. Its event loop runs in a thread of its own."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, TypeVar
+
+from upnp_gw.model.mapping import MappingKind
+from upnp_gw.protocols.igd_services import IgdVersion, control_path, description_path, service_of
+from upnp_gw.protocols.port5351 import PORT
+from upnp_gw.testing.answers import AnswerRule, Reply
+from upnp_gw.testing.clock import MovableClock, MovableLoop
+from upnp_gw.testing.gateway import EmulatedGateway, EmulatorOptions, running
+from upnp_gw.testing.journal import Request, Requests
+from upnp_gw.testing.mappings import HeldMapping
+from upnp_gw.testing.records import Records
+
+T = TypeVar("T")
+
+
+class Emulator:
+    """A router on a loopback address of its own, without root. ``with`` or ``async with`` starts and stops it.
+
+    Its methods may be called from any thread but its own, also in an asynchronous test: none waits for a client.
+    Options: ``EmulatorOptions``.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        """Raises TypeError for an unknown option."""
+        self._options = EmulatorOptions(**options)
+        self._gateway: EmulatedGateway | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    # -- life
+
+    def start(self) -> None:
+        """Returns when every server answers. Raises what kept it from starting: ConfigError for a policy with
+        mistakes, OSError for a port."""
+        started: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="emulated router", daemon=True)
+        self._thread.start()
+        started.result()
+
+    def stop(self) -> None:
+        """Closes everything. A second call does nothing."""
+        loop, stopping, thread = self._loop, self._stopping, self._thread
+        self._gateway = self._loop = self._stopping = self._thread = None
+        if loop is not None and stopping is not None and thread is not None:
+            loop.call_soon_threadsafe(stopping.set)
+            thread.join()
+
+    def __enter__(self) -> "Emulator":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> "Emulator":
+        await asyncio.to_thread(self.start)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)
+
+    def _run(self, started: "Future[None]") -> None:
+        clock = MovableClock()
+        with asyncio.Runner(loop_factory=lambda: MovableLoop(clock)) as runner:
+            try:
+                runner.run(self._serve(clock, started))
+            except BaseException as error:
+                if started.done():
+                    raise
+                started.set_exception(error)
+
+    async def _serve(self, clock: MovableClock, started: "Future[None]") -> None:
+        stopping = asyncio.Event()
+        async with running(self._options, clock) as gateway:
+            self._gateway, self._loop, self._stopping = gateway, asyncio.get_running_loop(), stopping
+            started.set_result(None)
+            await stopping.wait()
+
+    # -- where a client finds it
+
+    @property
+    def location(self) -> str:
+        """The URL of the version 2 description, which has every service."""
+        return self.location_v2
+
+    @property
+    def location_v1(self) -> str:
+        """The URL of the InternetGatewayDevice:1 description."""
+        return self._url(description_path(IgdVersion.IGD1))
+
+    @property
+    def location_v2(self) -> str:
+        """The URL of the InternetGatewayDevice:2 description."""
+        return self._url(description_path(IgdVersion.IGD2))
+
+    def control_url(self, service: str, version: int = 2) -> str:
+        """The URL for SOAP calls of a service, as ``WANIPConnection``, in version 1 or 2 of IGD. Raises
+        ValueError."""
+        igd_version = IgdVersion(f"igd{version}")
+        found = service_of(igd_version, service)
+        if found is None:
+            raise ValueError(f"InternetGatewayDevice:{version} has no service {service!r}")
+        return self._url(control_path(self._running.token, igd_version, found))
+
+    @property
+    def gateway_address(self) -> str:
+        """Its IPv4 address: the default gateway of its clients, so to say. Searches may go there, to port 1900."""
+        return str(self._running.address)
+
+    @property
+    def pcp_address(self) -> tuple[str, int]:
+        """Address and port of NAT-PMP and PCP."""
+        return self.gateway_address, PORT
+
+    @property
+    def external_address(self) -> str:
+        """The external IPv4 address; empty: there is none."""
+        return self._options.external_address
+
+    def _url(self, path: str) -> str:
+        return f"http://{self.gateway_address}:{self._running.servers.http_port}{path}"
+
+    # -- what it has and what it saw
+
+    @property
+    def mappings(self) -> Records[HeldMapping]:
+        """The port mappings now."""
+        return self._wait(self._running.held(MappingKind.PORT_MAPPING))
+
+    @property
+    def pinholes(self) -> Records[HeldMapping]:
+        """The pinholes now: IPv6, and IPv4 without NAT."""
+        return self._wait(self._running.held(MappingKind.PINHOLE))
+
+    @property
+    def requests(self) -> Requests:
+        """The requests so far, with their answers."""
+        return self._call(self._running.journal.requests)
+
+    # -- what a test changes
+
+    def answer(
+        self,
+        action: str,
+        reply: Callable[[Request], Reply] | None = None,
+        *,
+        error: int | str | None = None,
+        values: Mapping[str, str] | None = None,
+        times: int | None = None,
+        after: bool = False,
+    ) -> AnswerRule:
+        """Answers an action in place of the gateway, until the rule is removed.
+
+        ``action``: as ``AddPortMapping``, or ``natpmp.address``, ``natpmp.map``, ``pcp.map``, ``pcp.announce``.
+        Give one of three: ``error``, a code or its name; ``values``, the out-arguments of the answer; ``reply``, a
+        function of the request that returns one of both, or None for the gateway's own answer. It runs on the
+        emulator's thread, and must not use the emulator.
+        ``times``: so many requests; None: all. ``after``: the gateway makes the change first, then the client gets
+        this answer. Raises ValueError for an unknown action or error.
+        """
+        given = [each for each in (reply, error, values) if each is not None]
+        if len(given) != 1:
+            raise ValueError("give one of reply, error and values")
+        return self._call(lambda: self._running.answers.add(action, given[0], times, after))
+
+    def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
+        """Moves the emulator's clock. Leases that end on the way have ended when it returns. Raises ValueError for
+        a negative time."""
+        whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        if whole < 0:
+            raise ValueError("time does not go back")
+        self._wait(self._running.advance(whole))
+
+    def reset(self) -> None:
+        """Forgets the requests, and takes back every rule of ``answer``. Mappings stay."""
+        self._call(self._running.answers.clear)
+        self._call(self._running.journal.clear)
+
+    # -- the thread
+
+    @property
+    def _running(self) -> EmulatedGateway:
+        if self._gateway is None:
+            raise RuntimeError("the emulator is not started")
+        return self._gateway
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _call(self, function: Callable[[], T]) -> T:
+        async def called() -> T:
+            return function()
+
+        return self._wait(called())

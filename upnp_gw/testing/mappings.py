@@ -1,0 +1,74 @@
+"""Port mappings and pinholes of the emulator, as a test compares them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from upnp_gw.ledger.events import Event, TableChanged
+from upnp_gw.model.mapping import Instant, Mapping, MappingKind
+from upnp_gw.testing.records import Records
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMapping:
+    """One port mapping or pinhole."""
+
+    external_port: int
+    internal_port: int
+    internal_client: str
+    """Its address."""
+    transport: str
+    """``tcp`` or ``udp``."""
+    lease_s: int
+    """Seconds, as it was granted or renewed last."""
+    left_s: int
+    """Seconds until it ends, rounded up."""
+    via: str
+    """``igd1``, ``igd2``, ``natpmp`` or ``pcp``: the protocol of the lease that ends last."""
+    description: str
+    remote_host: str
+    """The address or prefix that may connect; empty: anyone."""
+    enabled: bool
+
+    def __str__(self) -> str:
+        place = f"{self.transport} {self.external_port} to {self.internal_client}:{self.internal_port}"
+        return f"{place} via {self.via}, {self.left_s} of {self.lease_s} s left, {self.description!r}"
+
+
+class GrantedLeases:
+    """How long the leases were when they were granted. A listener of ``Events``."""
+
+    def __init__(self) -> None:
+        self._granted: dict[str, tuple[float, int]] = {}
+        """Mapping id -> its end, and its seconds."""
+
+    def on_event(self, event: Event, now: Instant) -> None:
+        if not isinstance(event, TableChanged):
+            return
+        for mapping, _ in event.removed:
+            self._granted.pop(mapping.id, None)
+        for mapping in (*event.added, *(after for _, after in event.changed)):
+            end, _ = self._granted.get(mapping.id, (None, 0))
+            if end != mapping.until:
+                self._granted[mapping.id] = mapping.until, round(mapping.until - now.boot)
+
+    def held(self, mappings: Iterable[Mapping], kind: MappingKind, now: Instant) -> Records[HeldMapping]:
+        """Those of one kind whose lease has not ended."""
+        noun = "pinhole" if kind is MappingKind.PINHOLE else "port mapping"
+        rows = [self._row(m, now) for m in mappings if m.kind is kind and m.until > now.boot]
+        return Records(HeldMapping, noun, sorted(rows, key=lambda row: (row.external_port, row.transport)))
+
+    def _row(self, mapping: Mapping, now: Instant) -> HeldMapping:
+        last = max(mapping.holds, key=lambda hold: hold.until)
+        left_s = -int(-(mapping.until - now.boot) // 1)
+        return HeldMapping(
+            external_port=mapping.key.external_port,
+            internal_port=mapping.internal.port,
+            internal_client=str(mapping.internal.address),
+            transport=mapping.key.transport.value,
+            lease_s=self._granted.get(mapping.id, (0.0, left_s))[1],
+            left_s=left_s,
+            via=last.via.value,
+            description=mapping.description,
+            remote_host=str(mapping.key.remote or ""),
+            enabled=mapping.enabled,
+        )
