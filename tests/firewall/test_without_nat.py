@@ -203,15 +203,20 @@ def test_a_forged_source_opens_no_flow(gateway: Gateway, lab: Lab) -> None:
 def test_a_host_that_forges_an_address_of_another_lan_opens_nothing(
     router: Gateway, lab: Lab, apart: set[str]
 ) -> None:
-    """Its packet would let the answers in, to the host whose address it is. It leaves with another source."""
+    """Its packet would let the answers in, to the host whose address it is: also a translated one."""
     router.apply(UpdateNetwork(replace(network_without_nat(lab), without_nat=frozenset(apart))))
     peer, pc, server = (lab.hosts[name] for name in ("peer1", "pc", "server"))
     for name in ("all", "lan0"):
         lab.gateway.sysctl(f"net/ipv4/conf/{name}/rp_filter", "0")
-    with EchoServer(peer, UDP, 80) as echo, having(pc, server.address):
-        send(pc, server.address, peer.address, 80)
-        assert until(lambda: len(echo.seen) == 1)
-    assert echo.seen[0].address == lab.external[0]
+    with EchoServer(server, UDP, 22) as ssh, EchoServer(peer, UDP, 80) as echo, having(pc, server.address):
+        assert not echo.reach(server.address, 22)
+        send(pc, server.address, peer.address, 80, source_port=22)
+        send(pc, pc.address, peer.address, 80)
+        assert until(lambda: len(echo.seen) > 0)
+        for place in echo.seen:
+            echo.reach(place.address, place.port)
+        assert ssh.seen == []
+        assert len(echo.seen) == 1
 
 
 def test_a_static_forward_of_another_table_to_a_host_with_a_pinhole_is_never_touched(

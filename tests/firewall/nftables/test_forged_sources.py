@@ -34,12 +34,12 @@ def having(host: Host, *addresses: IPAddress) -> Iterator[None]:
     host.ip(*(f"addr del {text}" for text in spelled))
 
 
-def send(host: Host, source: IPAddress, target: IPAddress, port: int) -> None:
+def send(host: Host, source: IPAddress, target: IPAddress, port: int, *, source_port: int = 0) -> None:
     """One datagram from an address of the host."""
     with host.inside():
         sock = socket.socket(socket.AF_INET6 if source.version == 6 else socket.AF_INET, socket.SOCK_DGRAM)
     with sock:
-        sock.bind((str(source), 0))
+        sock.bind((str(source), source_port))
         sock.sendto(b"? question\n", (str(target), port))
 
 

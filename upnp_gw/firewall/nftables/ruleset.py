@@ -130,6 +130,7 @@ def _structure_body(settings: FirewallSettings) -> str:
         "set lan_hosts { typeof ip saddr; flags interval; }",
         "set lan_hosts6 { typeof ip6 saddr; flags interval; }",
         "set untranslated { type ifname . ipv4_addr; flags interval; }",
+        "set without_nat { typeof ip saddr; flags interval; }",
         *shares.share_sets(),
         *exchanges.exchange_sets(size),
         *(f"chain {name} {{ }}" for name in (*CHAINS, *exchanges.exchange_chains(), *shares.share_chains())),
@@ -164,6 +165,7 @@ def contents(settings: FirewallSettings) -> str:
 def own_sets(network: Network) -> str:
     """The sets of our own interfaces and addresses, renewed. Raises FirewallError for an impossible name."""
     lans = [_quoted(link.name) for link in network.lans]
+    untranslated = untranslated_prefixes(network)
     sets = {
         "wan": [_quoted(network.wan.name)],
         "lan": lans,
@@ -171,7 +173,8 @@ def own_sets(network: Network) -> str:
         "external": [str(IPv4Address(address)) for address in network.external],
         "lan_hosts": [str(net) for net in network.lan_hosts if net.version == 4],
         "lan_hosts6": [str(net) for net in network.lan_hosts if net.version == 6],
-        "untranslated": [f"{_quoted(lan)} . {net}" for lan, net in untranslated_prefixes(network)],
+        "untranslated": [f"{_quoted(lan)} . {net}" for lan, net in untranslated],
+        "without_nat": [str(net) for _, net in untranslated],
     }
     lines = []
     for name, elements in sets.items():
