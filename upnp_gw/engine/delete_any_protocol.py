@@ -16,7 +16,7 @@ def unmap_port(decider: Decider, transaction: Transaction, request: UnmapPortReq
     """
     table, network = decider.ledger.table, decider.environment.network
     keys = [MappingKey(transport, None, request.port, request.remote) for transport in Transport]
-    found = [row for key in keys if (row := find(table, network, key, request.source, device, False)) is not None]
+    found = [row for key in keys if (row := find(table, network, key, request.source, device)) is not None]
     own = [row for row in found if row.device == device]
     deleted: list[Mapping] = []
     denied: Refused | None = None

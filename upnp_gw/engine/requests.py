@@ -169,4 +169,4 @@ class RequestOperations:
             return table.get(request.mapping_id)
         if request.key is None:
             return None
-        return find(table, network, request.key, request.source, device, self.decider.sees_all(request))
+        return find(table, network, request.key, request.source, device)

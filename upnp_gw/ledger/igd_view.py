@@ -41,7 +41,7 @@ class LedgerView:
     def find(self, source: Source, key: MappingKey) -> Mapping | Refused | None:
         """As ``View.find``."""
         device = self._device_of(source)
-        mapping = find(self._ledger.table, self._network(), key, source, device, self._all)
+        mapping = find(self._ledger.table, self._network(), key, source, device)
         if mapping is None or self._all or mapping.device == device:
             return mapping
         return Refused(Refusal.NOT_AUTHORIZED, "the mapping belongs to another device", None)

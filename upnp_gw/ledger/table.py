@@ -28,7 +28,7 @@ class MappingTable:
         self._by_key: dict[MappingKey, str] = {}
         # one index for each transport: so the keys are objects that the rows have anyway
         self._by_port = {transport: RowIndex[int]() for transport in Transport}
-        self._pinholes_on = {transport: RowIndex[tuple[str | None, int]]() for transport in Transport}
+        self._pinholes_on = {transport: RowIndex[tuple[str, int]]() for transport in Transport}
         self._by_internal = {transport: RowIndex[Endpoint]() for transport in Transport}
         self._by_client = RowIndex[IPAddress]()
         self._by_device: dict[str, Numbering] = {}
@@ -73,8 +73,8 @@ class MappingTable:
         """Every port mapping on this external port, for any external address and remote host."""
         return self._get_all(self._by_port[transport].ids(port))
 
-    def pinholes_on(self, transport: Transport, port: int, device: str | None) -> Iterator[Mapping]:
-        """The IPv4 pinholes on this port that a device holds (None: any device), oldest first."""
+    def pinholes_on(self, transport: Transport, port: int, device: str) -> Iterator[Mapping]:
+        """The IPv4 pinholes on this port that a device holds, oldest first."""
         return (self._rows[i].mapping for i in self._pinholes_on[transport].ids((device, port)))
 
     def to_internal(self, transport: Transport, internal: Endpoint) -> list[Mapping]:
@@ -178,17 +178,15 @@ class MappingTable:
         transport, _, port, *_ = mapping.key
         if mapping.kind is MappingKind.PORT_MAPPING:
             self._by_port[transport].add(port, mapping.id)
-            return
-        for device in (mapping.device, None):
-            self._pinholes_on[transport].add((device, port), mapping.id)
+        else:
+            self._pinholes_on[transport].add((mapping.device, port), mapping.id)
 
     def _unlink_port(self, mapping: Mapping) -> None:
         transport, _, port, *_ = mapping.key
         if mapping.kind is MappingKind.PORT_MAPPING:
             self._by_port[transport].remove(port, mapping.id)
-            return
-        for device in (mapping.device, None):
-            self._pinholes_on[transport].remove((device, port), mapping.id)
+        else:
+            self._pinholes_on[transport].remove((mapping.device, port), mapping.id)
 
     def _get_all(self, ids: Iterable[str]) -> list[Mapping]:
         return [self._rows[i].mapping for i in ids]

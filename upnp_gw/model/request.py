@@ -250,7 +250,7 @@ class View(Protocol):
         """The mapping with this key; Refused: it belongs to another device; None: there is none.
 
         An IGD key (``external_address`` None) also finds a mapping on the primary external address, and without NAT
-        the control point's own pinhole, or the only one that it may see (``ledger.igd_key``).
+        the control point's own pinhole, or the only one of its device (``ledger.igd_key``).
         """
         ...
 
