@@ -477,6 +477,18 @@ async def test_an_approved_question_is_served_as_the_network_is_then(tmp_path: P
         assert row.kind is (MappingKind.PINHOLE if now is PRIVATE else MappingKind.PORT_MAPPING)
 
 
+APPROVE = 'version = 1\n[[grant]]\nname = "g"\nwho = "*"\nint_ports = [8443]\napprove = true\n'
+
+
+@pytest.mark.parametrize("policy", [ASK, APPROVE], ids=["default", "grant"])
+async def test_the_operator_is_not_asked_about_a_port_that_nobody_can_have(tmp_path: Path, policy: str) -> None:
+    async with gateway_fixture(tmp_path, load_text(policy, "a test", date(2027, 1, 1)), network=PRIVATE) as made:
+        for via in (Via.IGD1, Via.PCP):
+            assert (await made.refused(9000, internal=8443, via=via)).refusal is Refusal.SAME_PORT
+        assert not made.decider.questions.all(made.clock.now.wall)
+        assert (await made.refused(8443)).refusal is Refusal.ASK
+
+
 async def test_a_trial_says_what_a_request_would_get(home: GatewayFixture) -> None:
     await home.granted(8443, A)
     for request, port in ((asks(8443, B), 8443), (asks(0, B, internal=9000, choice=PortChoice.SUGGESTED), 9000)):

@@ -30,6 +30,9 @@ from upnp_gw.model.request import MapRequest, Refusal
 
 Rule = TypeVar("Rule", Forbid, Grant)
 
+SAME_PORT_ONLY = "the internal client's LAN has no NAT: the external port can only be the internal port"
+"""The reason of ``Refusal.SAME_PORT``."""
+
 
 def decide(policy: Policy, facts: Facts, request: MapRequest) -> Verdict:
     """Allow with clamps, deny, or ask. Never raises; an error never allows."""
@@ -76,6 +79,8 @@ class _Decision:
         return self.answer(Outcome.DENY, rule, refusal, reason, None)
 
     def ask(self, reason: str, rule: str | None = None) -> Verdict:
+        if self.request.pinhole and self.request.needs_nat:  # an approval could not open it
+            return self.deny(Refusal.SAME_PORT, SAME_PORT_ONLY, rule)
         return self.answer(Outcome.ASK, rule, Refusal.ASK, reason, None)
 
     def allow(self, rule: str, reason: str, clamps: Clamps) -> Verdict:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from upnp_gw.gate.decide import SAME_PORT_ONLY
 from upnp_gw.model.mapping import MOST_FILTERS, Mapping, MappingKind
 from upnp_gw.model.network import Network
 from upnp_gw.model.request import Refusal
@@ -17,9 +18,7 @@ class NotPlanned:
     """The mapping in conflict. Only for the operator: a control point must not learn of it."""
 
 
-ONLY_ITS_OWN_PORT = NotPlanned(
-    Refusal.SAME_PORT, "the internal client's LAN has no NAT: the external port can only be the internal port"
-)
+ONLY_ITS_OWN_PORT = NotPlanned(Refusal.SAME_PORT, SAME_PORT_ONLY)
 PINHOLE_OVERLAP = NotPlanned(
     Refusal.CONFLICT, "another pinhole of this internal endpoint has an overlapping remote host and port"
 )
