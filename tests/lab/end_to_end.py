@@ -4,12 +4,10 @@
 through nft, and says whether the two agree.
 """
 
-import http.client
 import json
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any, Self
 from tests.fixtures.waiting import EVENT_S
 from tests.lab.igd_control_point import ControlPoint
 from upnp_gw.lab import Host, Lab, Topology
+from upnp_gw.lab.control_socket import EventStream, ask
 from upnp_gw.lab.daemon import LabDaemon
 from upnp_gw.lab.probe import OpenConnection, Proof, reach
 from upnp_gw.lab.topology import INTERNET, WAN_NETWORK
@@ -53,31 +52,13 @@ review_by = 2099-01-01
 """
 
 
-class Unix(http.client.HTTPConnection):
-    """HTTP over the control socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(30)
-        self.sock.connect(str(self._path))
-
-
 class Watch:
     """The stream of /v1/events; every event from the moment it was opened."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, runtime_dir: Path) -> None:
         self.events: list[dict[str, Any]] = []
         self._arrived = threading.Condition()
-        self._connection = Unix(path)
-        self._connection.request("GET", "/v1/events")
-        self._stream = self._connection.getresponse()
-        self._stream.readline()  # hello: from here on every event is sent
-        assert self._connection.sock is not None
-        self._connection.sock.settimeout(None)
+        self._stream = EventStream(runtime_dir)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -87,11 +68,9 @@ class Watch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._connection.sock is not None
-        self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._stream.end()
         self._thread.join()
         self._stream.close()
-        self._connection.close()
 
     def wait(self, event: str, timeout: float = EVENT_S, **fields: object) -> dict[str, Any]:
         """The first event of this kind with these values (of the mapping, where it has one), come or to come."""
@@ -110,7 +89,7 @@ class Watch:
         return found[0]
 
     def _read(self) -> None:
-        while line := self._stream.readline():
+        for line in self._stream:
             with self._arrived:
                 self.events.append(json.loads(line))
                 self._arrived.notify_all()
@@ -199,12 +178,7 @@ class Home:
     # -- what the daemon says
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        with closing(Unix(self.daemon.runtime_dir / "control.sock")) as connection:
-            connection.request(method, path, json.dumps(body) if body is not None else None)
-            answer = connection.getresponse()
-            report = json.loads(answer.read())
-        assert answer.status == 200, report
-        return report
+        return ask(self.daemon.runtime_dir, method, path, body)
 
     def rows(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.ask("GET", "/v1/mappings")
@@ -215,7 +189,7 @@ class Home:
         return found
 
     def watch(self) -> Watch:
-        return Watch(self.daemon.runtime_dir / "control.sock")
+        return Watch(self.daemon.runtime_dir)
 
     def clear(self) -> None:
         """The operator ends every mapping; their flows are cut at once."""

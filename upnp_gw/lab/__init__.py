@@ -14,6 +14,7 @@ lab            builds and removes namespaces; topology: which ones
 host           one namespace; machine: its processes; daemon: the real daemon in it
 probe          proofs by packets
 control_point  a real control point
+control_socket  the daemon's control socket
 privilege      the right to make namespaces; enter: runs a command with it
 demo           ``upnp-gw demo``
 """
