@@ -43,6 +43,8 @@ missing_packages() {
     command -v sysctl >/dev/null || echo procps
     command -v tshark >/dev/null || echo tshark
     has_module miniupnpc || echo python3-miniupnpc
+    # its package starts a service where systemd runs: there its test is skipped
+    command -v transmission-daemon >/dev/null || [ -d /run/systemd/system ] || echo transmission-daemon
     [ "$1" = browser ] || return 0
     command -v chromium >/dev/null || echo chromium
 }

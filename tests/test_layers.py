@@ -95,6 +95,8 @@ def test_only_the_commands_that_need_it_know_the_lab() -> None:
     assert {name for name in knows if not name.startswith(LAB)} <= {
         "upnp_gw/cli/demo.py",
         "upnp_gw/cli/demo_report.py",
+        "upnp_gw/cli/lab.py",
+        "upnp_gw/cli/lab_report.py",
     }
 
 

@@ -134,6 +134,8 @@ def unknown(arguments: str) -> str:
     """The part of a command line that does not exist, or nothing. A word in capitals stands for something else."""
     command: click.Command = main
     for word in arguments.split():
+        if word == "--":  # a program and its arguments follow
+            return ""
         if word.startswith("-"):
             option = word.partition("=")[0].rstrip(",.")
             known = {name for parameter in command.params for name in parameter.opts}

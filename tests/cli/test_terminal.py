@@ -144,7 +144,7 @@ def test_no_line_is_too_wide_and_no_address_is_cut(
 
 
 def test_every_command_that_shows_addresses_is_among_them() -> None:
-    others = {"run", "demo", "uninstall", "allow", "retract", "deny", "request", "api-schema"}
+    others = {"run", "demo", "uninstall", "allow", "retract", "deny", "request", "api-schema", "lab"}
     assert {command[0] for command in LISTINGS} == set(COMMANDS) - others
 
 

@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from upnp_gw.lab import acquire
+from upnp_gw.lab.privilege import permission_line
 
 pytestmark = pytest.mark.lab
 
@@ -83,3 +85,26 @@ def test_a_user_namespace_that_comes_too_late_is_reported() -> None:
     assert as_nobody(WITH_THREADS) == (
         "not root, and a user namespace can only be entered before the first thread starts.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (
+            {"kernel/apparmor_restrict_unprivileged_userns": "1"},
+            "sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        ),
+        ({"kernel/unprivileged_userns_clone": "0"}, "sysctl kernel.unprivileged_userns_clone=1"),
+        ({"user/max_user_namespaces": "0"}, "sysctl user.max_user_namespaces=15000"),
+        ({"user/max_user_namespaces": "100", "kernel/unprivileged_userns_clone": "1"}, "upnp-gw lab 'a b'"),
+    ],
+)
+def test_one_line_allows_namespaces(
+    settings: dict[str, str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in settings.items():
+        (tmp_path / key).parent.mkdir(exist_ok=True)
+        (tmp_path / key).write_text(value + "\n")
+    monkeypatch.setattr("os.geteuid", lambda: NOBODY)
+    monkeypatch.setattr("sys.argv", ["upnp-gw", "lab", "a b"])
+    assert permission_line(tmp_path) == f"sudo {line}"

@@ -11,6 +11,7 @@
     evidence stale                              used and unused rules        (evidence)
     status doctor                               state and problems           (health)
     request                                     a client; needs no daemon
+    lab                                         a program behind the gateway (lab, lab_report)
     api-schema uninstall demo                   (schema, uninstall, demo; demo_report)
 
 Shared by the commands: ``client`` (of the control socket), ``terminal``, ``table``, ``formats``, ``parameters``,
@@ -72,6 +73,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     },
     "As a client, and for programs": {
         "request": ("upnp_gw.cli.request", "request", "Ask the gateway of this host for a port."),
+        "lab": ("upnp_gw.cli.lab", "lab", "Run any program behind the gateway."),
         "api-schema": ("upnp_gw.cli.schema", "api_schema", "Print the control API as OpenAPI."),
     },
 }

@@ -17,6 +17,7 @@ control_point  a real control point
 control_socket  the daemon's control socket
 privilege      the right to make namespaces; enter: runs a command with it
 demo           ``upnp-gw demo``
+program        ``upnp-gw lab``
 """
 
 from upnp_gw.lab.host import Host

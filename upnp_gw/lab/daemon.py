@@ -81,7 +81,8 @@ class LabDaemon:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
             supervisor.bind(str(address))
             address.chmod(0o666)  # like systemd's: a daemon that runs as its own user must reach it too
-            self._process = self.host.popen(self.argv, env={"NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1"})
+            environment = {"NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1"}
+            self._process = self.host.popen(self.argv, env=environment, own_session=True)
             self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
             self._reader.start()
             try:

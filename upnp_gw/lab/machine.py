@@ -43,8 +43,10 @@ class Machine:
         env: Mapping[str, str] | None = None,
         cwd: str | os.PathLike[str] | None = None,
         pass_fds: Sequence[int] = (),
+        own_session: bool = False,
     ) -> subprocess.Popen[str]:
-        """Starts a process here. ``close`` ends it, and it is killed if this process dies."""
+        """Starts a process here. ``close`` ends it, and it is killed if this process dies. ``own_session``: a
+        Ctrl-C at the terminal is not for it."""
 
         def start() -> subprocess.Popen[str]:
             return subprocess.Popen(
@@ -57,6 +59,7 @@ class Machine:
                 cwd=cwd or Path.cwd(),
                 env={**os.environ, **(env or {}), "PATH": TOOL_PATH},
                 pass_fds=tuple(pass_fds),
+                start_new_session=own_session,
             )
 
         process = self.call(start)

@@ -6,7 +6,9 @@ are. The kernel allows that only while the process has one thread: call ``acquir
 
 import ctypes
 import os
+import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +22,14 @@ MS_PRIVATE = 0x40000
 
 TOOL_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin"))
 """PATH with sbin, where ip, nft and conntrack are: on Debian an ordinary user's PATH lacks it."""
+
+RESTRICTIONS = (
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+    ("kernel/unprivileged_userns_clone", "0", "1"),
+    ("user/max_user_namespaces", "0", "15000"),
+)
+"""Setting of the kernel, the value that forbids user namespaces, a value that allows them. The first is Ubuntu's,
+the second Debian's."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -63,6 +73,23 @@ def acquire() -> str:
         raise LabUnavailable(f"not root, and user namespaces are not allowed for this user here ({reason}).")
     _enter_user_namespace()
     return "root of a user namespace"
+
+
+def permission_line(sysctls: Path = Path("/proc/sys")) -> str:
+    """The command that lets this user make network namespaces, or that runs the program as root.
+
+    ``sysctls``: where the kernel's settings are read.
+    """
+    if os.geteuid() == 0:
+        return "docker run --privileged IMAGE"
+    for key, forbids, allows in RESTRICTIONS:
+        try:
+            value = (sysctls / key).read_text().strip()
+        except OSError:
+            continue  # this kernel has no such setting
+        if value == forbids:
+            return f"sudo sysctl {key.replace('/', '.')}={allows}"
+    return "sudo " + " ".join(map(shlex.quote, sys.argv))
 
 
 def _enter_user_namespace() -> None:
