@@ -18,7 +18,8 @@ from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.engine.revocation import added_for, block, revoke
 from upnp_gw.gate.device_history import Incident
-from upnp_gw.gate.managed_file import ManagedChange, rules_of, toml_of
+from upnp_gw.gate.managed_edit import toml_of
+from upnp_gw.gate.managed_file import ManagedChange, rules_of
 from upnp_gw.gate.operator_rules import CommandTarget, OperatorRules
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.values import duration_text

@@ -21,7 +21,7 @@ from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.builtin import WHERE as HOME
 from upnp_gw.gate.builtin import home_text
 from upnp_gw.gate.load import LoadedPolicy, load_tables, read_own_text, read_text
-from upnp_gw.gate.managed_file import ManagedChange, ManagedText, changed, ended
+from upnp_gw.gate.managed_file import ManagedChange, ManagedText, ended
 from upnp_gw.model.errors import ConfigError, StoreError
 from upnp_gw.system.files import FileProblem, sync_directory, write_own
 from upnp_gw.text.toml import locate_errors, parse_tables, with_line
@@ -71,6 +71,8 @@ class PolicyFiles:
         return loaded, written
 
     def _written(self, text: str, change: ManagedChange) -> ManagedText:
+        from upnp_gw.gate.managed_edit import changed  # tomlkit: see there
+
         try:
             return changed(text, change)
         except Exception as error:  # somebody edited the file: it is sound TOML, in a form that tomlkit cannot edit

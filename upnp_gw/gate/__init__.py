@@ -25,5 +25,5 @@ schema           the policy as ``decide`` reads it
 builtin          the policy in force without a file
 lint             warnings about a policy
 file_tests       its ``[[test]]`` blocks
-managed_file     edits the file of the operator's commands; operator_rules: the rules in it
+managed_file     the operator's commands' file; managed_edit: changes its text; operator_rules: its rules
 """

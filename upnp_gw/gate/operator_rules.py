@@ -12,7 +12,7 @@ from typing import Any
 from upnp_gw.gate.decision import External, PortRanges
 from upnp_gw.gate.facts import device_of, ids_of, name_of
 from upnp_gw.gate.index import basis
-from upnp_gw.gate.managed_file import ManagedChange, free_name, port_values, toml_of, toml_time
+from upnp_gw.gate.managed_file import ManagedChange, free_name, port_values, toml_time
 from upnp_gw.gate.portset import UNPRIVILEGED
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.schema import Family, Grant, Policy
@@ -243,6 +243,8 @@ class OperatorRules:
 
     def toml(self, question: Question) -> str:
         """The exact TOML that an approval without a time would write now; ``still_waits`` has to be true."""
+        from upnp_gw.gate.managed_edit import toml_of  # tomlkit: see there
+
         return toml_of(self.approve(question, None))
 
     # -- how

@@ -21,7 +21,7 @@ from upnp_gw.gate.builtin import home_text
 from upnp_gw.gate.decision import Outcome, Verdict
 from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.load import load_tables
-from upnp_gw.gate.managed_file import as_tables
+from upnp_gw.gate.managed_edit import as_tables
 from upnp_gw.gate.schema import ANYONE, RESERVED_RULES, Case, Policy
 from upnp_gw.gate.values import as_list
 from upnp_gw.model.errors import ConfigError
