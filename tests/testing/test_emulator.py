@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 from async_upnp_client.aiohttp import AiohttpRequester
 from async_upnp_client.client_factory import UpnpFactory
-from async_upnp_client.exceptions import UpnpActionError
+from async_upnp_client.exceptions import UpnpActionError, UpnpError
 from async_upnp_client.profiles.igd import IgdDevice
 
 from upnp_gw.protocols.natpmp import codec as natpmp
@@ -181,6 +181,56 @@ def test_natpmp_and_pcp_have_their_own_answers_and_rules(igd: Emulator) -> None:
     assert asked[0].arguments["internal_port"] == "7000"
     assert asked[0].received == pcp_map(7000)
     assert len(asked[-1].sent) == 60
+
+
+async def test_the_wan_changes_as_a_client_sees_it(igd: Emulator) -> None:
+    async with device(igd) as found:
+        await map_port(found, 8080)
+        epoch_s = pcp.parse_response(ask(igd, pcp_map(7000))).epoch_s
+        igd.advance(minutes=5)
+        igd.change_wan(external_address="192.168.1.7")
+        assert igd.external_address == "192.168.1.7"
+        assert await found.async_get_external_ip_address() == "192.168.1.7"
+        answer = pcp.parse_response(ask(igd, pcp_map(7000)))
+        assert answer.epoch_s <= epoch_s + 5, "a new epoch began"
+        assert answer.map is not None
+        assert str(answer.map.external_address) == "192.168.1.7"
+        assert len(igd.mappings) == 2
+        igd.change_wan(up=False)
+        status = await found.async_get_status_info()
+        assert status is not None
+        assert status.connection_status == "Disconnected"
+        igd.change_wan(up=True, external_address="")
+        assert igd.external_address == ""
+        address = natpmp.parse_response(ask(igd, natpmp.build_request(natpmp.AddressRequest())))
+        assert isinstance(address, natpmp.AddressResponse)
+        assert address.result is natpmp.NatPmpResult.NETWORK_FAILURE
+        with pytest.raises(ValueError, match=r"1\.2\.3"):
+            igd.change_wan(external_address="1.2.3")
+
+
+async def test_a_reboot_loses_mappings_and_control_urls_or_keeps_them(igd: Emulator) -> None:
+    location, control_url = igd.location, igd.control_url("WANIPConnection")
+    async with device(igd) as found:
+        await map_port(found, 8080)
+        igd.advance(minutes=10)
+        igd.reboot(keep_mappings=True)
+        assert (igd.location, igd.control_url("WANIPConnection")) == (location, control_url)
+        held = igd.mappings.one(external_port=8080)
+        assert (held.lease_s, held.left_s > 2980) == (3600, True)
+        await map_port(found, 8080)
+        assert pcp.parse_response(ask(igd, pcp_map(7000))).epoch_s <= 5
+        igd.answer("AddPortMapping", error=718)
+        igd.reboot()
+        assert igd.location == location
+        assert igd.control_url("WANIPConnection") != control_url
+        assert not igd.mappings
+        with pytest.raises(UpnpError):
+            await map_port(found, 8080)
+    async with device(igd) as found:
+        with pytest.raises(UpnpActionError):
+            await map_port(found, 8080)
+    assert len(igd.requests.of("AddPortMapping")) == 3, "the journal and the rules stay"
 
 
 def test_a_search_to_its_address_finds_it(igd: Emulator) -> None:

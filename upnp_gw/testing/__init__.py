@@ -4,6 +4,7 @@ emulator          ``Emulator``: starts it in a thread; what a test reads and cha
 gateway           the gateway over a memory firewall, on one loopback address
 clock             time that a test moves forward
 answers           answers that a test asks for
+wire_faults       broken answers, and answers of another shape
 journal           the requests that came in
 mappings          port mappings and pinholes
 records           lists that say what they hold where a test fails

@@ -53,8 +53,8 @@ class NotedSocket:
         self._read = read
         self._open: dict[Peer, Request] = {}
         """Sender -> its latest request."""
-        self._replaced: dict[Peer, bytes] = {}
-        """Sender -> the answer that it gets in place of the gateway's."""
+        self._replaced: dict[Peer, bytes | None] = {}
+        """Sender -> the answer that it gets in place of the gateway's; None: none."""
 
     @property
     def dropped(self) -> int:
@@ -77,18 +77,23 @@ class NotedSocket:
             request = self._noted.journal.add(protocol, action, arguments, str(peer.address), data)
             self._open[peer] = request
             asked = self._noted.answers.take(request)
-            if asked is None or asked.error is None:
+            if asked is None:
+                self._replaced.pop(peer, None)
                 return datagram
-            answer = _error(data, asked.error, self._noted.epoch_s())
-            if asked.after:
+            answer = (
+                None if asked.silent or asked.error is None else _error(data, asked.error, self._noted.epoch_s())
+            )
+            if asked.after or asked.own:
                 self._replaced[peer] = answer
                 return datagram
-            self._send(answer, peer, None)
+            if answer is not None:
+                self._send(answer, peer, None)
         return None
 
     def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
-        if not peer.address.is_multicast:
-            self._send(self._replaced.pop(peer, data), peer, own)
+        sent = self._replaced.get(peer, data)
+        if sent is not None and not peer.address.is_multicast:
+            self._send(sent, peer, own)
 
     def _send(self, data: bytes, peer: Peer, own: IPAddress | None) -> None:
         request = self._open.get(peer)

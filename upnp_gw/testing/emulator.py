@@ -127,10 +127,10 @@ class Emulator:
     @property
     def external_address(self) -> str:
         """The external IPv4 address; empty: there is none."""
-        return self._options.external_address
+        return self._running.external_address
 
     def _url(self, path: str) -> str:
-        return f"http://{self.gateway_address}:{self._running.servers.http_port}{path}"
+        return f"http://{self.gateway_address}:{self._running.http_port}{path}"
 
     # -- what it has and what it saw
 
@@ -158,22 +158,26 @@ class Emulator:
         *,
         error: int | str | None = None,
         values: Mapping[str, str] | None = None,
+        wire: str | None = None,
+        delay_s: float = 0,
         times: int | None = None,
         after: bool = False,
     ) -> AnswerRule:
-        """Answers an action in place of the gateway, until the rule is removed.
+        """Answers an action in place of the gateway, or disturbs the gateway's answer, until the rule is removed.
 
-        ``action``: as ``AddPortMapping``, or ``natpmp.address``, ``natpmp.map``, ``pcp.map``, ``pcp.announce``.
-        Give one of three: ``error``, a code or its name; ``values``, the out-arguments of the answer; ``reply``, a
-        function of the request that returns one of both, or None for the gateway's own answer. It runs on the
-        emulator's thread, and must not use the emulator.
-        ``times``: so many requests; None: all. ``after``: the gateway makes the change first, then the client gets
-        this answer. Raises ValueError for an unknown action or error.
+        ``action``: as ``AddPortMapping``, or ``natpmp.address``, ``natpmp.map``, ``pcp.map``, ``pcp.announce``,
+        ``M-SEARCH``. The answer is one of: ``error``, a code or its name; ``values``, the out-arguments; ``reply``,
+        a function of the request that returns one of both, or None where the rule shall not answer. It runs on the
+        emulator's thread, and must not use the emulator. Without any of them it is the gateway's own answer.
+        ``wire``: how the answer arrives, one of ``wire_faults.WIRE_FAULTS``. ``delay_s``: so many seconds later, 25
+        at most. ``times``: so many requests; None: all. ``after``: the gateway makes the change first, then the
+        client gets this answer. Raises ValueError for an unknown word.
         """
         given = [each for each in (reply, error, values) if each is not None]
-        if len(given) != 1:
-            raise ValueError("give one of reply, error and values")
-        return self._call(lambda: self._running.answers.add(action, given[0], times, after))
+        if len(given) > 1 or not (given or wire or delay_s):
+            raise ValueError("give one of reply, error and values; or wire or delay_s")
+        answers, answer = self._running.answers, given[0] if given else None
+        return self._call(lambda: answers.add(action, answer, times=times, after=after, wire=wire, delay_s=delay_s))
 
     def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
         """Moves the emulator's clock. Leases that end on the way have ended when it returns. Raises ValueError for
@@ -182,6 +186,24 @@ class Emulator:
         if whole < 0:
             raise ValueError("time does not go back")
         self._wait(self._running.advance(whole))
+
+    def change_wan(self, *, external_address: str | None = None, up: bool | None = None) -> None:
+        """Changes the external address (empty: there is none), or takes the WAN down or up; None: as it is.
+
+        Clients learn it as from a router: by events, by a new epoch of NAT-PMP and PCP, or when they ask. Raises
+        ValueError for text that is no IPv4 address.
+        """
+        before = self._running
+        address = before.external_address if external_address is None else external_address
+        self._wait(before.change_wan(address, before.wan_up if up is None else up))
+
+    def reboot(self, *, keep_mappings: bool = False) -> None:
+        """Stops the gateway, and starts it again on the same address and ports, with a new epoch and BOOTID.
+
+        Subscriptions end. Without ``keep_mappings`` the mappings are lost, and control URLs and UDN are new. The
+        journal and the rules of ``answer`` stay.
+        """
+        self._wait(self._running.reboot(keep_mappings))
 
     def reset(self) -> None:
         """Forgets the requests, and takes back every rule of ``answer``. Mappings stay."""

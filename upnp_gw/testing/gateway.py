@@ -4,7 +4,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -19,7 +19,7 @@ from upnp_gw.engine.policy_in_force import PolicyInForce
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.builtin import home_policy
 from upnp_gw.gate.load import LoadedPolicy, load_text
-from upnp_gw.ledger.events import Events
+from upnp_gw.ledger.events import Events, WanChanged
 from upnp_gw.ledger.transaction import Ledger
 from upnp_gw.model.mapping import IPAddress, MappingKind
 from upnp_gw.model.network import GatewayPorts, Link, Network
@@ -60,7 +60,7 @@ class EmulatorOptions:
 class EmulatedGateway:
     """``running`` gives one. Use it on its event loop."""
 
-    def __init__(self, options: EmulatorOptions, clock: MovableClock) -> None:
+    def __init__(self, options: EmulatorOptions, clock: MovableClock, directory: Path) -> None:
         self.options = options
         self.clock = clock
         self.address = _unused_address()
@@ -68,36 +68,53 @@ class EmulatedGateway:
         started = clock.monotonic()
         self.journal = Journal(lambda: clock.monotonic() - started)
         self.answers = Answers()
+        self.http_port = 0
+        """The same after a reboot."""
+        self.token = ""
+        """Part of the paths of control and event URLs."""
+        self._directory = directory
+        self._boots = self._losses = 0
+        """How often it started, and how often it lost its state before."""
+        self._stack = AsyncExitStack()
         self._leases = GrantedLeases()
+        self._wan = Link(EMULATED_WAN, 1, True)
+        self._external = _addresses(options.external_address)
+        self._environment: Environment
+        self._events: Events
         self._ledger: Ledger
         self._store: Store
         self._composition: Composition
-        self.servers: LanServers
-        self.token = ""
-        """Part of the paths of control and event URLs."""
+        self._servers: LanServers
 
     def epoch_s(self) -> int:
         """The epoch of NAT-PMP and PCP, seconds."""
         return self._ledger.epoch.seconds(self.clock())
 
-    async def start(self, stack: AsyncExitStack, directory: Path) -> None:
-        """``stack`` stops everything. Raises ConfigError for a policy with mistakes, OSError for a missing port."""
-        options = self.options
-        config = Config(wan=EMULATED_WAN, lan=(LOOPBACK,), http_port=0, nat=options.nat, backend="memory",
-                        visibility=options.visibility)  # fmt: skip
-        self._store = Store(directory / "ledger.db", "emulator")
+    async def start(self) -> None:
+        """Raises ConfigError for a policy with mistakes, and for an HTTP port that is taken."""
+        stack, options = self._stack, self.options
+        self._boots += 1
+        config = Config(
+            wan=EMULATED_WAN,
+            lan=(LOOPBACK,),
+            http_port=self.http_port,
+            nat=options.nat,
+            backend="memory",
+            visibility=options.visibility,
+        )
+        self._store = Store(self._directory / f"ledger-{self._losses}.db", f"boot-{self._boots}")
         stack.push_async_callback(self._store.close)
         await self._store.open()
         identity = await Identity.load(self._store)
         stack.push_async_callback(identity.settled)
         self.token = identity.token
-        events, environment = Events(), Environment(self._network(config), self.clock)
-        events.subscribe(lambda event: self._leases.on_event(event, self.clock()))
+        self._events, self._environment = Events(), Environment(self._network(config), self.clock)
+        self._events.subscribe(lambda event: self._leases.on_event(event, self.clock()))
         around = Surroundings(
-            environment=environment,
+            environment=self._environment,
             firewall=MemoryFirewall(self.clock.monotonic),
             store=self._store,
-            events=events,
+            events=self._events,
             random=SystemRandom(),
             reserved_ports=GatewayPorts,
             probe=_answers,
@@ -114,9 +131,15 @@ class EmulatedGateway:
         engine.scheduler.start()
         tasks = BackgroundTasks()
         stack.push_async_callback(tasks.cancel)
-        self.servers = self._composition.lan_servers(identity, tasks.spawn, self._wire())
-        stack.push_async_callback(self.servers.stop)
-        await self.servers.start()
+        self._servers = self._composition.lan_servers(identity, tasks.spawn, self._wire())
+        stack.push_async_callback(self._servers.stop)
+        await self._servers.start()
+        self.http_port = self._servers.http_port
+
+    async def stop(self) -> None:
+        """Closes everything. ``start`` may follow."""
+        self.answers.release()
+        await self._stack.aclose()
 
     def _policy(self) -> PolicyInForce:
         text, wall = self.options.policy, self.clock().wall
@@ -124,13 +147,12 @@ class EmulatedGateway:
         return PolicyInForce(loaded, wall)
 
     def _network(self, config: Config) -> Network:
-        external = self.options.external_address
         lan = IPv4Interface(f"{self.address}/8")
         return Network(
-            wan=Link(EMULATED_WAN, 1, True),
+            wan=self._wan,
             lans=(Link(LOOPBACK, socket.if_nametoindex(LOOPBACK), True, (lan,), has_macs=False),),
-            external=(IPv4Address(external),) if external else (),
-            connected_at=self.clock().boot if external else None,
+            external=self._external,
+            connected_at=self.clock().boot,
             without_nat=config.without_nat,
             emulated=True,
         )
@@ -143,6 +165,15 @@ class EmulatedGateway:
         )
 
     # -- for the test
+
+    @property
+    def external_address(self) -> str:
+        """Empty: there is none."""
+        return "".join(map(str, self._external))
+
+    @property
+    def wan_up(self) -> bool:
+        return self._wan.up
 
     async def held(self, kind: MappingKind) -> Records[HeldMapping]:
         """The mappings of one kind, when all requests so far are done."""
@@ -158,6 +189,26 @@ class EmulatedGateway:
         self.clock.move_to(end)
         await self._do_due()
 
+    async def change_wan(self, external_address: str, up: bool) -> None:
+        """Raises ValueError for text that is no IPv4 address."""
+        self._external = _addresses(external_address)
+        self._wan = replace(self._wan, up=up)
+        old = self._environment.network
+        connected_at = self.clock().boot if (old.wan.up, old.external) != (up, self._external) else old.connected_at
+        new = replace(old, wan=self._wan, external=self._external, connected_at=connected_at)
+        self._environment.network = new
+        self._composition.engine.scheduler.network_changed()
+        self._events.publish(WanChanged())
+        if new.advertised != old.advertised:
+            await self._servers.external_changed()
+        await self._do_due()
+
+    async def reboot(self, keep_mappings: bool) -> None:
+        """Stops, and starts again on the same address and ports. Without its mappings it has new URLs too."""
+        await self.stop()
+        self._losses += not keep_mappings
+        await self.start()
+
     async def _do_due(self) -> None:
         engine = self._composition.engine
         engine.scheduler.sweep()
@@ -168,16 +219,22 @@ class EmulatedGateway:
 @asynccontextmanager
 async def running(options: EmulatorOptions, clock: MovableClock) -> AsyncIterator[EmulatedGateway]:
     """A gateway that serves. Its state is in a temporary directory, which is deleted after."""
-    gateway = EmulatedGateway(options, clock)
     with TemporaryDirectory(prefix="upnp-gw-") as directory:
-        async with AsyncExitStack() as stack:
-            await gateway.start(stack, Path(directory))
+        gateway = EmulatedGateway(options, clock, Path(directory))
+        try:
+            await gateway.start()
             yield gateway
+        finally:
+            await gateway.stop()
 
 
 def _unused_address() -> IPv4Address:
     """One of sixteen million, for this emulator alone: it can have the ports 1900 and 5351 there."""
     return IPv4Address(f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}")
+
+
+def _addresses(text: str) -> tuple[IPv4Address, ...]:
+    return (IPv4Address(text),) if text else ()
 
 
 async def _answers(address: IPAddress, interface: str) -> bool:

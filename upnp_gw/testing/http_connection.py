@@ -1,6 +1,7 @@
 """HTTP connections of the emulator: each request is noted, and answered as the test asks."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
@@ -20,8 +21,13 @@ from upnp_gw.servers.http.answers import Answer
 from upnp_gw.servers.http.connection import Connection, ConnectionContext, Service
 from upnp_gw.servers.http.framing import BadRequest
 from upnp_gw.servers.http.routes import ControlUrl
+from upnp_gw.servers.http.transport import RESET
 from upnp_gw.testing.answers import ERRORS, Answers, AskedAnswer
 from upnp_gw.testing.journal import Journal, Request
+from upnp_gw.testing.wire_faults import End, Sent, WireFault, disturbed
+
+SILENT_S = 60.0
+"""Longer than the gateway's own limit for an answer, which ends the connection."""
 
 NoteRequest = Callable[[str, str, dict[str, str], Source], Request]
 """Protocol, action, arguments, source -> the noted request."""
@@ -30,7 +36,7 @@ NoteRequest = Callable[[str, str, dict[str, str], Source], Request]
 class NotedConnection(Connection):
     """One connection, whose requests are in the journal."""
 
-    __slots__ = ("_journal", "_received", "_request")
+    __slots__ = ("_fault", "_journal", "_received", "_request")
 
     def __init__(
         self,
@@ -45,7 +51,9 @@ class NotedConnection(Connection):
         """Since the last answer."""
         self._request: Request | None = None
         """The one that is being answered."""
-        service = NotedService(context.service, answers, self._note)
+        self._fault: WireFault | None = None
+        """What becomes of the next answer."""
+        service = NotedService(context.service, answers, self._note, self._disturb)
         super().__init__(replace(context, service=service), interface, loop)
 
     def received(self, data: bytes) -> None:
@@ -53,11 +61,27 @@ class NotedConnection(Connection):
         super().received(data)
 
     def send(self, data: bytes) -> None:
-        if data != CONTINUE:
-            if self._request is not None:
-                self._request.answers.append(data)
-            self._request, self._received = None, b""
-        super().send(data)
+        if data == CONTINUE:
+            super().send(data)
+            return
+        sent = Sent(data) if self._fault is None else disturbed(self._fault, data)
+        if self._request is not None:
+            self._request.answers.append(sent.data)
+        self._fault, self._request, self._received = None, None, b""
+        super().send(sent.data)
+        self._end_after(sent.end)
+
+    def _end_after(self, end: End) -> None:
+        if self._link is None or end is End.AS_USUAL:
+            return
+        if end is End.RESET:
+            self._link.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            self._link.abort()
+        else:
+            self._link.close()
+
+    def _disturb(self, fault: WireFault | None) -> None:
+        self._fault = fault
 
     def _note(self, protocol: str, action: str, arguments: dict[str, str], source: Source) -> Request:
         client = str(source.address)
@@ -69,10 +93,14 @@ class NotedConnection(Connection):
 class NotedService:
     """The service of one connection: notes, then asks the gateway's own, unless a rule answers."""
 
-    def __init__(self, served: Service, answers: Answers, note: NoteRequest) -> None:
+    def __init__(
+        self, served: Service, answers: Answers, note: NoteRequest, disturb: Callable[[WireFault | None], None]
+    ) -> None:
+        """``disturb`` says what becomes of the next answer."""
         self._served = served
         self._answers = answers
         self._note = note
+        self._disturb = disturb
 
     def respond(self, head: Head, connection: Connection, source: Source) -> Answer | ControlUrl:
         answer = self._served.respond(head, connection, source)
@@ -92,10 +120,7 @@ class NotedService:
         asked = self._answers.take(request)
         if asked is None:
             return self._served.call(url, head, body, source)
-        answer = self._answer(asked, call, url)
-        if not asked.after:
-            return answer
-        return _replaced(self._served.call(url, head, body, source), answer)
+        return self._answered(asked, call, url, lambda: self._served.call(url, head, body, source))
 
     def error(self, status: int) -> Answer:
         return self._served.error(status)
@@ -104,18 +129,28 @@ class NotedService:
         self._note("http", "", {}, source)
         return self._served.refused(error, source)
 
-    def _answer(self, asked: AskedAnswer, call: Call, url: ControlUrl) -> Answer:
+    async def _answered(
+        self,
+        asked: AskedAnswer,
+        call: Call,
+        url: ControlUrl,
+        serve: Callable[[], Answer | Coroutine[Any, Any, Answer]],
+    ) -> Answer:
+        answer = None if asked.own else self._made(asked, call, url)
+        if asked.own or asked.after:
+            served = serve()
+            own = served if isinstance(served, Answer) else await served
+            answer = answer or own
+        assert answer is not None
+        await self._answers.delay(SILENT_S if asked.silent else asked.delay_s)
+        self._disturb(asked.wire)
+        return answer
+
+    def _made(self, asked: AskedAnswer, call: Call, url: ControlUrl) -> Answer:
         if asked.error is None:
-            body = build_response(call.response_urn(url.service), call.action, asked.values.items())
+            body = build_response(call.response_urn(url.service), call.action, (asked.values or {}).items())
         else:
             body = build_fault(asked.error, ERRORS.get(asked.error, ""))
         status = 500 if asked.error is not None else 200
         fields = {**self._served.error(status).fields, "CONTENT-TYPE": CONTENT_TYPE, "EXT": ""}
         return Answer(status, fields, body)
-
-
-async def _replaced(served: Answer | Coroutine[Any, Any, Answer], answer: Answer) -> Answer:
-    """Waits for the gateway's own answer, and gives the other one."""
-    if not isinstance(served, Answer):
-        await served
-    return answer
