@@ -5,18 +5,19 @@ They lie in ``descriptors/`` at the top of a checkout and in ``upnp_gw/descripto
 
 import re
 from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import upnp_gw
 
 NAME = re.compile(r"[A-Za-z0-9]{1,64}\.xml")
 
 
 @cache
-def descriptors() -> Traversable:
+def descriptors() -> Path:
     """The directory of the documents, in the wheel or in the checkout."""
-    package = files("upnp_gw")
+    package = Path(upnp_gw.__file__).parent
     installed = package / "descriptors"
-    return installed if installed.is_dir() else package.joinpath("..", "descriptors")
+    return installed if installed.is_dir() else package.parent / "descriptors"
 
 
 @cache

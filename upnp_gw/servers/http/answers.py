@@ -3,7 +3,10 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email.utils import formatdate
+
+IMF_FIXDATE = "%a, %d %b %Y %H:%M:%S GMT"
+"""RFC 9110 section 5.6.7. Python does not set the locale of times, so the names are English. ``email.utils``, which
+has it too, costs a megabyte."""
 
 
 @dataclass(slots=True)
@@ -29,5 +32,5 @@ class DateField:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._text = formatdate(second, usegmt=True)
+            self._text = time.strftime(IMF_FIXDATE, time.gmtime(second))
         return self._text
