@@ -1,0 +1,23 @@
+"""The example clients of examples/clients: their own tests, in a pytest of their own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+
+CLIENTS = sorted(path for path in (ROOT / "examples" / "clients").iterdir() if path.is_dir())
+
+
+def test_there_are_examples() -> None:
+    assert CLIENTS
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda path: path.name)
+def test_the_tests_of_an_example_client_pass(client: Path) -> None:
+    plugin = ["-p", "upnp_gw.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:asyncio"]
+    argv = [sys.executable, "-B", "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(client), *plugin, "."]
+    done = subprocess.run(argv, cwd=client, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
