@@ -1,7 +1,10 @@
 """The emulator as the author of a client uses it: the example of its documentation, with a real client."""
 
 import asyncio
+import re
 import socket
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,12 +16,15 @@ from async_upnp_client.client_factory import UpnpFactory
 from async_upnp_client.exceptions import UpnpActionError, UpnpError
 from async_upnp_client.profiles.igd import IgdDevice
 
+from tests import ROOT
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec as pcp
 from upnp_gw.protocols.pcp.messages import MapData, Opcode, Request, ResultCode
 from upnp_gw.testing import Emulator
 from upnp_gw.testing.gateway import EmulatorOptions
 
+PAGE = (ROOT / "docs" / "testing.md").read_text("utf-8")
+OPTIONS = PAGE.partition("| option |")[2].partition("\n\n")[0]
 CLIENT, ANYONE = IPv4Address("127.0.0.1"), IPv4Address("0.0.0.0")
 
 
@@ -266,6 +272,32 @@ async def test_the_real_gate_decides_by_a_policy_of_the_test() -> None:
         assert refused.value.error_code == 606
 
 
+def test_a_router_of_one_version_or_without_pcp() -> None:
+    with Emulator(versions=(1,), pcp=False) as igd:
+        assert igd.location == igd.location_v1
+        assert urllib.request.urlopen(igd.location).status == 200
+        with pytest.raises(urllib.error.HTTPError):
+            urllib.request.urlopen(igd.location_v2)
+        answer = ask(igd, pcp_map(7000))
+        assert (answer[0], answer[3]) == (0, natpmp.NatPmpResult.UNSUPPORTED_VERSION)
+    with Emulator(versions=(2,), natpmp=False) as igd:
+        assert igd.location == igd.location_v2
+        assert pcp.parse_response(ask(igd, pcp_map(7000))).result is ResultCode.SUCCESS
+        answer = ask(igd, natpmp.build_request(natpmp.AddressRequest()))
+        assert pcp.parse_response(answer + bytes(-len(answer) % 4)).result is ResultCode.UNSUPP_VERSION
+    with pytest.raises(ValueError, match="versions must be"):
+        Emulator(versions=(3,))
+
+
+async def test_the_journal_has_the_errors_of_the_gateway_too(igd: Emulator) -> None:
+    async with device(igd) as found:
+        with pytest.raises(UpnpActionError):
+            await map_port(found, 22, 2222)
+    assert igd.requests.of("AddPortMapping").one().error == 606
+    assert pcp.parse_response(ask(igd, pcp_map(22))).result is ResultCode.NOT_AUTHORIZED
+    assert igd.requests.of("pcp.map").one().error == ResultCode.NOT_AUTHORIZED
+
+
 def test_a_failing_assertion_says_what_arrived(igd: Emulator) -> None:
     asyncio.run(map_a_free_port(igd, 8080))
     text = repr(igd.requests.of("DeletePortMapping"))
@@ -301,4 +333,4 @@ def test_a_policy_with_mistakes_is_an_error_of_the_start() -> None:
 
 
 def test_its_options_are_those_of_the_page() -> None:
-    assert set(EmulatorOptions.__dataclass_fields__) == {"external_address", "policy", "nat", "visibility"}
+    assert set(EmulatorOptions.__dataclass_fields__) == set(re.findall(r"^\| `(\w+)` \|", OPTIONS, re.MULTILINE))

@@ -147,7 +147,6 @@ class Answers:
                 if reply is None:
                     continue
                 error, values = _outcome(request.action, reply)
-            request.error = error
             if rule.left is not None:
                 rule.left -= 1
                 if not rule.left:

@@ -99,6 +99,7 @@ class NotedSocket:
         request = self._open.get(peer)
         if request is not None:
             request.answers.append(data)
+            request.error = _result(data) if request.protocol != "ssdp" else None
         self._inner.send(data, peer, own)
 
 
@@ -155,6 +156,11 @@ def _ports(transport: str, internal: int, external: int, lifetime_s: int) -> dic
         "external_port": str(external),
         "lifetime": str(lifetime_s),
     }
+
+
+def _result(data: bytes) -> int | None:
+    """The result code of an answer of port 5351: PCP has it in one byte, NAT-PMP in two; None: success."""
+    return (data[3] if data[0] else int.from_bytes(data[2:4])) or None
 
 
 def _error(data: bytes, code: int, epoch_s: int) -> bytes:

@@ -28,7 +28,7 @@ class Emulator:
     """
 
     def __init__(self, **options: Any) -> None:
-        """Raises TypeError for an unknown option."""
+        """Raises TypeError for an unknown option, ValueError for a wrong value."""
         self._options = EmulatorOptions(**options)
         self._gateway: EmulatedGateway | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -92,8 +92,8 @@ class Emulator:
 
     @property
     def location(self) -> str:
-        """The URL of the version 2 description, which has every service."""
-        return self.location_v2
+        """The URL of the description of its highest version, which has every service."""
+        return self._url(description_path(IgdVersion(f"igd{max(self._options.versions)}")))
 
     @property
     def location_v1(self) -> str:

@@ -24,6 +24,7 @@ from upnp_gw.ledger.transaction import Ledger
 from upnp_gw.model.mapping import IPAddress, MappingKind
 from upnp_gw.model.network import GatewayPorts, Link, Network
 from upnp_gw.model.request import Ipv6Firewall
+from upnp_gw.protocols.mode import ServiceMode
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.lan import LanServers
 from upnp_gw.servers.wire import WireClasses
@@ -45,7 +46,7 @@ IDLE_S = 300
 
 @dataclass(frozen=True, slots=True)
 class EmulatorOptions:
-    """What a test can choose before the start."""
+    """What a test can choose before the start. Raises ValueError for another version than 1 and 2, or none."""
 
     external_address: str = str(EMULATED_ADDRESS)
     """The external IPv4 address; empty: there is none."""
@@ -53,8 +54,18 @@ class EmulatorOptions:
     """The text of a policy file (docs/policy-guide.md); empty: the built-in home policy."""
     nat: bool = True
     """False: a firewall without NAT."""
+    versions: tuple[int, ...] = (1, 2)
+    """The versions of InternetGatewayDevice that it has."""
+    natpmp: bool = True
+    """False: it does not answer NAT-PMP."""
+    pcp: bool = True
+    """False: it answers PCP as a router of NAT-PMP does, with the result "unsupported version"."""
     visibility: str = "own"
     """own: a client sees and deletes its own mappings; all: those of every client."""
+
+    def __post_init__(self) -> None:
+        if not self.versions or not {1, 2}.issuperset(self.versions):
+            raise ValueError("versions must be (1,), (2,) or (1, 2)")
 
 
 class EmulatedGateway:
@@ -98,6 +109,9 @@ class EmulatedGateway:
             wan=EMULATED_WAN,
             lan=(LOOPBACK,),
             http_port=self.http_port,
+            faces=tuple(f"igd{version}" for version in options.versions),
+            natpmp=ServiceMode.ON if options.natpmp else ServiceMode.OFF,
+            pcp=ServiceMode.ON if options.pcp else ServiceMode.OFF,
             nat=options.nat,
             backend="memory",
             visibility=options.visibility,

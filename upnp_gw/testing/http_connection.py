@@ -1,6 +1,7 @@
 """HTTP connections of the emulator: each request is noted, and answered as the test asks."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -26,6 +27,7 @@ from upnp_gw.testing.answers import ERRORS, Answers, AskedAnswer
 from upnp_gw.testing.journal import Journal, Request
 from upnp_gw.testing.wire_faults import End, Sent, WireFault, disturbed
 
+ERROR_CODE = re.compile(rb"<errorCode>(\d+)</errorCode>")
 SILENT_S = 60.0
 """Longer than the gateway's own limit for an answer, which ends the connection."""
 
@@ -67,6 +69,8 @@ class NotedConnection(Connection):
         sent = Sent(data) if self._fault is None else disturbed(self._fault, data)
         if self._request is not None:
             self._request.answers.append(sent.data)
+            found = ERROR_CODE.search(data)
+            self._request.error = int(found[1]) if found else None
         self._fault, self._request, self._received = None, None, b""
         super().send(sent.data)
         self._end_after(sent.end)

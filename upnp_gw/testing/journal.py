@@ -27,7 +27,7 @@ class Request:
     answers: list[bytes] = field(default_factory=list)
     """As they were sent. Only a search has several; empty: there was none, or none yet."""
     error: int | None = None
-    """The error or result code of the answer, where the emulator was told to send one."""
+    """The error code of the answer, or its result code over UDP; None: there was no error, or no answer yet."""
 
     @property
     def sent(self) -> bytes:
