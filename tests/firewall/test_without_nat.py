@@ -199,19 +199,20 @@ def test_a_forged_source_opens_no_flow(gateway: Gateway, lab: Lab) -> None:
         assert [one.address for one in echo.seen] == [peer.address]
 
 
-@pytest.mark.parametrize("apart", [{"lan1"}, {"lan0", "lan1"}], ids=["with NAT", "without NAT"])
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("apart", [{"lan0"}, {"lan1"}, {"lan0", "lan1"}], ids=["lan0", "lan1", "both"])
 def test_a_host_that_forges_an_address_of_another_lan_opens_nothing(
-    router: Gateway, lab: Lab, apart: set[str]
+    router: Gateway, lab: Lab, apart: set[str], family: int
 ) -> None:
     """Its packet would let the answers in, to the host whose address it is: also a translated one."""
     router.apply(UpdateNetwork(replace(network_without_nat(lab), without_nat=frozenset(apart))))
     peer, pc, server = (lab.hosts[name] for name in ("peer1", "pc", "server"))
+    outside, own, forged = (one.address6 if family == 6 else one.address for one in (peer, pc, server))
     for name in ("all", "lan0"):
         lab.gateway.sysctl(f"net/ipv4/conf/{name}/rp_filter", "0")
-    with EchoServer(server, UDP, 22) as ssh, EchoServer(peer, UDP, 80) as echo, having(pc, server.address):
-        assert not echo.reach(server.address, 22)
-        send(pc, server.address, peer.address, 80, source_port=22)
-        send(pc, pc.address, peer.address, 80)
+    with EchoServer(server, UDP, 22) as ssh, EchoServer(peer, UDP, 80) as echo, having(pc, forged):
+        send(pc, forged, outside, 80, source_port=22)
+        send(pc, own, outside, 80)
         assert until(lambda: len(echo.seen) > 0)
         for place in echo.seen:
             echo.reach(place.address, place.port)

@@ -146,8 +146,11 @@ class Reevaluation:
                 transaction.park(mapping, cut=True)
 
     def network_changed(self, transaction: Transaction) -> None:
-        """Ends pinholes to addresses of a LAN prefix that is gone, mappings to the gateway's own addresses, and
-        those of internal clients for which NAT began or ended."""
+        """Ends pinholes to addresses of an IPv6 prefix that is gone, mappings to the gateway's own addresses, and
+        those of internal clients for which NAT began or ended.
+
+        An IPv4 prefix does not change by itself: it is gone while an interface is set up again, and mappings to its
+        hosts wait for their next check."""
         network = self._decider.environment.network
         for mapping in list(self._decider.ledger.table):
             address = mapping.internal.address

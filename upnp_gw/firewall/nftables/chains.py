@@ -64,10 +64,11 @@ _FORGED = [
 """Forged sources on the WAN: addresses of the LAN or of the gateway. A link-local address begins no flow through a
 router (RFC 3927 section 7), but a modem on the WAN may answer from one."""
 
-_UNTRANSLATED = [
+_FROM_ITS_LAN = [
     "iifname . ip saddr @untranslated return",
     # from another LAN such a source is forged: the answers, translated or not, would come to its owner
-    "iifname @lan ip saddr @without_nat drop",
+    "iifname @lan iifname . ip saddr != @inside ip saddr @lan_hosts drop",
+    "iifname @lan iifname . ip6 saddr != @inside6 ip6 saddr @lan_hosts6 drop",
 ]
 _REPORTED = "meta l4proto 1 ct state related accept"
 """An ICMP error belongs to the flow that it reports."""
@@ -172,8 +173,9 @@ def _to_wan(router: bool, without_nat: bool) -> list[str]:
     rules = ["meta l4proto { 6, 17 } snat ip to meta l4proto . ip saddr . th sport map @out"]
     if router:
         ours = f"ct label set {MASQUERADED} masquerade"
-        rules += [
-            *(_UNTRANSLATED if without_nat else []),
+        rules = [
+            *(_FROM_ITS_LAN if without_nat else []),
+            *rules,
             # a mapped port belongs to its holder, whose packets match the rule above
             "ip saddr != @external meta l4proto { 6, 17 } meta l4proto . th sport @external_ports"
             f" {ours} to :1024-65535 fully-random",

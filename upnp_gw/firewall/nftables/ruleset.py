@@ -130,7 +130,8 @@ def _structure_body(settings: FirewallSettings) -> str:
         "set lan_hosts { typeof ip saddr; flags interval; }",
         "set lan_hosts6 { typeof ip6 saddr; flags interval; }",
         "set untranslated { type ifname . ipv4_addr; flags interval; }",
-        "set without_nat { typeof ip saddr; flags interval; }",
+        "set inside { type ifname . ipv4_addr; flags interval; }",
+        "set inside6 { type ifname . ipv6_addr; flags interval; }",
         *shares.share_sets(),
         *exchanges.exchange_sets(size),
         *(f"chain {name} {{ }}" for name in (*CHAINS, *exchanges.exchange_chains(), *shares.share_chains())),
@@ -165,7 +166,8 @@ def contents(settings: FirewallSettings) -> str:
 def own_sets(network: Network) -> str:
     """The sets of our own interfaces and addresses, renewed. Raises FirewallError for an impossible name."""
     lans = [_quoted(link.name) for link in network.lans]
-    untranslated = untranslated_prefixes(network)
+    inside = prefixes_of_lans(network) if network.without_nat else []
+    places = [(lan, net, f"{_quoted(lan)} . {net}") for lan, net in inside]
     sets = {
         "wan": [_quoted(network.wan.name)],
         "lan": lans,
@@ -173,8 +175,9 @@ def own_sets(network: Network) -> str:
         "external": [str(IPv4Address(address)) for address in network.external],
         "lan_hosts": [str(net) for net in network.lan_hosts if net.version == 4],
         "lan_hosts6": [str(net) for net in network.lan_hosts if net.version == 6],
-        "untranslated": [f"{_quoted(lan)} . {net}" for lan, net in untranslated],
-        "without_nat": [str(net) for _, net in untranslated],
+        "untranslated": [place for lan, net, place in places if net.version == 4 and lan in network.without_nat],
+        "inside": [place for _, net, place in places if net.version == 4],
+        "inside6": [place for _, net, place in places if net.version == 6],
     }
     lines = []
     for name, elements in sets.items():
@@ -184,11 +187,9 @@ def own_sets(network: Network) -> str:
     return "\n".join(lines) + "\n"
 
 
-def untranslated_prefixes(network: Network) -> list[tuple[str, IPNetwork]]:
-    """The LAN interface and IPv4 prefix of hosts without NAT: connected prefixes, and routed ones behind them. Of
-    two prefixes with an address the longer one has it, as in ``Network.translates``."""
-    if not network.without_nat:
-        return []
+def prefixes_of_lans(network: Network) -> list[tuple[str, IPNetwork]]:
+    """LAN interface and prefix of its hosts: connected prefixes, and routed ones behind them. Of two prefixes with
+    an address the longer one has it, as in ``Network.translates``."""
     nets = [(net, link.name) for link in network.lans for net in link.networks]
     routed_on = (*network.routed_on, *("" for _ in network.routed)) if len(network.lans) > 1 else repeat("")
     nets += [(net, name or network.main_lan) for net, name in zip(network.routed, routed_on, strict=False)]
@@ -196,8 +197,7 @@ def untranslated_prefixes(network: Network) -> list[tuple[str, IPNetwork]]:
     found: list[tuple[str, IPNetwork]] = []
     for net, name in sorted(nets, key=lambda place: place[0].prefixlen):
         found = [(lan, part) for lan, one in found for part in exclude(one, net)]
-        if net.version == 4 and name in network.without_nat:
-            found.append((name, net))
+        found.append((name, net))
     return found
 
 
