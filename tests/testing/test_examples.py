@@ -8,14 +8,19 @@ import pytest
 
 from tests import ROOT
 
-CLIENTS = sorted(path for path in (ROOT / "examples" / "clients").iterdir() if path.is_dir())
+DEBIAN = [ROOT / "examples" / "clients" / "shell"]
+"""They need upnpc and natpmpc."""
+CLIENTS = [
+    pytest.param(path, marks=pytest.mark.lab if path in DEBIAN else ())
+    for path in sorted((ROOT / "examples" / "clients").iterdir())
+]
 
 
 def test_there_are_examples() -> None:
     assert CLIENTS
 
 
-@pytest.mark.parametrize("client", CLIENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda path: str(path.name))
 def test_the_tests_of_an_example_client_pass(client: Path) -> None:
     plugin = ["-p", "upnp_gw.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:asyncio"]
     argv = [sys.executable, "-B", "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", str(client), *plugin, "."]

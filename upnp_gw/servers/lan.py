@@ -84,7 +84,9 @@ class LanServers:
             documents |= service_descriptions(igd_version)
         models = service_models(udns)
         properties = evented_properties(self._view, models, udns)
-        self._eventing = GenaDelivery(properties, self._environment.clock, self._device_of)
+        self._eventing = GenaDelivery(
+            properties, self._environment.clock, self._device_of, deliver=self._wire.deliver
+        )
         self._events.subscribe(self._eventing.on_event)
         await self._eventing.start()
         self._stack.push_async_callback(self._eventing.stop)
@@ -181,6 +183,11 @@ class LanServers:
             for link in self._environment.network.lans
             for address in link.ipv4
         ]
+
+    @property
+    def subscriptions(self) -> int:
+        """The number of active event subscriptions."""
+        return self._eventing.subscriptions
 
     def counts(self) -> dict[str, int]:
         """Requests answered and dropped, by kind."""

@@ -1,10 +1,11 @@
-"""The classes that read from and write to the LAN. The emulator has its own, which note and change the bytes."""
+"""What reads from and writes to the LAN. The emulator has its own, which note and change the bytes."""
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from upnp_gw.servers.http.connection import Connection, ConnectionContext
+from upnp_gw.servers.http.gena_delivery import Deliver, send
 from upnp_gw.servers.port5351.socket import Port5351Socket
 from upnp_gw.servers.ssdp.socket import SsdpSocket
 from upnp_gw.servers.udp.socket import SocketKey
@@ -19,3 +20,5 @@ class WireClasses:
     """Context, LAN interface, loop -> one HTTP connection."""
     ssdp_socket: Callable[[SocketKey], LanSocket] = SsdpSocket
     port5351_socket: Callable[[SocketKey], LanSocket] = Port5351Socket
+    deliver: Deliver = send
+    """Sends one event."""

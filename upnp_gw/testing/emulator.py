@@ -12,6 +12,7 @@ from upnp_gw.protocols.igd_services import IgdVersion, control_path, description
 from upnp_gw.protocols.port5351 import PORT
 from upnp_gw.testing.answers import AnswerRule, Reply
 from upnp_gw.testing.clock import MovableClock, MovableLoop
+from upnp_gw.testing.events import SentEvent
 from upnp_gw.testing.gateway import EmulatedGateway, EmulatorOptions, running
 from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.mappings import HeldMapping
@@ -149,6 +150,16 @@ class Emulator:
         """The requests so far, with their answers."""
         return self._call(self._running.journal.requests)
 
+    @property
+    def events(self) -> Records[SentEvent]:
+        """The events sent to subscribers so far. They leave up to 0.2 s after the change."""
+        return self._call(self._running.deliveries.events)
+
+    @property
+    def subscribers(self) -> int:
+        """The number of event subscriptions now."""
+        return self._call(lambda: self._running.subscriptions)
+
     # -- what a test changes
 
     def answer(
@@ -205,8 +216,14 @@ class Emulator:
         """
         self._wait(self._running.reboot(keep_mappings))
 
+    def lose_events(self, number: int) -> None:
+        """The next so many events do not reach their subscribers: these see a gap in SEQ."""
+        self._call(lambda: self._running.deliveries.lose(number))
+
     def reset(self) -> None:
-        """Forgets the requests, and takes back every rule of ``answer``. Mappings stay."""
+        """Forgets the requests and events, and takes back every rule of ``answer``. Mappings and subscriptions
+        stay."""
+        self._call(self._running.deliveries.clear)
         self._call(self._running.answers.clear)
         self._call(self._running.journal.clear)
 

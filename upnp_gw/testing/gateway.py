@@ -33,6 +33,7 @@ from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.testing.answers import Answers
 from upnp_gw.testing.clock import MovableClock
 from upnp_gw.testing.datagram_sockets import port5351_socket, ssdp_socket
+from upnp_gw.testing.events import EventDelivery
 from upnp_gw.testing.http_connection import NotedConnection
 from upnp_gw.testing.journal import Journal
 from upnp_gw.testing.mappings import GrantedLeases, HeldMapping
@@ -79,6 +80,7 @@ class EmulatedGateway:
         started = clock.monotonic()
         self.journal = Journal(lambda: clock.monotonic() - started)
         self.answers = Answers()
+        self.deliveries = EventDelivery(lambda: clock.monotonic() - started)
         self.http_port = 0
         """The same after a reboot."""
         self.token = ""
@@ -176,6 +178,7 @@ class EmulatedGateway:
             connection=partial(NotedConnection, self.journal, self.answers),
             ssdp_socket=partial(ssdp_socket, self, address=self.address),
             port5351_socket=partial(port5351_socket, self),
+            deliver=self.deliveries,
         )
 
     # -- for the test
@@ -184,6 +187,11 @@ class EmulatedGateway:
     def external_address(self) -> str:
         """Empty: there is none."""
         return "".join(map(str, self._external))
+
+    @property
+    def subscriptions(self) -> int:
+        """The number of active event subscriptions."""
+        return self._servers.subscriptions
 
     @property
     def wan_up(self) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -30,6 +30,9 @@ DEADLINE_S = 5.0
 ANSWER_LIMIT = 2048
 """Most bytes read of a subscriber's answer: the status line and a few headers."""
 
+Deliver = Callable[[Delivery, float], Awaitable[DeliveryOutcome]]
+"""A message, seconds for each callback URL -> the outcome."""
+
 
 class GenaDelivery:
     """Event subscriptions of all services. Use it on one event loop, between start and stop."""
@@ -40,7 +43,10 @@ class GenaDelivery:
         clock: Callable[[], Instant],
         host_of: Callable[[Source], str] = lambda source: str(source.address),
         deadline_s: float = DEADLINE_S,
+        deliver: Deliver | None = None,
     ) -> None:
+        """``deliver``: see ``servers.wire``."""
+        self._deliver_message = deliver or send
         self._table = Subscriptions(properties, uuid4, host_of)
         self._clock = clock
         self._deadline_s = deadline_s
@@ -117,7 +123,7 @@ class GenaDelivery:
     async def _deliver(self, delivery: Delivery) -> None:
         outcome = DeliveryOutcome.FAILED
         try:
-            outcome = await send(delivery, self._deadline_s)
+            outcome = await self._deliver_message(delivery, self._deadline_s)
         finally:
             if self._deliveries.pop(delivery.sid, None) is not None:
                 self._table.finished(delivery.sid, outcome)

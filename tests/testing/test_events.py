@@ -1,0 +1,69 @@
+"""Events of the emulator, with a real subscriber."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from async_upnp_client.aiohttp import AiohttpNotifyServer, AiohttpRequester
+from async_upnp_client.client import UpnpService, UpnpStateVariable
+from async_upnp_client.client_factory import UpnpFactory
+from async_upnp_client.profiles.igd import IgdDevice
+
+from tests.fixtures.waiting import async_until
+from upnp_gw.testing import Emulator
+
+
+class Subscriber:
+    """One subscriber to WANIPConnection."""
+
+    def __init__(self) -> None:
+        self.addresses: list[str] = []
+        """The external addresses that events brought."""
+
+    def on_event(self, service: UpnpService, variables: Sequence[UpnpStateVariable[object]]) -> None:
+        self.addresses += [str(v.value) for v in variables if v.name == "ExternalIPAddress"]
+
+
+@asynccontextmanager
+async def subscribed(igd: Emulator) -> AsyncIterator[Subscriber]:
+    requester, subscriber = AiohttpRequester(), Subscriber()
+    server = AiohttpNotifyServer(requester, source=("127.0.0.1", 0))
+    await server.async_start_server()
+    try:
+        device = await UpnpFactory(requester).async_create_device(igd.location)
+        found = IgdDevice(device, server.event_handler)
+        found.on_event = subscriber.on_event
+        await found.async_subscribe_services()
+        yield subscriber
+    finally:
+        await server.async_stop_server()
+
+
+async def test_a_subscriber_gets_the_new_external_address_and_the_journal_has_the_event() -> None:
+    async with Emulator() as igd, subscribed(igd) as subscriber:
+        await async_until(lambda: subscriber.addresses == [igd.external_address])
+        assert igd.subscribers >= 1
+        igd.change_wan(external_address="9.9.9.9")
+        await async_until(lambda: subscriber.addresses[-1] == "9.9.9.9")
+        await async_until(lambda: any(event.values.get("ExternalIPAddress") == "9.9.9.9" for event in igd.events))
+        assert {event.outcome for event in igd.events} == {"delivered"}
+        assert igd.requests.of("SUBSCRIBE")[0].arguments["nt"] == "upnp:event"
+        igd.advance(days=1)
+        assert igd.subscribers == 0
+
+
+async def test_a_lost_event_leaves_a_gap() -> None:
+    async with Emulator() as igd, subscribed(igd) as subscriber:
+        await async_until(lambda: len(subscriber.addresses) == 1)
+        igd.lose_events(1)
+        igd.change_wan(external_address="9.9.9.9")
+        await async_until(lambda: any(event.outcome == "lost" for event in igd.events))
+        lost = igd.events.one(outcome="lost")
+        assert lost.values["ExternalIPAddress"] == "9.9.9.9"
+        assert lost.seq == 1
+        igd.change_wan(external_address="9.9.9.10")
+        await async_until(lambda: "9.9.9.10" in subscriber.addresses)
+        assert "9.9.9.9" not in subscriber.addresses
+        after = [e for e in igd.events if e.sid == lost.sid and e.values.get("ExternalIPAddress") == "9.9.9.10"]
+        assert [event.seq for event in after] == [2]
+        igd.reset()
+        assert not igd.events
