@@ -6,7 +6,7 @@ import socket
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from ipaddress import IPv4Address
 
@@ -247,6 +247,27 @@ def test_a_search_to_its_address_finds_it(igd: Emulator) -> None:
     answer = ask(igd, search.encode(), 1900).decode()
     assert igd.location_v1 in answer or igd.location_v2 in answer
     assert igd.requests.of("M-SEARCH")[0].arguments == {"ST": "upnp:rootdevice"}
+
+
+@pytest.mark.parametrize("multicast", [True, False])
+def test_a_client_that_searches_on_the_loopback_finds_it_where_the_test_wants_it(multicast: bool) -> None:
+    with Emulator(multicast=multicast) as igd, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+        search = (
+            "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n"
+            'MAN: "ssdp:discover"\r\nMX: 1\r\nST: urn:schemas-upnp-org:service:WANIPConnection:1\r\n\r\n'
+        )
+        sock.sendto(search.encode(), ("239.255.255.250", 1900))
+        found = set()
+        sock.settimeout(10 if multicast else 0.5)
+        with suppress(TimeoutError):
+            while igd.gateway_address not in found:
+                answer, sender = sock.recvfrom(2048)
+                found.add(sender[0])
+                if sender[0] == igd.gateway_address:
+                    assert igd.location_v1 in answer.decode()
+        assert (igd.gateway_address in found) is multicast
+        assert len(igd.requests.of("M-SEARCH")) == multicast
 
 
 async def test_many_run_beside_each_other() -> None:

@@ -12,9 +12,10 @@ from upnp_gw.protocols.pcp import codec as pcp
 from upnp_gw.protocols.pcp.messages import ResultCode
 from upnp_gw.protocols.pcp.options import PcpError
 from upnp_gw.protocols.peer import Peer
-from upnp_gw.protocols.ssdp.groups import PORT
+from upnp_gw.protocols.ssdp.groups import IPV4, PORT
 from upnp_gw.protocols.ssdp.search import MAX_BYTES, parse_search
 from upnp_gw.servers.port5351.socket import Port5351Socket
+from upnp_gw.servers.ssdp.socket import IP_MULTICAST_ALL, MREQN
 from upnp_gw.servers.udp.socket import IP_PKTINFO, Datagram, SocketKey, UdpSocket
 from upnp_gw.testing.answers import Answers
 from upnp_gw.testing.journal import Journal, Request
@@ -30,16 +31,27 @@ class Noted(Protocol):
 
 
 class LoopbackSsdpSocket(UdpSocket):
-    """Port 1900 of one address. It joins no group: several emulators and a router can run beside each other."""
+    """Port 1900 of one address: several emulators and a router can run beside each other.
 
-    def __init__(self, key: SocketKey, address: IPAddress) -> None:
+    With ``multicast`` it has joined the group on the loopback. For that it has port 1900 of every address, and of
+    several such sockets the kernel gives a search for one address to the last one.
+    """
+
+    def __init__(self, key: SocketKey, address: IPAddress, multicast: bool) -> None:
         self._address = address
+        self._multicast = multicast
         super().__init__(key, MAX_BYTES + 1)
 
     def _bind(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        sock.bind((str(self._address), PORT))
+        if self._multicast:
+            sock.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
+            sock.bind(("", PORT))
+            join = MREQN.pack(IPV4.address.packed, bytes(4), self.key.ifindex)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, join)
+        else:
+            sock.bind((str(self._address), PORT))
 
 
 class NotedSocket:
@@ -103,9 +115,9 @@ class NotedSocket:
         self._inner.send(data, peer, own)
 
 
-def ssdp_socket(noted: Noted, key: SocketKey, address: IPAddress) -> NotedSocket:
+def ssdp_socket(noted: Noted, key: SocketKey, address: IPAddress, multicast: bool) -> NotedSocket:
     """Raises OSError."""
-    return NotedSocket(LoopbackSsdpSocket(key, address), noted, _read_search)
+    return NotedSocket(LoopbackSsdpSocket(key, address, multicast), noted, _read_search)
 
 
 def port5351_socket(noted: Noted, key: SocketKey) -> NotedSocket:

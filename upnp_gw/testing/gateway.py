@@ -61,6 +61,8 @@ class EmulatorOptions:
     """False: it does not answer NAT-PMP."""
     pcp: bool = True
     """False: it answers PCP as a router of NAT-PMP does, with the result "unsupported version"."""
+    multicast: bool = False
+    """True: it answers searches that are sent to 239.255.255.250 on the loopback, too."""
     visibility: str = "own"
     """own: a client sees and deletes its own mappings; all: those of every client."""
 
@@ -176,7 +178,7 @@ class EmulatedGateway:
     def _wire(self) -> WireClasses:
         return WireClasses(
             connection=partial(NotedConnection, self.journal, self.answers),
-            ssdp_socket=partial(ssdp_socket, self, address=self.address),
+            ssdp_socket=partial(ssdp_socket, self, address=self.address, multicast=self.options.multicast),
             port5351_socket=partial(port5351_socket, self),
             deliver=self.deliveries,
         )
