@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 from async_upnp_client.aiohttp import AiohttpRequester
@@ -284,6 +284,23 @@ async def test_without_nat_a_mapping_is_a_pinhole() -> None:
         await map_port(found, 8080)
         assert igd.pinholes.one().external_port == 8080
         assert not igd.mappings
+
+
+async def test_pinholes_over_ipv6() -> None:
+    async with Emulator(ipv6=True) as igd, Emulator(ipv6=True) as other:
+        assert other.location_ipv6 != igd.location_ipv6
+        found = IgdDevice(await UpnpFactory(AiohttpRequester()).async_create_device(igd.location_ipv6), None)
+        loopback = IPv6Address("::1")
+        pinhole = await found.async_add_pinhole(IPv6Address(0), 0, loopback, 8443, 6, timedelta(hours=1))
+        held = igd.pinholes.one(internal_client=loopback, external_port=8443)
+        assert (held.lease_s, held.transport, held.via) == (3600, "tcp", "igd2")
+        assert not igd.mappings
+        assert igd.requests.of("AddPinhole").one().client == "::1"
+        assert isinstance(pinhole, int)
+        igd.advance(hours=1)
+        assert not igd.pinholes
+    with Emulator() as without, pytest.raises(RuntimeError, match="ipv6=True"):
+        _ = without.location_ipv6
 
 
 async def test_the_real_gate_decides_by_a_policy_of_the_test() -> None:

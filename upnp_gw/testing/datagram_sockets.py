@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from typing import Protocol
 
 from upnp_gw.model.errors import WireError
@@ -19,6 +20,9 @@ from upnp_gw.servers.ssdp.socket import IP_MULTICAST_ALL, MREQN
 from upnp_gw.servers.udp.socket import IP_PKTINFO, Datagram, SocketKey, UdpSocket
 from upnp_gw.testing.answers import Answers
 from upnp_gw.testing.journal import Journal, Request
+
+IPV6_LOOPBACK = IPv6Address("::1")
+"""There is one only: of several emulators with IPv6 the first has its port 5351, and the last its port 1900."""
 
 
 class Noted(Protocol):
@@ -44,6 +48,11 @@ class LoopbackSsdpSocket(UdpSocket):
 
     def _bind(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self.key.version == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            sock.bind((str(IPV6_LOOPBACK), PORT))
+            return
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         if self._multicast:
             sock.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)

@@ -12,6 +12,7 @@ from upnp_gw.protocols.igd_services import IgdVersion, control_path, description
 from upnp_gw.protocols.port5351 import PORT
 from upnp_gw.testing.answers import AnswerRule, Reply
 from upnp_gw.testing.clock import MovableClock, MovableLoop
+from upnp_gw.testing.datagram_sockets import IPV6_LOOPBACK
 from upnp_gw.testing.events import SentEvent
 from upnp_gw.testing.gateway import EmulatedGateway, EmulatorOptions, running
 from upnp_gw.testing.journal import Request, Requests
@@ -105,6 +106,13 @@ class Emulator:
     def location_v2(self) -> str:
         """The URL of the InternetGatewayDevice:2 description."""
         return self._url(description_path(IgdVersion.IGD2))
+
+    @property
+    def location_ipv6(self) -> str:
+        """The URL of ``location`` over IPv6. Raises RuntimeError without the option ``ipv6``."""
+        if not self._options.ipv6:
+            raise RuntimeError("the emulator serves IPv6 with Emulator(ipv6=True) only")
+        return self.location.replace(self.gateway_address, f"[{IPV6_LOOPBACK}]")
 
     def control_url(self, service: str, version: int = 2) -> str:
         """The URL for SOAP calls of a service, as ``WANIPConnection``, in version 1 or 2 of IGD. Raises

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from pathlib import Path
 from random import SystemRandom
 from tempfile import TemporaryDirectory
@@ -32,7 +32,7 @@ from upnp_gw.store.store import Store
 from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.testing.answers import Answers
 from upnp_gw.testing.clock import MovableClock
-from upnp_gw.testing.datagram_sockets import port5351_socket, ssdp_socket
+from upnp_gw.testing.datagram_sockets import IPV6_LOOPBACK, port5351_socket, ssdp_socket
 from upnp_gw.testing.events import EventDelivery
 from upnp_gw.testing.http_connection import NotedConnection
 from upnp_gw.testing.journal import Journal
@@ -61,6 +61,8 @@ class EmulatorOptions:
     """False: it does not answer NAT-PMP."""
     pcp: bool = True
     """False: it answers PCP as a router of NAT-PMP does, with the result "unsupported version"."""
+    ipv6: bool = False
+    """True: it also serves ::1, where clients can ask for IPv6 pinholes."""
     multicast: bool = False
     """True: it answers searches that are sent to 239.255.255.250 on the loopback, too."""
     visibility: str = "own"
@@ -165,10 +167,11 @@ class EmulatedGateway:
         return PolicyInForce(loaded, wall)
 
     def _network(self, config: Config) -> Network:
-        lan = IPv4Interface(f"{self.address}/8")
+        own4 = IPv4Interface(f"{self.address}/8")
+        own = (own4, IPv6Interface(IPV6_LOOPBACK)) if self.options.ipv6 else (own4,)
         return Network(
             wan=self._wan,
-            lans=(Link(LOOPBACK, socket.if_nametoindex(LOOPBACK), True, (lan,), has_macs=False),),
+            lans=(Link(LOOPBACK, socket.if_nametoindex(LOOPBACK), True, own, has_macs=False),),
             external=self._external,
             connected_at=self.clock().boot,
             without_nat=config.without_nat,
