@@ -64,12 +64,11 @@ _FORGED = [
 """Forged sources on the WAN: addresses of the LAN or of the gateway. A link-local address begins no flow through a
 router (RFC 3927 section 7), but a modem on the WAN may answer from one."""
 
-_FROM_ITS_LAN = [
-    "iifname . ip saddr @untranslated return",
-    # from another LAN such a source is forged: the answers, translated or not, would come to its owner
+_FROM_ANOTHER_LAN = [
     "iifname @lan iifname . ip saddr != @inside ip saddr @lan_hosts drop",
     "iifname @lan iifname . ip6 saddr != @inside6 ip6 saddr @lan_hosts6 drop",
 ]
+"""Forged sources of a LAN host. The answers, translated or not, would come to the host whose address it is."""
 _REPORTED = "meta l4proto 1 ct state related accept"
 """An ICMP error belongs to the flow that it reports."""
 _INPUT = [
@@ -88,10 +87,11 @@ _INPUT = [
 
 
 def chain_rules(
-    router: bool, same_lan_only: bool, without_nat: bool, carrying: Mapping[str, str]
+    router: bool, same_lan_only: bool, several_lans: bool, without_nat: bool, carrying: Mapping[str, str]
 ) -> dict[str, list[str]]:
-    """Chain -> its rules. ``without_nat``: a LAN has no NAT; else its rules would delay every packet for nothing.
-    ``carrying``: opening map or set -> the set that carries its flows."""
+    """Chain -> its rules. ``several_lans``, ``without_nat``: there are several LANs, or one has no NAT; else their
+    rules would delay every packet for nothing. ``carrying``: opening map or set -> the set that carries its
+    flows."""
     hairpin = ["ct direction original iifname @lan iifname . oifname != @same_lan drop"] if same_lan_only else []
     chains = {
         **_lookups(router),
@@ -105,7 +105,7 @@ def chain_rules(
         # only our own hairpin flows: redirects of other tables between LAN hosts keep their sources
         "hairpin": ["iifname @lan oifname @lan masquerade"],
         "postrouting": [f"ct status dnat ct label {LET_IN} goto hairpin", "oifname @wan goto to_wan"],
-        "to_wan": _to_wan(router, without_nat),
+        "to_wan": _to_wan(router, several_lans, without_nat),
     }
     if without_nat:
         chains |= {
@@ -169,12 +169,13 @@ def _carrying(keys: Mapping[str, str], carrying: Mapping[str, str]) -> list[str]
     return rules
 
 
-def _to_wan(router: bool, without_nat: bool) -> list[str]:
+def _to_wan(router: bool, several_lans: bool, without_nat: bool) -> list[str]:
     rules = ["meta l4proto { 6, 17 } snat ip to meta l4proto . ip saddr . th sport map @out"]
     if router:
         ours = f"ct label set {MASQUERADED} masquerade"
         rules = [
-            *(_FROM_ITS_LAN if without_nat else []),
+            *(["iifname . ip saddr @untranslated return"] if without_nat else []),
+            *(_FROM_ANOTHER_LAN if several_lans else []),
             *rules,
             # a mapped port belongs to its holder, whose packets match the rule above
             "ip saddr != @external meta l4proto { 6, 17 } meta l4proto . th sport @external_ports"

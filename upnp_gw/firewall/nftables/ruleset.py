@@ -149,9 +149,10 @@ def _declared(name: str, key: str, size: int) -> str:
 
 def contents(settings: FirewallSettings) -> str:
     """Renews every rule and the sets of our own interfaces and addresses; mappings stay."""
-    router = settings.mode is FirewallMode.ROUTER
+    router, network = settings.mode is FirewallMode.ROUTER, settings.network
+    several_lans, without_nat = len(network.lans) > 1, bool(network.without_nat)
     chains = {
-        **chain_rules(router, settings.hairpin == "same", bool(settings.network.without_nat), CARRYING),
+        **chain_rules(router, settings.hairpin == "same", several_lans, without_nat, CARRYING),
         **exchanges.exchange_rules(),
         **shares.share_rules(settings.http_port),
     }
@@ -160,14 +161,13 @@ def contents(settings: FirewallSettings) -> str:
     body = "\n".join(
         f" chain {name} {{\n" + "\n".join(f"  {rule}" for rule in rules) + "\n }" for name, rules in chains.items()
     )
-    return f"flush table {TABLE}\ntable {TABLE} {{\n{body}\n}}\n" + own_sets(settings.network)
+    return f"flush table {TABLE}\ntable {TABLE} {{\n{body}\n}}\n" + own_sets(network)
 
 
 def own_sets(network: Network) -> str:
     """The sets of our own interfaces and addresses, renewed. Raises FirewallError for an impossible name."""
     lans = [_quoted(link.name) for link in network.lans]
-    inside = prefixes_of_lans(network) if network.without_nat else []
-    places = [(lan, net, f"{_quoted(lan)} . {net}") for lan, net in inside]
+    places = [(lan, net, f"{_quoted(lan)} . {net}") for lan, net in prefixes_of_lans(network) if lan]
     sets = {
         "wan": [_quoted(network.wan.name)],
         "lan": lans,
