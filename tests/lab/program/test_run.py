@@ -121,7 +121,7 @@ def test_ctrl_c_ends_the_program_and_the_report_is_whole() -> None:
 
 
 def test_sigterm_is_for_the_program() -> None:
-    script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done"
+    script = "trap 'exit 5' TERM; echo ready; for _ in $(seq 400); do sleep 0.05; done"
     with subprocess.Popen([*LAB, "sh", "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
