@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, nullcontext
 from importlib import import_module
 from random import SystemRandom
@@ -39,7 +39,7 @@ from upnp_gw.model.mapping import DAY_S
 from upnp_gw.model.network import Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
-from upnp_gw.servers.wire import WireClasses
+from upnp_gw.servers.wire import EpochOf, WireClasses, router_wire
 from upnp_gw.store.pruning import Retention
 from upnp_gw.store.store import Store
 from upnp_gw.system.clock import boot_id, claim_kernel, clock, own_state_directory
@@ -65,9 +65,16 @@ EXIT_FAULT = 1
 class Daemon:
     """One gateway. ``run`` returns after a request to stop."""
 
-    def __init__(self, config: Config, detected: Iterable[str] = (), who_has: WhoHas | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        detected: Iterable[str] = (),
+        who_has: WhoHas | None = None,
+        make_wire: Callable[[EpochOf], WireClasses] = router_wire,
+    ) -> None:
         self.config = config
         self._who_has = who_has
+        self._make_wire = make_wire
         self._detected = tuple(detected)
         self._signals = Signals()
         self._background = BackgroundTasks()
@@ -204,7 +211,8 @@ class Daemon:
         await self._evidence.flush()
 
     async def _start_servers(self) -> None:
-        self._lan_servers = self._composition.lan_servers(self._identity, self._background.spawn, WireClasses())
+        wire = self._make_wire(lambda: self._decider.ledger.epoch.seconds(clock()))
+        self._lan_servers = self._composition.lan_servers(self._identity, self._background.spawn, wire)
         self._stack.push_async_callback(self._lan_servers.stop)
         await self._lan_servers.start()
 
@@ -293,7 +301,9 @@ class Daemon:
                 log.exception("cannot reload the policy")
 
 
-def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
+def run_daemon(
+    config: Config, detected: tuple[str, ...], make_wire: Callable[[EpochOf], WireClasses] = router_wire
+) -> int:
     """Runs the daemon until it is asked to stop, and ends the process then. Returns the exit code of a fault.
 
     Raises ConfigError before the start.
@@ -308,7 +318,7 @@ def run_daemon(config: Config, detected: tuple[str, ...]) -> int:
         who_has = open_who_has()
         settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(Daemon(config, detected, who_has).run())
+            runner.run(Daemon(config, detected, who_has, make_wire).run())
     except (FirewallError, StoreError) as error:
         print(f"upnp-gw: {error}", file=sys.stderr)
         return EXIT_FAULT

@@ -4,7 +4,7 @@ import faulthandler
 import gc
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import click
@@ -64,17 +64,26 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error. Default: info.")
 def run(config_file: Path | None, **given: object) -> None:
     """Run the gateway in the foreground. Options override the file, the file overrides detection."""
+    sys.exit(serve(config_file, given, _run_daemon))
+
+
+def serve(
+    config_file: Path | None,
+    given: Mapping[str, object],
+    run_daemon: Callable[[Config, tuple[str, ...]], int],
+) -> int:
+    """Makes the configuration and runs the daemon. ``given``: option -> value, None where it was not given. Returns
+    the exit code."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the daemon handles it once the policy is loaded
     options = {"--" + name.replace("_", "-"): value for name, value in given.items()}
     try:
         config, detected, missing = configure(config_file, options)
         for sentence in (*detected, *missing):
             print_text(sentence)
-        code = _run_daemon(config, detected)
+        return run_daemon(config, detected)
     except ConfigError as error:
         print_text(f"upnp-gw: {shown(str(error), 1000)}", err=True)
-        sys.exit(CONFIG_ERROR)
-    sys.exit(code)
+        return CONFIG_ERROR
 
 
 def _run_daemon(config: Config, detected: tuple[str, ...]) -> int:

@@ -11,6 +11,9 @@ from upnp_gw.servers.ssdp.socket import SsdpSocket
 from upnp_gw.servers.udp.socket import SocketKey
 from upnp_gw.servers.udp.sockets import LanSocket
 
+EpochOf = Callable[[], int]
+"""The epoch of NAT-PMP and PCP, seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class WireClasses:
@@ -22,3 +25,8 @@ class WireClasses:
     port5351_socket: Callable[[SocketKey], LanSocket] = Port5351Socket
     deliver: Deliver = send
     """Sends one event."""
+
+
+def router_wire(epoch_s: EpochOf) -> WireClasses:
+    """Those of a router. The lab gives the daemon others, which answer with errors that a test asks for."""
+    return WireClasses()

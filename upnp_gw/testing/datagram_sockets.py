@@ -1,4 +1,4 @@
-"""UDP sockets on the emulator's own address: each datagram is noted, and answered as the test asks."""
+"""UDP sockets on the emulator's address or a LAN of the lab: they note datagrams, and answer as the test asks."""
 
 import socket
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from upnp_gw.protocols.peer import Peer
 from upnp_gw.protocols.ssdp.groups import IPV4, PORT
 from upnp_gw.protocols.ssdp.search import MAX_BYTES, parse_search
 from upnp_gw.servers.port5351.socket import Port5351Socket
-from upnp_gw.servers.ssdp.socket import IP_MULTICAST_ALL, MREQN
+from upnp_gw.servers.ssdp.socket import IP_MULTICAST_ALL, MREQN, SsdpSocket
 from upnp_gw.servers.udp.socket import IP_PKTINFO, Datagram, SocketKey, UdpSocket
 from upnp_gw.testing.answers import Answers
 from upnp_gw.testing.journal import Journal, Request
@@ -62,9 +62,21 @@ class LoopbackSsdpSocket(UdpSocket):
         else:
             sock.bind((str(self._address), PORT))
 
+    def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
+        if not peer.address.is_multicast:
+            super().send(data, peer, own)
+
+
+class LoopbackPort5351Socket(Port5351Socket):
+    """Port 5351 of one address. Announcements are not sent."""
+
+    def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
+        if not peer.address.is_multicast:
+            super().send(data, peer, own)
+
 
 class NotedSocket:
-    """A ``LanSocket`` around another one. Messages to a multicast group are not sent."""
+    """A ``LanSocket`` around another one."""
 
     def __init__(
         self, inner: UdpSocket, noted: Noted, read: Callable[[bytes, Peer], tuple[str, str, dict[str, str]]]
@@ -113,7 +125,7 @@ class NotedSocket:
 
     def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
         sent = self._replaced.get(peer, data)
-        if sent is not None and not peer.address.is_multicast:
+        if sent is not None:
             self._send(sent, peer, own)
 
     def _send(self, data: bytes, peer: Peer, own: IPAddress | None) -> None:
@@ -131,6 +143,16 @@ def ssdp_socket(noted: Noted, key: SocketKey, address: IPAddress, multicast: boo
 
 def port5351_socket(noted: Noted, key: SocketKey) -> NotedSocket:
     """Raises OSError."""
+    return NotedSocket(LoopbackPort5351Socket(key), noted, _read_5351)
+
+
+def lan_ssdp_socket(noted: Noted, key: SocketKey) -> NotedSocket:
+    """That of a router, on a LAN. Raises OSError."""
+    return NotedSocket(SsdpSocket(key), noted, _read_search)
+
+
+def lan_port5351_socket(noted: Noted, key: SocketKey) -> NotedSocket:
+    """That of a router, on a LAN. Raises OSError."""
     return NotedSocket(Port5351Socket(key), noted, _read_5351)
 
 
