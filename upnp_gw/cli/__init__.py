@@ -11,7 +11,8 @@
     evidence stale                              used and unused rules        (evidence)
     status doctor                               state and problems           (health)
     request                                     a client; needs no daemon
-    lab                                         a program behind the gateway (lab, lab_report)
+    lab                                         a program behind the gateway (lab; lab_report,
+                                                lab_gateway)
     api-schema uninstall demo                   (schema, uninstall, demo; demo_report)
 
 Shared by the commands: ``client`` (of the control socket), ``terminal``, ``table``, ``formats``, ``parameters``,

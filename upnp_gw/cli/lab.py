@@ -12,12 +12,38 @@ UNAVAILABLE = 2
 NOT_STARTED = 3
 
 
+class Fault(click.ParamType[str]):
+    """A fault as ``testing.fault_option`` reads it."""
+
+    name = "fault"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from upnp_gw.testing.fault_option import fault_rules
+
+        fault = str(value)
+        try:
+            fault_rules([fault])
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return fault
+
+
 @click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--policy", type=click.Path(path_type=Path), metavar="FILE", help="Policy file of the gateway.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    type=Fault(),
+    metavar="ACTION=ANSWER",
+    help="Answer an action otherwise than the gateway, such as AddPortMapping=718,times=1; repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON; output of COMMAND goes to stderr.")
 @click.option("--junit", type=click.File("w"), metavar="FILE", help="Also write the report as JUnit XML.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def lab(command: tuple[str, ...], policy: Path | None, as_json: bool, junit: TextIO | None) -> None:
+def lab(
+    command: tuple[str, ...], policy: Path | None, faults: tuple[str, ...], as_json: bool, junit: TextIO | None
+) -> None:
     """Run COMMAND on a LAN host whose gateway is upnp-gw, and report what it asked and which ports it opened.
 
     The host, the gateway and an internet are network namespaces with real nftables. A host on the internet probes
@@ -41,7 +67,7 @@ def lab(command: tuple[str, ...], policy: Path | None, as_json: bool, junit: Tex
         click.echo(f"  {permission_line()}", err=True)
         sys.exit(UNAVAILABLE)
     try:
-        report = run_program(command, policy, output_to_stderr=as_json)
+        report = run_program(command, policy, faults, output_to_stderr=as_json)
     except NoSuchProgram as problem:
         print_text(f"upnp-gw lab: {problem}", err=True)
         sys.exit(NOT_FOUND)

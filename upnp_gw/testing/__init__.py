@@ -4,6 +4,7 @@ emulator          ``Emulator``: starts it in a thread; what a test reads and cha
 gateway           the gateway over a memory firewall, on one loopback address
 clock             time that a test moves forward
 answers           answers that a test asks for
+fault_option      faults as text
 wire_faults       broken answers, and answers of another shape
 journal           the requests that came in
 events            the events that were sent

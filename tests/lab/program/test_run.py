@@ -176,6 +176,31 @@ def test_a_policy_file_decides(tmp_path: Path) -> None:
     assert "version" in done.stderr
 
 
+def test_faults_are_answered_in_place_of_the_gateway() -> None:
+    """A conflict once; a change that is made and not answered; multicast searches are answered as usual."""
+    add = f"upnpc -u {DESCRIPTION} -a 192.168.77.10 8080 8080 TCP 600"
+    script = f"{add}; {add}; timeout 1 natpmpc -a 0 4000 udp 600; upnpc -l"
+    faults = ["--fault", "AddPortMapping=718,times=1", "--fault", "natpmp.map=silent,after"]
+    report, printed = lab(["sh", "-c", script], *faults)
+    assert "http://192.168.77.1:5000/igd1.xml" in printed
+    adds = [e["answer"] for e in report["exchanges"] if e["asked"] == "AddPortMapping"]
+    assert adds == ["error 718 ConflictInMappingEntry", "done"]
+    [unanswered] = [e for e in report["exchanges"] if e["asked"].startswith("map udp")]
+    assert (unanswered["answer"], unanswered["ok"]) == ("", False)
+    assert unanswered["times"] > 1
+    assert [left["internal"] for left in report["mappings_left"]] == ["192.168.77.10:8080", "192.168.77.10:4000"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [("AddPortMaping=718", "did you mean 'AddPortMapping'?"), ("AddPortMapping", "accepted: ACTION=ANSWER")],
+)
+def test_a_mistake_in_a_fault_is_wrong_usage(fault: str, message: str) -> None:
+    done = subprocess.run([*LAB, "--fault", fault, "true"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
 def test_without_namespaces_a_line_says_how_to_allow_them() -> None:
     inner = f"echo 0 >/proc/sys/user/max_net_namespaces && exec {' '.join(LAB)} true"
     done = subprocess.run(

@@ -14,9 +14,10 @@ import msgspec
 
 from upnp_gw import api
 from upnp_gw.lab.control_socket import ask
-from upnp_gw.lab.daemon import LabDaemon
+from upnp_gw.lab.daemon import COMMAND, LabDaemon
 from upnp_gw.lab.host import Host
 from upnp_gw.lab.lab import Lab
+from upnp_gw.lab.machine import Machine
 from upnp_gw.lab.privilege import TOOL_PATH
 from upnp_gw.lab.program.capture import Capture
 from upnp_gw.lab.program.journal import read_journal
@@ -39,11 +40,28 @@ class NoSuchProgram(Exception):
     """The program does not exist or cannot be run."""
 
 
-def run_program(command: Sequence[str], policy: Path | None, *, output_to_stderr: bool) -> ProgramReport:
+class FaultyDaemon(LabDaemon):
+    """The daemon of ``cli.lab_gateway``. ``faults``: texts for its option --fault."""
+
+    def __init__(self, host: Machine, directory: Path, faults: Sequence[str], *options: str) -> None:
+        super().__init__(host, directory, *options)
+        self._faults = faults
+
+    @property
+    def argv(self) -> list[str]:
+        faults = [word for fault in self._faults for word in ("--fault", fault)]
+        return [sys.executable, "-m", "upnp_gw.cli.lab_gateway", *faults, *super().argv[len(COMMAND) + 1 :]]
+
+
+def run_program(
+    command: Sequence[str], policy: Path | None, faults: Sequence[str] = (), *, output_to_stderr: bool
+) -> ProgramReport:
     """Runs the command to its end. It has this process's terminal, working directory and environment.
 
-    ``policy``: a policy file; None: the built-in home policy. ``output_to_stderr``: the program's standard output
-    goes there too. Needs the right to make namespaces (``privilege.acquire``). Raises NoSuchProgram, DaemonFailed.
+    ``policy``: a policy file; None: the built-in home policy. ``faults``: answers in place of the gateway's, by
+    ``testing.fault_option``. ``output_to_stderr``: the program's standard output goes there too.
+
+    Needs the right to make namespaces (``privilege.acquire``). Raises NoSuchProgram, DaemonFailed.
     """
     if shutil.which(command[0], path=TOOL_PATH) is None:
         raise NoSuchProgram(f"there is no program {command[0]}")
@@ -54,7 +72,7 @@ def run_program(command: Sequence[str], policy: Path | None, *, output_to_stderr
     with (
         tempfile.TemporaryDirectory(prefix="upnp-gw-lab-") as directory,
         Lab(topology) as lab,
-        LabDaemon(lab.gateway, Path(directory), *options) as daemon,
+        _daemon(lab, Path(directory), faults, options) as daemon,
     ):
         client, peer = lab.hosts[CLIENT.name], lab.hosts[PEER]
         peers: frozenset[IPAddress] = frozenset({peer.address, peer.address6})
@@ -77,6 +95,13 @@ def run_program(command: Sequence[str], policy: Path | None, *, output_to_stderr
             processes,
             capture.lost,
         )
+
+
+def _daemon(lab: Lab, directory: Path, faults: Sequence[str], options: Sequence[str]) -> LabDaemon:
+    """Without faults it is the daemon of a router."""
+    if faults:
+        return FaultyDaemon(lab.gateway, directory, faults, *options)
+    return LabDaemon(lab.gateway, directory, *options)
 
 
 def _run(client: Host, command: Sequence[str], stdout: int | None) -> int:
