@@ -49,6 +49,8 @@ def test_it_ends_after_its_times_and_the_one_before_answers() -> None:
         ("AddPortMapping=718,times=0", "times must be 1 or more"),
         ("AddPortMapping=718,before", "accepted: times=2, delay=0.5, after"),
         ("AddPortMapping=own,delay=100", "delay_s must be 0 to 25"),
+        ("DeletePortMapping=own", "needs a delay"),
+        ("pcp.map=own,delay=1", "is a datagram"),
         ("pcp.map=reset", "is a datagram"),
     ],
 )

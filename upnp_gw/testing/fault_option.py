@@ -1,8 +1,8 @@
 """Faults as text: ``ACTION=ANSWER[,times=N][,after][,delay=S]``, for options of commands.
 
 ACTION and the values are those of ``Emulator.answer``. ANSWER is an error by its code or name, a wire fault by its
-name, or ``own`` for the gateway's own answer. Examples: ``AddPortMapping=718,times=1``, ``pcp.map=NO_RESOURCES``,
-``GetExternalIPAddress=reset``, ``DeletePortMapping=own,delay=3``.
+name, or ``own`` for the gateway's own answer after a delay. Examples: ``AddPortMapping=718,times=1``,
+``pcp.map=NO_RESOURCES``, ``GetExternalIPAddress=reset``, ``DeletePortMapping=own,delay=3``.
 """
 
 from collections.abc import Iterable
@@ -40,6 +40,8 @@ def _add(answers: Answers, fault: str) -> None:
                 raise ValueError
         except ValueError:
             raise ValueError(f"got {option!r} in {fault!r}; accepted: times=2, delay=0.5, after") from None
+    if answer == OWN and not delay_s:
+        raise ValueError(f"got {fault!r}; the gateway's own answer needs a delay, such as {OWN},delay=3")
     if answer == OWN or answer in WIRE_FAULTS:
         wire = answer if answer in WIRE_FAULTS else None
         answers.add(action, None, times=times, after=after, delay_s=delay_s, wire=wire)
