@@ -325,6 +325,14 @@ def test_the_prefixes_without_nat(without_nat: set[str]) -> None:
     assert found == {place for place in everything if place[:4] in without_nat}
 
 
+def test_a_prefix_on_two_lans_is_inside_on_both_and_of_the_first() -> None:
+    net = ip_network("192.168.1.0/24")
+    network = replace(LANS, lans=(*LANS.lans, replace(LANS.lans[0], name="lan2")), routed=(), routed_on=())
+    assert {lan for lan, one in prefixes_of_lans(network) if one == net} == {"lan0", "lan2"}
+    assert untranslated(replace(network, without_nat=frozenset({"lan0", "lan2"}))) == {f"lan0 {net}"}
+    assert untranslated(replace(network, without_nat=frozenset({"lan2"}))) == set()
+
+
 def test_of_two_prefixes_the_longer_one_says_whether_a_host_has_nat() -> None:
     wide = ip_network("192.168.0.0/22")
     network = replace(LANS, routed=(wide,), routed_on=("lan1",), without_nat=frozenset({"lan1"}))

@@ -175,7 +175,7 @@ def own_sets(network: Network) -> str:
         "external": [str(IPv4Address(address)) for address in network.external],
         "lan_hosts": [str(net) for net in network.lan_hosts if net.version == 4],
         "lan_hosts6": [str(net) for net in network.lan_hosts if net.version == 6],
-        "untranslated": [place for lan, net, place in places if net.version == 4 and lan in network.without_nat],
+        "untranslated": [place for lan, net, place in places if net.version == 4 and _apart(network, lan, net)],
         "inside": [place for _, net, place in places if net.version == 4],
         "inside6": [place for _, net, place in places if net.version == 6],
     }
@@ -187,18 +187,26 @@ def own_sets(network: Network) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _apart(network: Network, lan: str, net: IPNetwork) -> bool:
+    """True for a part of ``prefixes_of_lans`` without NAT. Of several LANs with a prefix the first one has it."""
+    return lan in network.without_nat and lan == (network.lan_of(net[0]) or network.main_lan)
+
+
 def prefixes_of_lans(network: Network) -> list[tuple[str, IPNetwork]]:
     """LAN interface and prefix of its hosts: connected prefixes, and routed ones behind them. Of two prefixes with
-    an address the longer one has it, as in ``Network.translates``."""
+    an address the longer one has it, as in the kernel; the same one may be on several LANs."""
     nets = [(net, link.name) for link in network.lans for net in link.networks]
     routed_on = (*network.routed_on, *("" for _ in network.routed)) if len(network.lans) > 1 else repeat("")
     nets += [(net, name or network.main_lan) for net, name in zip(network.routed, routed_on, strict=False)]
-    nets.reverse()  # the first LAN with a prefix has it
-    found: list[tuple[str, IPNetwork]] = []
-    for net, name in sorted(nets, key=lambda place: place[0].prefixlen):
-        found = [(lan, part) for lan, one in found for part in exclude(one, net)]
-        found.append((name, net))
-    return found
+    found: list[tuple[str, IPNetwork, IPNetwork]] = []
+    for net, name in sorted(dict.fromkeys(nets), key=lambda place: place[0].prefixlen):
+        found = [
+            (lan, part, whole)
+            for lan, one, whole in found
+            for part in ((one,) if whole == net else exclude(one, net))
+        ]
+        found.append((name, net, net))
+    return [(lan, part) for lan, part, _ in found]
 
 
 def _quoted(interface: str) -> str:
