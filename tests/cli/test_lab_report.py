@@ -1,11 +1,13 @@
 """The report of ``upnp-gw lab`` as text, JSON and JUnit XML."""
 
 import json
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
 
+from tests import ROOT
 from upnp_gw.cli.lab_report import as_text, junit_xml, report_json
 from upnp_gw.lab.program.report import (
     ACCEPTED,
@@ -95,6 +97,15 @@ def test_a_program_that_fails_is_a_failed_case_of_well_formed_xml() -> None:
     assert failure is not None
     assert failure.get("message") == "exit code 3"
     assert (suite.findtext("system-out") or "").splitlines() == as_text(REPORT)
+
+
+def test_the_page_names_every_key_of_json() -> None:
+    report = json.loads(report_json(REPORT))
+    rows = [row for value in report.values() if isinstance(value, list) for row in value if isinstance(row, dict)]
+    keys = {*report, *(key for row in rows for key in row)}
+    page = (ROOT / "docs" / "lab.md").read_text("utf-8")
+    assert keys - set(re.findall(r"`(\w+)`", page)) == set()
+    assert {"exit_code", "arrived", "lease_left_s", "pid"} <= keys
 
 
 def test_an_endpoint_without_an_address() -> None:
