@@ -333,12 +333,25 @@ def test_a_prefix_on_two_lans_is_inside_on_both_and_of_the_first() -> None:
     assert untranslated(replace(network, without_nat=frozenset({"lan2"}))) == set()
 
 
+def test_a_routed_prefix_is_inside_on_every_lan_unless_its_own_has_no_nat() -> None:
+    """The kernel's route to one host of it says nothing about the others."""
+
+    def lans(text: str, *without_nat: str) -> set[str]:
+        network = replace(LANS, without_nat=frozenset(without_nat))
+        return {lan for lan, net in prefixes_of_lans(network) if net == ip_network(text)}
+
+    both = {"lan0", "lan1"}
+    assert lans("10.5.0.0/16") == lans("10.5.0.0/16", "lan1") == lans("10.6.0.0/16", "lan0") == both
+    assert lans("fd05::/48", "lan1") == both
+    assert lans("10.5.0.0/16", "lan0") == {"lan0"}
+
+
 def test_of_two_prefixes_the_longer_one_says_whether_a_host_has_nat() -> None:
     wide = ip_network("192.168.0.0/22")
     network = replace(LANS, routed=(wide,), routed_on=("lan1",), without_nat=frozenset({"lan1"}))
     assert untranslated(network) == {"lan1 192.168.0.0/24", "lan1 192.168.2.0/24", "lan1 192.168.3.0/24"}
     for address in map(ip_address, ("192.168.0.1", "192.168.1.1", "192.168.2.1", "192.168.3.1")):
-        (place,) = [lan for lan, net in prefixes_of_lans(network) if address in net]
+        (place,) = [lan for lan, net in prefixes_of_lans(network) if address in net]  # the wide one has no NAT
         assert network.translates(address) is (place != "lan1")
     one = replace(LANS, lans=LANS.lans[:1], routed=(wide,), routed_on=(), without_nat=frozenset({"lan0"}))
     assert "lan0 192.168.2.0/23" in untranslated(one)

@@ -14,7 +14,6 @@ most containers lack.
 import hashlib
 import re
 from ipaddress import IPv4Address
-from itertools import repeat
 
 from upnp_gw.firewall.base import TABLE, FirewallMode, FirewallSettings, most_for_remotes
 from upnp_gw.firewall.nftables import anycast, exchanges, shares
@@ -193,11 +192,17 @@ def _apart(network: Network, lan: str, net: IPNetwork) -> bool:
 
 
 def prefixes_of_lans(network: Network) -> list[tuple[str, IPNetwork]]:
-    """LAN interface and prefix of its hosts: connected prefixes, and routed ones behind them. Of two prefixes with
-    an address the longer one has it, as in the kernel; the same one may be on several LANs."""
+    """LAN interface and prefix of hosts that send from there: connected prefixes, and routed ones behind them. Of
+    two prefixes with an address the longer one has it, as in the kernel; the same one may be on several LANs.
+
+    A routed prefix is on every LAN, since the routes to its parts may differ. Without NAT it is on its own one over
+    IPv4, so that no other LAN sends with its addresses.
+    """
     nets = [(net, link.name) for link in network.lans for net in link.networks]
-    routed_on = (*network.routed_on, *("" for _ in network.routed)) if len(network.lans) > 1 else repeat("")
-    nets += [(net, name or network.main_lan) for net, name in zip(network.routed, routed_on, strict=False)]
+    routed_on = (*network.routed_on, *("" for _ in network.routed))
+    for net, name in zip(network.routed, routed_on, strict=False):
+        apart = name in network.without_nat and net.version == 4
+        nets += [(net, lan) for lan in ([name] if apart else network.lan_names)]
     found: list[tuple[str, IPNetwork, IPNetwork]] = []
     for net, name in sorted(dict.fromkeys(nets), key=lambda place: place[0].prefixlen):
         found = [
