@@ -1,6 +1,7 @@
 """The emulator as the author of a client uses it: the example of its documentation, with a real client."""
 
 import asyncio
+import http.client
 import re
 import socket
 import urllib.error
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
+from urllib.parse import urlsplit
 
 import pytest
 from async_upnp_client.aiohttp import AiohttpRequester
@@ -17,6 +19,7 @@ from async_upnp_client.exceptions import UpnpActionError, UpnpError
 from async_upnp_client.profiles.igd import IgdDevice
 
 from tests import ROOT
+from upnp_gw.ledger.events import Event, TableChanged
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec as pcp
 from upnp_gw.protocols.pcp.messages import MapData, Opcode, Request, ResultCode
@@ -104,6 +107,36 @@ def test_leases_end_in_their_order_and_one_that_is_renewed_stays(igd: Emulator) 
     assert [held.external_port for held in igd.mappings] == [7003]
     igd.advance(minutes=2)
     assert not igd.mappings
+
+
+async def test_each_lease_ends_at_its_own_time_on_the_way() -> None:
+    async with Emulator() as igd, device(igd) as found:
+        for port, lease_s in ((7002, 1200), (7001, 600), (7003, 1800)):
+            await map_port(found, port, lease_s=lease_s)
+        gateway, ended = igd._running, list[tuple[int, int]]()
+        began = gateway.clock.monotonic()
+
+        def note(event: Event) -> None:
+            removed = event.removed if isinstance(event, TableChanged) else ()
+            passed_s = gateway.clock.monotonic() - began
+            ended.extend((mapping.key.external_port, round(passed_s / 10) * 10) for mapping, _ in removed)
+
+        gateway._events.subscribe(note)
+        igd.advance(hours=2)
+        assert ended == [(7001, 600), (7002, 1200), (7003, 1800)]
+
+
+def test_each_request_of_a_kept_connection_has_its_own_bytes(igd: Emulator) -> None:
+    url = urlsplit(igd.location)
+    connection = http.client.HTTPConnection(url.netloc, timeout=5)
+    for path in (url.path, "/igd1.xml", "/missing.xml"):
+        connection.request("GET", path)
+        connection.getresponse().read()
+    connection.close()
+    lines = [request.received.split(b"\r\n")[0].decode() for request in igd.requests]
+    assert lines == [f"GET {path} HTTP/1.1" for path in ("/igd2.xml", "/igd1.xml", "/missing.xml")]
+    assert [request.sent.split(b" ")[1] for request in igd.requests] == [b"200", b"200", b"404"]
+    assert all(request.received.count(b"HTTP/1.1") == 1 for request in igd.requests)
 
 
 async def test_a_rule_answers_with_an_error_name_values_or_by_a_function(igd: Emulator) -> None:
