@@ -21,6 +21,8 @@ HOSTS = (CONSOLE, PC, TV, NAS)
 TOPOLOGY = Topology(lans=(replace(HOME, hosts=HOSTS),))
 POLICY = ROOMY.replace("{limits}\n", "")
 
+READINGS = 20
+"""At most, until the ledger stays the same during one of them."""
 Open = dict[str, tuple[str, int, str, int]]
 """Mapping id -> (transport, external port, internal address, internal port)."""
 
@@ -110,13 +112,17 @@ class Household(Home):
             return {f"m{row[0]}": tuple(row[1:]) for row in rows}
 
     def disagreement(self) -> str:
-        """The differences between ledger, kernel and store; empty: none."""
-        ledger = {
-            r["id"]: (r["transport"], r["external_port"], r["internal_client"], r["internal_port"])
-            for r in self.rows()
-        }
-        active = {r["id"] for r in self.rows() if r["state"] == "active"}
-        kernel, stored = self.installed(), self.stored()
+        """The differences between ledger, kernel and store; empty: none.
+
+        The gateway parks and renews mappings while the clients rest. If the ledger changes while the kernel and the
+        store are read, all of it is read again."""
+        before = self._ledger()
+        for _ in range(READINGS):
+            kernel, stored, after = self.installed(), self.stored(), self._ledger()
+            if before == after:
+                break
+            before = after
+        ledger, active = before
         result = {
             "in the ledger and not in the kernel": active - kernel.keys(),
             "in the kernel and not in the ledger": kernel.keys() - active,
@@ -126,6 +132,14 @@ class Household(Home):
             "different in the store": {i for i in ledger.keys() & stored.keys() if stored[i] != ledger[i]},
         }
         return "; ".join(f"{what}: {sorted(ids)[:8]}" for what, ids in result.items() if ids)
+
+    def _ledger(self) -> tuple[Open, set[str]]:
+        """All rows, and the ids of the active ones, at one moment."""
+        rows = self.rows()
+        every = {
+            r["id"]: (r["transport"], r["external_port"], r["internal_client"], r["internal_port"]) for r in rows
+        }
+        return every, {r["id"] for r in rows if r["state"] == "active"}
 
 
 @contextmanager
