@@ -1,5 +1,6 @@
 """Mappings to an address that two hosts claim, or that nobody answers for: shut until it is settled."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -9,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, gateway_fixture
+from tests.fixtures.mapping_rows import mapping
 from tests.fixtures.operator_commands import served
 from upnp_gw import api
 from upnp_gw.control.serialize import Serializer
+from upnp_gw.engine.writer import BATCH
 from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.ledger.events import TableChanged
 from upnp_gw.ledger.transaction import Transaction
@@ -32,6 +35,7 @@ pytestmark = pytest.mark.spec("SR-2", "SR-43")
 
 TCP = Transport.TCP
 ADDRESS = ip_address(CONSOLE_IP)
+GONE = NeighbourGone(ADDRESS, CONSOLE, "lan0")
 OPERATOR = {"via": Via.OPERATOR, "lifetime": None, "permanent": True, "target": CONSOLE_IP}
 DELEGATING = f"""
 version = 1
@@ -47,6 +51,17 @@ name = "for-the-console"
 who = "pc"
 for = ["{CONSOLE_IP}"]
 max_mappings = 8
+"""
+MANY = """
+version = 1
+[limits]
+per_device = 1024
+elements_per_device = 2048
+[[grant]]
+name = "grant"
+who = "*"
+int_ports = ["1024-65535"]
+max_ports_per_day = 1024
 """
 
 
@@ -209,6 +224,50 @@ async def test_mappings_of_an_earlier_run_are_checked(tmp_path: Path) -> None:
         home.scheduler.check_hosts()
         await home.sweep()
         assert ports(home) == {8001}, "another device has it by now"
+
+
+async def test_a_device_that_is_back_before_all_its_mappings_are_parked_gets_all_of_them_back(
+    tmp_path: Path,
+) -> None:
+    """As after a LAN link that flaps, with more mappings than the writer takes at once. The soak found it."""
+    rows = [mapping(n, 10_000 + n) for n in range(1, BATCH + 73)]
+
+    def put(transaction: Transaction) -> None:
+        for row in rows:
+            transaction.put(row)
+
+    def parked() -> int:
+        return sum(row.parked for row in home.decider.ledger.table)
+
+    async with gateway_fixture(tmp_path, load_text(MANY, "test", date.min).policy) as home:
+        await home.gateway.submit(put)
+        home.present.discard(ADDRESS)
+        home.scheduler.check_hosts()
+        async with asyncio.timeout(10):
+            while not parked():  # noqa: ASYNC110 (a step of the writer has no event)
+                await asyncio.sleep(0)
+        assert parked() < len(rows)
+        await send_events(home, AddressSettled(entry(CONSOLE)))
+        assert parked() == 0
+        assert len(home.ports) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "events", "is_open"),
+    [
+        ([], [GONE, AddressSettled(entry(CONSOLE))], True),
+        ([], [AddressContested(ADDRESS, "lan0"), AddressSettled(entry(CONSOLE))], True),
+        ([GONE], [AddressSettled(entry(CONSOLE)), GONE], False),
+    ],
+)
+async def test_the_last_event_counts_while_the_writer_is_busy(
+    tmp_path: Path, earlier: list[NeighbourEvent], events: list[NeighbourEvent], is_open: bool
+) -> None:
+    async with gateway_fixture(tmp_path) as home:
+        await home.granted(8000)
+        await send_events(home, *earlier)
+        await send_events(home, *events)
+        assert ports(home) == ({8000} if is_open else set())
 
 
 async def test_a_lease_that_is_renewed_while_it_is_contested_ends_its_flows(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ This module has only the timers. Each change that is due enters the writer's que
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -69,6 +70,9 @@ class Scheduler:
         """Internal client -> its mappings that wait for its next presence check. A check takes half a second, and
         the kernel closes a mapping 30 s after its renewal was due: a check for each mapping would be too slow."""
         self._renewing = asyncio.Lock()
+        self._waiting = Counter[IPAddress]()
+        """Internal client -> the number of operations in the writer's queue that park its mappings or open them
+        again. Until they are done, the ledger does not say which mappings will be parked."""
         now = self._clock()
         self._wall_offset_s = now.wall - now.boot
         self._being_probed: set[str] = set()
@@ -147,6 +151,10 @@ class Scheduler:
         async with self._probing:
             ids = self._to_renew.pop(address)  # one that is due during the check waits for the next
             present = await self._present(address)
+        if present is False:  # at once: later it may be here again
+            for due in ids:
+                self._submit_presence("renew", due, address, present=False)
+            return
         for portion in _portions(ids):
             async with self._renewing:
                 await asyncio.wait([self._submit_renewal("renew", i, present) for i in portion])
@@ -173,11 +181,28 @@ class Scheduler:
     async def _check_host(self, address: IPAddress) -> None:
         async with self._probing:
             present = await self._present(address)
-        host = self._decider.environment.host_of(address)
+        host, changing = self._decider.environment.host_of(address), address in self._waiting
         for mapping in self._ledger.table.to_client(address):
             other = not mapping.delegated and host not in (None, mapping.device)
-            if (present and (mapping.parked or other)) or (present is False and mapping.active):
-                self._submit_renewal("check", mapping.id, present)
+            if present and (mapping.parked or other or changing):
+                self._submit_presence("check", mapping.id, address, present=True)
+            elif present is False and (mapping.active or changing):
+                self._submit_presence("check", mapping.id, address, present=False)
+
+    def _submit_presence(self, operation: str, mapping_id: str, address: IPAddress, present: bool) -> None:
+        """Submits a renewal, after its device was seen at the address or did not answer."""
+        renew = partial(self._reevaluation.renew, mapping_id=mapping_id, present=present)
+        self._submit_at(address, operation, [mapping_id], renew)
+
+    def _submit_at(
+        self, address: IPAddress, operation: str, ids: list[str], step: Callable[[Transaction], None]
+    ) -> None:
+        """Submits an operation that parks mappings to this address, or opens them again."""
+        self._waiting[address] += 1
+        self._submit(operation, ids, step).add_done_callback(lambda _: self._done_at(address))
+
+    def _done_at(self, address: IPAddress) -> None:
+        self._waiting -= Counter([address])
 
     def _submit_renewal(
         self, operation: str, mapping_id: str, present: bool | None
@@ -222,10 +247,11 @@ class Scheduler:
     def device_seen(self, neighbour: Neighbour) -> None:
         """Only this device answers for an address: its parked mappings resume, those of another device end."""
         around = self._decider.environment
-        device = around.name_of(neighbour)
-        for mapping in self._ledger.table.to_client(neighbour.address):
-            if mapping.parked or (mapping.device != device and not mapping.delegated):
-                self._submit_renewal("return", mapping.id, True)
+        address, device = neighbour.address, around.name_of(neighbour)
+        changing = address in self._waiting
+        for mapping in self._ledger.table.to_client(address):
+            if mapping.parked or changing or (mapping.device != device and not mapping.delegated):
+                self._submit_presence("return", mapping.id, address, present=True)
         self.device_appeared(neighbour)
 
     def device_appeared(self, neighbour: Neighbour) -> None:
@@ -251,21 +277,20 @@ class Scheduler:
                 async with self._probing:
                     present = await self._present(address)
                 if present is False:
-                    self._submit(
-                        "park", [mapping.id], partial(self._reevaluation.park, device=device, address=address)
-                    )
+                    park = partial(self._reevaluation.park, device=device, address=address)
+                    self._submit_at(address, "park", [mapping.id], park)
         finally:
             self._being_probed.discard(device)
 
     def device_gone(self, address: IPAddress, interface: str) -> None:
         """Nobody answers for an address any more."""
-        if any(mapping.active for mapping in self._led_to(address, interface)):
-            self._submit("park", [], lambda transaction: self._reevaluation.device_gone(transaction, address))
+        if self._led_to(address, interface):
+            self._submit_at(address, "park", [], partial(self._reevaluation.device_gone, address=address))
 
     def contested(self, address: IPAddress, interface: str) -> None:
         """Another host claims an address."""
         if self._led_to(address, interface):
-            self._submit("park", [], lambda transaction: self._reevaluation.contested(transaction, address))
+            self._submit_at(address, "park", [], partial(self._reevaluation.contested, address=address))
 
     def holder_of(self, address: IPAddress, interface: str) -> str | None:
         """The MAC address of the device whose mappings lead to an address; active mappings before parked ones."""
@@ -282,7 +307,8 @@ class Scheduler:
         """An address belongs to another device now. ``before``: its previous entry."""
         address, old = before.address, self._decider.environment.name_of(before)
         if any(m.device == old for m in self._ledger.table.to_client(address)):
-            self._submit("move", [], lambda transaction: self._reevaluation.device_moved(transaction, address, old))
+            move = partial(self._reevaluation.device_moved, address=address, old=old)
+            self._submit_at(address, "move", [], move)
 
     def network_changed(self) -> None:
         """Links, addresses or prefixes changed."""
