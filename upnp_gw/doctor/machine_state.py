@@ -64,7 +64,7 @@ class MachineState:
     drops: tuple[Drop, ...] = ()
     """Chains of other tables that drop our traffic."""
     missing: tuple[Missing, ...] = ()
-    """What other firewalls should do for hosts without NAT."""
+    """The tasks of other firewalls for hosts without NAT."""
     offloads: tuple[FlowOffload, ...] = ()
     """Chains of other tables that let established flows bypass the forward chains."""
     drops_problem: str | None = None

@@ -58,7 +58,7 @@ class Obstacles:
 
 
 def _external_problems(network: Network) -> Iterator[str]:
-    """What makes mapped ports of LANs with NAT unreachable."""
+    """The problems that make mapped ports of LANs with NAT unreachable."""
     if not network.has_nat:
         return
     for address in network.elsewhere:

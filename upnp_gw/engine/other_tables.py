@@ -103,7 +103,7 @@ class OtherTables:
         self.drops: tuple[Drop, ...] = ()
         """Chains of other tables that drop mapped traffic, or packets of LAN hosts to our own servers."""
         self.missing: tuple[Missing, ...] = ()
-        """What other firewalls should do for hosts without NAT."""
+        """The tasks of other firewalls for hosts without NAT."""
         self.offloads: tuple[FlowOffload, ...] = ()
         """Chains of other tables that let established flows bypass the forward chains."""
 

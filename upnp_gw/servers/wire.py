@@ -1,4 +1,4 @@
-"""What reads from and writes to the LAN. The emulator has its own, which note and change the bytes."""
+"""The classes that read from and write to the LAN. The emulator has its own, which note and change the bytes."""
 
 import asyncio
 from collections.abc import Callable

@@ -69,7 +69,7 @@ class AnswerRule:
 
 @dataclass(frozen=True, slots=True)
 class AskedAnswer:
-    """What to answer one request with."""
+    """The answer to one request."""
 
     error: int | None
     values: Mapping[str, str] | None

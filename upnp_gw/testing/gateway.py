@@ -91,7 +91,7 @@ class EmulatedGateway:
         """Part of the paths of control and event URLs."""
         self._directory = directory
         self._boots = self._losses = 0
-        """How often it started, and how often it lost its state before."""
+        """The number of its starts, and of losses of its state before."""
         self._stack = AsyncExitStack()
         self._leases = GrantedLeases()
         self._wan = Link(EMULATED_WAN, 1, True)

@@ -1,4 +1,4 @@
-"""What came in, and what was answered: one ``Request`` for each message of a client."""
+"""The requests and their answers: one ``Request`` for each message of a client."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field

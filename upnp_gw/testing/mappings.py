@@ -35,7 +35,7 @@ class HeldMapping:
 
 
 class GrantedLeases:
-    """How long the leases were when they were granted. A listener of ``Events``."""
+    """Keeps the length of each lease at its grant. A listener of ``Events``."""
 
     def __init__(self) -> None:
         self._granted: dict[str, tuple[float, int]] = {}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class End(enum.Enum):
-    """What becomes of the connection after the bytes."""
+    """The end of the connection after the bytes."""
 
     AS_USUAL = enum.auto()
     CLOSE = enum.auto()

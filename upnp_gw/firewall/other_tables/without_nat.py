@@ -1,4 +1,4 @@
-"""What other firewalls have to do for hosts without NAT: filter what nobody let in, keep their addresses. Pure.
+"""The tasks of other firewalls for hosts without NAT: filter unsolicited packets, keep the addresses. Pure.
 
 Alongside, our table only lets in. In router mode it filters too, and other tables may still translate.
 """
@@ -23,7 +23,7 @@ TABLE = "inet hosts"
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What no other firewall does, or one should not do."""
+    """A task that no other firewall does, or a translation that one should not do."""
 
     finding: str
     """One sentence without its full stop."""

@@ -1,4 +1,4 @@
-"""What a program asked the gateway and what it was answered, read from its packets.
+"""Reads the requests of a program and their answers from its packets.
 
 The packets come from a link inside the lab, so they are in order. A segment that was sent again is ignored.
 """

@@ -32,7 +32,7 @@ class Exchange:
     arguments: Mapping[str, str] = field(default_factory=dict)
     """Those of an action of IGD."""
     times: int = 1
-    """How often it was sent before an answer came: datagrams are sent again."""
+    """The number of times it was sent before an answer came: datagrams are sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class LeftProcess:
 
 @dataclass(frozen=True, slots=True)
 class ProgramReport:
-    """What the program did in the lab."""
+    """The report on a program in the lab."""
 
     command: Sequence[str]
     exit_code: int
