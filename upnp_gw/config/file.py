@@ -115,19 +115,41 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "runtime_dir": Key("runtime_dir", values.path, '"/run/upnp-gw"', "--runtime-dir"),
         "group": Key("control_group", values.group, '"netdev"'),
     },
+    "page": {
+        "lan": Key("page_lan", values.one_of(("off", "own", "all")), '"own"'),
+        "port": Key("page_port", values.number(1024, 65535, "a TCP port"), "5080"),
+        "listen": Key("page_listen", values.endpoint, '"127.0.0.1:5081"'),
+        "names": Key("page_names", values.list_of(values.host_name, "a list of host names"), '["router.lan"]'),
+        "certificate": Key("page_certificate", values.path, '"/etc/upnp-gw/page.crt"'),
+        "key": Key("page_key", values.path, '"/etc/upnp-gw/page.key"'),
+        "plain": Key("page_plain", values.flag, "true"),
+        "runtime_dir": Key("page_runtime_dir", values.path, '"/run/upnp-gw-page"'),
+        "state_dir": Key("page_state_dir", values.path, '"/var/lib/upnp-gw-page"'),
+    },
     "daemon": {
         "user": Key("user", values.user, '"upnp-gw"', "--user"),
     },
 }
 """Table -> key -> field. These are all keys of the file. There may be several ``[[lan]]``."""
 
-PATHS = frozenset({"policy", "state_dir", "runtime_dir"})
+PATHS = frozenset(
+    {
+        *("policy", "state_dir", "runtime_dir"),
+        *("page_certificate", "page_key", "page_runtime_dir", "page_state_dir"),
+    }
+)
 """Fields with a path. A relative one starts at the directory of the file."""
 
 
 def read_file(path: Path) -> Settings:
     """The settings of a TOML file. Raises ConfigError, which names the file, the line and the key."""
     return _settings_at(path, _read(path))
+
+
+def read_with_text(path: Path) -> tuple[Settings, str]:
+    """Likewise, and the text of the file, for the line of a later error. Raises ConfigError."""
+    text = _read(path)
+    return _settings_at(path, text), text
 
 
 def _read(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.model.mapping import IPNetwork
+from upnp_gw.model.mapping import Endpoint, IPNetwork
 from upnp_gw.model.network import Link
 from upnp_gw.model.public_addresses import private_external
 from upnp_gw.protocols.mode import ServiceMode
@@ -92,6 +92,21 @@ class Config:
     """Decisions kept in the audit log, the newest."""
     keep_days: int = 90
     """Days for which a decision is kept."""
+    page_lan: str = "own"
+    """off | own | all: the mappings that ``upnp-gw page`` shows to a device of the LAN."""
+    page_port: int = 5080
+    """TCP port of the page for the LAN, on each LAN address."""
+    page_listen: Endpoint = Endpoint(IPv4Address("127.0.0.1"), 5081)
+    """Address and TCP port of the operator's page."""
+    page_names: tuple[str, ...] = ()
+    """Host names of the operator's page in a browser, beside its address and localhost."""
+    page_certificate: Path | None = None
+    """TLS certificate of the operator's page; None: its own pair, where TLS is needed."""
+    page_key: Path | None = None
+    page_plain: bool = False
+    """True: the operator's page is served without TLS, although others on the LAN can read it."""
+    page_runtime_dir: Path = Path("/run/upnp-gw-page")
+    page_state_dir: Path = Path("/var/lib/upnp-gw-page")
     log_format: str = "text"
     """text: a line for people; json: one object a line."""
     log_level: str = "info"

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from upnp_gw.model.device import is_interface
-from upnp_gw.model.mapping import IPNetwork
+from upnp_gw.model.mapping import Endpoint, IPNetwork
 
 Parse = Callable[[object], Any]
 """Converts a value of TOML or an option. Raises InvalidValue, which names the accepted values."""
@@ -16,6 +16,8 @@ Parse = Callable[[object], Any]
 LONGEST_ACCOUNT = 255
 IN_NFTABLES = re.compile(r"[A-Za-z0-9_.@-]+")
 """Names that are safe in the ruleset (``firewall.nftables.ruleset``)."""
+
+HOST_NAME = re.compile(r"(?!.*\.[0-9]+$)[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
 
 class InvalidValue(ValueError):
@@ -117,6 +119,30 @@ def external_address(value: object) -> IPv4Address:
     if address.is_multicast or address.is_loopback or address.is_unspecified or address.is_link_local:
         raise InvalidValue(accepted + ", not multicast, loopback, unspecified or link-local")
     return address
+
+
+def endpoint(value: object) -> Endpoint:
+    """``127.0.0.1:5081`` or ``[::1]:5081``: one address of this machine and a port."""
+    accepted = "an IP address of this machine and a TCP port from 1024 up"
+    match = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{4,5})", _text(value, accepted))
+    if match is None:
+        raise InvalidValue(accepted)
+    try:
+        address = ip_address(match["six"] or match["four"])
+    except ValueError:
+        raise InvalidValue(accepted) from None
+    if not 1024 <= int(match["port"]) <= 65535 or address.is_multicast or address.is_unspecified:
+        raise InvalidValue(f"{accepted}; one address, not all of them")
+    return Endpoint(address, int(match["port"]))
+
+
+def host_name(value: object) -> str:
+    """A host name as browsers send it: lower case, without a final dot."""
+    accepted = "a host name, such as router.lan"
+    name = _text(value, accepted).lower()
+    if not HOST_NAME.fullmatch(name) or len(name) > LONGEST_ACCOUNT:
+        raise InvalidValue(accepted)
+    return name
 
 
 def url(value: object) -> str:
