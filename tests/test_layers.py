@@ -143,6 +143,7 @@ OPENERS = {
     "upnp_gw/gate/builtin.py",
     "upnp_gw/system/clock.py",
     "upnp_gw/system/privileges.py",
+    "upnp_gw/page/rendering.py",
     "upnp_gw/protocols/igd/descriptors.py",
     "upnp_gw/control/socket_path.py",
     "upnp_gw/system/listening_ports.py",

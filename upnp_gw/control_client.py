@@ -8,12 +8,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import aiohttp
 import msgspec
-from yarl import URL
 
 from upnp_gw import api
 
@@ -120,9 +119,8 @@ class ControlClient:
         query: Mapping[str, str] = NOTHING,
     ) -> tuple[int, bytes]:
         """Status and body of any request. Raises Unreachable only."""
-        url = URL(f"http://localhost{path}", encoded=True).with_query(query or None)
         try:
-            async with self._opened().request(method, url, data=body) as answer:
+            async with self._opened().request(method, f"http://localhost{path}", data=body, params=query) as answer:
                 return answer.status, await answer.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(self._problem(error)) from None
@@ -163,7 +161,7 @@ class ControlClient:
         if not 200 <= status < 300:
             raise Declined(status, _problem(answer))
         try:
-            return cast(T, msgspec.json.decode(answer, type=kind))
+            return msgspec.json.decode(answer, type=kind)
         except msgspec.MsgspecError:
             raise Unreachable("the daemon has another version than this program: restart the daemon") from None
 
@@ -197,4 +195,6 @@ def _problem(body: bytes) -> api.Problem:
     try:
         return msgspec.json.decode(body, type=api.Problem)
     except msgspec.MsgspecError:
-        return api.Problem(error="internal", message="the answer is not from upnp-gw, or from another version of it")
+        return api.Problem(
+            error="internal", message="the answer is not from upnp-gw, or from another version of it"
+        )

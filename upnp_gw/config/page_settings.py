@@ -1,11 +1,10 @@
 """The settings of ``upnp-gw page``: those of ``[page]``, and where the daemon's socket is."""
 
-from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from dataclasses import dataclass
 from pathlib import Path
 
 from upnp_gw.config.file import read_with_text
-from upnp_gw.config.settings import Settings
+from upnp_gw.config.settings import PAGE_LISTEN, Settings
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Endpoint
 from upnp_gw.text.toml import locate_errors
@@ -17,7 +16,7 @@ class PageSettings:
 
     lan: str = "own"
     port: int = 5080
-    listen: Endpoint = field(default_factory=lambda: Endpoint(IPv4Address("127.0.0.1"), 5081))
+    listen: Endpoint = PAGE_LISTEN
     names: tuple[str, ...] = ()
     certificate: Path | None = None
     key: Path | None = None
@@ -57,4 +56,6 @@ def _check(settings: PageSettings, where: str) -> None:
     if settings.plain and settings.certificate is not None:
         raise ConfigError(where, "page.plain", "got true, but there is a certificate; accepted: one of the two")
     if settings.port == settings.listen.port:
-        raise ConfigError(where, "page.port", f"got {settings.port}, which is the port of listen; accepted: another one")
+        raise ConfigError(
+            where, "page.port", f"got {settings.port}, which is the port of listen; accepted: another one"
+        )

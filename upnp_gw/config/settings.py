@@ -20,6 +20,7 @@ EMULATED_WAN = "emulated"
 """The name of the emulator's WAN; no interface has this name."""
 EMULATED_ADDRESS = IPv4Address("11.22.33.44")
 """The external address of the emulator. upnpc reports no connection if it is private or for documentation."""
+PAGE_LISTEN = Endpoint(IPv4Address("127.0.0.1"), 5081)
 
 Settings = dict[str, Any]
 """Field of ``Config`` -> its value, for those that are given."""
@@ -96,7 +97,7 @@ class Config:
     """off | own | all: the mappings that ``upnp-gw page`` shows to a device of the LAN."""
     page_port: int = 5080
     """TCP port of the page for the LAN, on each LAN address."""
-    page_listen: Endpoint = Endpoint(IPv4Address("127.0.0.1"), 5081)
+    page_listen: Endpoint = PAGE_LISTEN
     """Address and TCP port of the operator's page."""
     page_names: tuple[str, ...] = ()
     """Host names of the operator's page in a browser, beside its address and localhost."""

@@ -124,7 +124,9 @@ def external_address(value: object) -> IPv4Address:
 def endpoint(value: object) -> Endpoint:
     """``127.0.0.1:5081`` or ``[::1]:5081``: one address of this machine and a port."""
     accepted = "an IP address of this machine and a TCP port from 1024 up"
-    match = re.fullmatch(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{4,5})", _text(value, accepted))
+    match = re.fullmatch(
+        r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<four>[0-9.]+)):(?P<port>[0-9]{4,5})", _text(value, accepted)
+    )
     if match is None:
         raise InvalidValue(accepted)
     try:

@@ -33,6 +33,4 @@ class Renderer:
         """Id -> HTML of each live part."""
         template = self._templates.get_template(view.template)
         context = template.new_context(dict(view.values))
-        return {
-            name: "".join(block(context)) for name, block in template.blocks.items() if name.startswith(LIVE)
-        }
+        return {name: "".join(block(context)) for name, block in template.blocks.items() if name.startswith(LIVE)}
