@@ -15,19 +15,19 @@ from upnp_gw.cli.run import run, serve
 from upnp_gw.config.settings import Config
 from upnp_gw.daemon import run_daemon
 from upnp_gw.servers.wire import EpochOf, WireClasses
-from upnp_gw.testing.answers import Answers
 from upnp_gw.testing.datagram_sockets import lan_port5351_socket, lan_ssdp_socket
 from upnp_gw.testing.fault_option import fault_rules
 from upnp_gw.testing.http_connection import NotedConnection
 from upnp_gw.testing.journal import Journal
+from upnp_gw.testing.rules import Rules
 
 
 class FaultyWire:
     """The rules, as the sockets use them."""
 
-    def __init__(self, answers: Answers, epoch_s: EpochOf) -> None:
+    def __init__(self, rules: Rules, epoch_s: EpochOf) -> None:
         self.journal = Journal(time.monotonic)
-        self.answers = answers
+        self.rules = rules
         self._epoch_s = epoch_s
 
     def epoch_s(self) -> int:
@@ -35,17 +35,17 @@ class FaultyWire:
 
     def classes(self) -> WireClasses:
         return WireClasses(
-            connection=partial(NotedConnection, self.journal, self.answers),
+            connection=partial(NotedConnection, self.journal, self.rules),
             ssdp_socket=partial(lan_ssdp_socket, self),
             port5351_socket=partial(lan_port5351_socket, self),
         )
 
 
 def run_with_faults(fault: Sequence[str], config_file: Path | None, **given: object) -> None:
-    answers = fault_rules(fault)
+    rules = fault_rules(fault)
 
     def start(config: Config, detected: tuple[str, ...]) -> int:
-        return run_daemon(config, detected, lambda epoch_s: FaultyWire(answers, epoch_s).classes())
+        return run_daemon(config, detected, lambda epoch_s: FaultyWire(rules, epoch_s).classes())
 
     sys.exit(serve(config_file, given, start))
 

@@ -3,9 +3,13 @@
 emulator          ``Emulator``: starts it in a thread; what a test reads and changes
 gateway           the gateway over a memory firewall, on one loopback address
 clock             time that a test moves forward
-answers           answers that a test asks for
+fault             what a fault is: its seam, the moment it strikes
+faults            every fault; registry has their names, and builds them
+rules             the faults in force; fault_in_force: what the test has of one
+outcomes          actions and their errors, by code and name
 fault_option      faults as text
-wire_faults       broken answers, and answers of another shape
+personalities     kinds of routers
+catalogue         faults and personalities as a page
 journal           the requests that came in
 events            the events that were sent
 mappings          port mappings and pinholes
@@ -13,11 +17,11 @@ records           lists that say what they hold where a test fails
 http_connection, datagram_sockets
 """
 
-from upnp_gw.testing.answers import AnswerRule
 from upnp_gw.testing.emulator import Emulator
 from upnp_gw.testing.events import SentEvent
+from upnp_gw.testing.fault_in_force import FaultInForce
 from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.mappings import HeldMapping
 from upnp_gw.testing.records import Records
 
-__all__ = ["AnswerRule", "Emulator", "HeldMapping", "Records", "Request", "Requests", "SentEvent"]
+__all__ = ["Emulator", "FaultInForce", "HeldMapping", "Records", "Request", "Requests", "SentEvent"]

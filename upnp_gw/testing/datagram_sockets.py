@@ -1,5 +1,6 @@
 """UDP sockets on the emulator's address or a LAN of the lab: they note datagrams, and answer as the test asks."""
 
+import asyncio
 import socket
 from collections.abc import Callable
 from ipaddress import IPv6Address
@@ -18,8 +19,9 @@ from upnp_gw.protocols.ssdp.search import MAX_BYTES, parse_search
 from upnp_gw.servers.port5351.socket import Port5351Socket
 from upnp_gw.servers.ssdp.socket import IP_MULTICAST_ALL, MREQN, SsdpSocket
 from upnp_gw.servers.udp.socket import IP_PKTINFO, Datagram, SocketKey, UdpSocket
-from upnp_gw.testing.answers import Answers
+from upnp_gw.testing.fault import LateDatagram
 from upnp_gw.testing.journal import Journal, Request
+from upnp_gw.testing.rules import Rules, Struck
 
 IPV6_LOOPBACK = IPv6Address("::1")
 """There is one only: of several emulators with IPv6 the first has its port 5351, and the last its port 1900."""
@@ -29,7 +31,7 @@ class Noted(Protocol):
     """The emulator's journal and rules, as a socket uses them."""
 
     journal: Journal
-    answers: Answers
+    rules: Rules
 
     def epoch_s(self) -> int: ...
 
@@ -84,10 +86,9 @@ class NotedSocket:
         self._inner = inner
         self._noted = noted
         self._read = read
-        self._open: dict[Peer, Request] = {}
-        """Sender -> its latest request."""
-        self._replaced: dict[Peer, bytes | None] = {}
-        """Sender -> the answer that it gets in place of the gateway's; None: none."""
+        self._open: dict[Peer, tuple[Request, Struck | None]] = {}
+        """Sender -> its latest request, and the faults of its answers."""
+        self._closed = False
 
     @property
     def dropped(self) -> int:
@@ -100,36 +101,61 @@ class NotedSocket:
         self._inner.over_share(sender)
 
     def close(self) -> None:
+        self._closed = True
         self._inner.close()
 
     def receive(self) -> Datagram | None:
-        """The next datagram for the gateway. Those that a rule answers do not reach it."""
+        """The next datagram for the gateway. Those that a fault keeps from it do not reach it."""
         while (datagram := self._inner.receive()) is not None:
             data, peer = datagram.data, datagram.peer
             protocol, action, arguments = self._read(data, peer)
             request = self._noted.journal.add(protocol, action, arguments, str(peer.address), data)
-            self._open[peer] = request
-            asked = self._noted.answers.take(request)
-            if asked is None:
-                self._replaced.pop(peer, None)
+            struck = self._noted.rules.take(request)
+            self._open[peer] = request, struck
+            if struck is None:
                 return datagram
-            answer = (
-                None if asked.silent or asked.error is None else _error(data, asked.error, self._noted.epoch_s())
-            )
-            if asked.after or asked.own:
-                self._replaced[peer] = answer
-                return datagram
-            if answer is not None:
-                self._send(answer, peer, None)
+            if not struck.before:
+                for fault in struck.faults:
+                    data = fault.read_datagram(data, request)
+                return datagram._replace(data=data)
+            if struck.own:
+                continue
+            self._answer(data, peer, None, struck)
         return None
 
     def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
-        sent = self._replaced.get(peer, data)
-        if sent is not None:
-            self._send(sent, peer, own)
+        _, struck = self._open.get(peer, (None, None))
+        if struck is not None:
+            self._answer(data, peer, own, struck)
+        else:
+            self._send(data, peer, own)
+
+    def _answer(self, data: bytes, peer: Peer, own: IPAddress | None, struck: Struck) -> None:
+        """Sends the gateway's answer, or that of a fault in its place, in the way of the faults."""
+        request, _ = self._open[peer]
+        code, _ = struck.outcome
+        if code is not None:
+            data = _error(request.received, code, self._noted.epoch_s())
+        late = [LateDatagram(data, struck.delay_s)]
+        for fault in struck.faults:
+            late = [
+                LateDatagram(changed.data, each.delay_s + changed.delay_s)
+                for each in late
+                for changed in fault.write_datagram(each.data, request)
+            ]
+        for each in late:
+            if each.delay_s:
+                loop = asyncio.get_running_loop()
+                loop.call_later(each.delay_s, self._send_late, each.data, peer, own)
+            else:
+                self._send(each.data, peer, own)
+
+    def _send_late(self, data: bytes, peer: Peer, own: IPAddress | None) -> None:
+        if not self._closed:
+            self._send(data, peer, own)
 
     def _send(self, data: bytes, peer: Peer, own: IPAddress | None) -> None:
-        request = self._open.get(peer)
+        request, _ = self._open.get(peer, (None, None))
         if request is not None:
             request.answers.append(data)
             request.error = _result(data) if request.protocol != "ssdp" else None

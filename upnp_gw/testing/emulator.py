@@ -10,14 +10,16 @@ from typing import Any, TypeVar
 from upnp_gw.model.mapping import MappingKind
 from upnp_gw.protocols.igd_services import IgdVersion, control_path, description_path, service_of
 from upnp_gw.protocols.port5351 import PORT
-from upnp_gw.testing.answers import AnswerRule, Reply
 from upnp_gw.testing.clock import MovableClock, MovableLoop
 from upnp_gw.testing.datagram_sockets import IPV6_LOOPBACK
 from upnp_gw.testing.events import SentEvent
+from upnp_gw.testing.fault_in_force import FaultInForce
 from upnp_gw.testing.gateway import EmulatedGateway, EmulatorOptions, running
 from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.mappings import HeldMapping
+from upnp_gw.testing.outcomes import Reply
 from upnp_gw.testing.records import Records
+from upnp_gw.testing.rules import Rule
 
 T = TypeVar("T")
 
@@ -31,7 +33,12 @@ class Emulator:
 
     def __init__(self, **options: Any) -> None:
         """Raises TypeError for an unknown option, ValueError for a wrong value."""
-        self._options = EmulatorOptions(**options)
+        given = EmulatorOptions(**options)
+        self._given = self._options = given
+        """As they were given, and as the personality changes them."""
+        self._shape: list[Rule] = []
+        if given.personality:
+            self._take_on((given.personality,) if isinstance(given.personality, str) else given.personality)
         self._gateway: EmulatedGateway | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
@@ -86,6 +93,8 @@ class Emulator:
     async def _serve(self, clock: MovableClock, started: "Future[None]") -> None:
         stopping = asyncio.Event()
         async with running(self._options, clock) as gateway:
+            if self._shape:
+                await gateway.become(self._options, self._shape)
             self._gateway, self._loop, self._stopping = gateway, asyncio.get_running_loop(), stopping
             started.set_result(None)
             await stopping.wait()
@@ -180,23 +189,72 @@ class Emulator:
         wire: str | None = None,
         delay_s: float = 0,
         times: int | None = None,
-        after: bool = False,
-    ) -> AnswerRule:
-        """Answers an action in place of the gateway, or disturbs the gateway's answer, until the rule is removed.
+        after: bool | None = None,
+    ) -> FaultInForce:
+        """Answers an action in place of the gateway, or disturbs the gateway's answer, until it is taken back.
 
-        ``action``: as ``AddPortMapping``, or ``natpmp.address``, ``natpmp.map``, ``pcp.map``, ``pcp.announce``,
-        ``M-SEARCH``. The answer is one of: ``error``, a code or its name; ``values``, the out-arguments; ``reply``,
-        a function of the request that returns one of both, or None where the rule shall not answer. It runs on the
-        emulator's thread, and must not use the emulator. Without any of them it is the gateway's own answer.
-        ``wire``: how the answer arrives, one of ``wire_faults.WIRE_FAULTS``. ``delay_s``: so many seconds later, 25
-        at most. ``times``: so many requests; None: all. ``after``: the gateway makes the change first, then the
-        client gets this answer. Raises ValueError for an unknown word.
+        ``action``: as ``AddPortMapping``, or ``GET``, ``SUBSCRIBE``, ``natpmp.address``, ``natpmp.map``,
+        ``pcp.map``, ``pcp.announce``, ``M-SEARCH``. The answer is one of: ``error``, a code or its name;
+        ``values``, the out-arguments; ``reply``, a function of the request that returns one of both, or None where
+        it shall not answer. It runs on the emulator's thread, and must not use the emulator. Without any of them it
+        is the gateway's own answer. ``wire``: how the answer arrives, by the name of a fault without parameters.
+        ``delay_s``: so many seconds later, 25 at most. ``times``: so many requests; None: all. ``after``: the
+        gateway makes the change first, then the client gets this answer. Raises ValueError for an unknown word.
         """
+        from upnp_gw.testing.registry import answer_rule
+
         given = [each for each in (reply, error, values) if each is not None]
         if len(given) > 1 or not (given or wire or delay_s):
             raise ValueError("give one of reply, error and values; or wire or delay_s")
-        answers, answer = self._running.answers, given[0] if given else None
-        return self._call(lambda: answers.add(action, answer, times=times, after=after, wire=wire, delay_s=delay_s))
+        return self._put(
+            answer_rule(action, given[0] if given else None, times=times, after=after, wire=wire, delay_s=delay_s)
+        )
+
+    def fault(
+        self,
+        name: str,
+        action: str | None = None,
+        *,
+        times: int | None = None,
+        after: bool | None = None,
+        **parameters: Any,
+    ) -> FaultInForce:
+        """Puts a fault of the catalogue (docs/testing-faults.md) in force, until it is taken back.
+
+        ``action``: the request that it strikes, as for ``answer``; None: all that it can strike. ``times``: so many
+        requests; None: all. ``after``, where the fault has the choice: True: the gateway makes the change before;
+        False: it never sees the request. ``parameters``: those of the fault. Raises ValueError for an unknown word
+        or a wrong value; it says what is accepted.
+        """
+        from upnp_gw.testing.registry import make_rule
+
+        return self._put(make_rule(name, action, times=times, after=after, parameters=parameters))
+
+    def personality(self, *names: str) -> None:
+        """Makes it another kind of router (docs/testing-faults.md), several kinds at once, or without a name the
+        usual one again. It starts again where the options differ; its mappings and faults stay. Raises ValueError
+        for an unknown name."""
+        self._take_on(names)
+        self._wait(self._running.become(self._options, self._shape))
+
+    def _take_on(self, names: tuple[str, ...]) -> None:
+        from upnp_gw.testing.personalities import rules_of, with_personality
+
+        options, shape = with_personality(self._given, names), rules_of(names)
+        self._options, self._shape = options, shape
+
+    def clear(self) -> None:
+        """Takes back every fault and every answer. The personality stays."""
+        self._wait(self._running.take_all_back())
+
+    def _put(self, rule: Rule) -> FaultInForce:
+        gateway = self._running
+        self._wait(gateway.put_in_force(rule))
+        return FaultInForce(
+            rule,
+            lambda: self._wait(gateway.take_back(rule)) if self._gateway is gateway else None,
+            lambda: self._call(lambda: tuple(rule.struck)),
+        )
 
     def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
         """Moves the emulator's clock. Leases that end on the way have ended when it returns. Raises ValueError for
@@ -220,19 +278,19 @@ class Emulator:
         """Stops the gateway, and starts it again on the same address and ports, with a new epoch and BOOTID.
 
         Subscriptions end. Without ``keep_mappings`` the mappings are lost, and control URLs and UDN are new. The
-        journal and the rules of ``answer`` stay.
+        journal and the faults stay.
         """
         self._wait(self._running.reboot(keep_mappings))
 
     def lose_events(self, number: int) -> None:
         """The next so many events do not reach their subscribers: these see a gap in SEQ."""
-        self._call(lambda: self._running.deliveries.lose(number))
+        self.fault("event-lost", times=number)
 
     def reset(self) -> None:
-        """Forgets the requests and events, and takes back every rule of ``answer``. Mappings and subscriptions
-        stay."""
+        """Forgets the requests and events, and takes back every fault and answer. Mappings and
+        subscriptions stay."""
+        self.clear()
         self._call(self._running.deliveries.clear)
-        self._call(self._running.answers.clear)
         self._call(self._running.journal.clear)
 
     # -- the thread

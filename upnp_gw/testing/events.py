@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from upnp_gw.protocols.gena.subscriptions import Delivery, DeliveryOutcome
 from upnp_gw.servers.http.gena_delivery import send
+from upnp_gw.testing.journal import Request
 from upnp_gw.testing.records import Records
+from upnp_gw.testing.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +22,8 @@ class SentEvent:
     values: dict[str, str]
     """Variable -> value."""
     outcome: str
-    """``delivered``; ``failed``: no callback accepted it; ``unknown-sid``: the client answered 412; ``lost``: by
-    ``Emulator.lose_events`` it was not sent."""
+    """``delivered``; ``failed``: no callback accepted it; ``unknown-sid``: the client answered 412; ``lost``: a
+    fault did not send it, or not yet."""
     at_s: float
     """Seconds since the emulator's start, by its own clock."""
 
@@ -33,37 +35,41 @@ class SentEvent:
 class EventDelivery:
     """Sends events as the gateway does, notes each, and loses those that the test wants lost."""
 
-    def __init__(self, now_s: Callable[[], float]) -> None:
+    def __init__(self, rules: Rules, now_s: Callable[[], float]) -> None:
+        self._rules = rules
         self._now_s = now_s
         self._sent: list[SentEvent] = []
-        self._to_lose = 0
 
     async def __call__(self, delivery: Delivery, deadline_s: float) -> DeliveryOutcome:
-        outcome = DeliveryOutcome.DELIVERED
-        lost, self._to_lose = self._to_lose > 0, max(0, self._to_lose - 1)
-        if not lost:
-            outcome = await send(delivery, deadline_s)
-        self._sent.append(
-            SentEvent(
-                str(delivery.source.address),
-                delivery.sid,
-                delivery.seq,
-                dict(delivery.values),
-                "lost" if lost else outcome.value,
-                self._now_s(),
-            )
-        )
+        """Sends one event in the way of the newest fault that strikes it."""
+        client = str(delivery.source.address)
+        struck = self._rules.take(Request("gena", "NOTIFY", dict(delivery.values), client, b"", self._now_s()))
+        sent: list[SentEvent] = []
+
+        async def send_now(event: Delivery) -> DeliveryOutcome:
+            outcome = await send(event, deadline_s)
+            sent.append(self._noted(event, outcome.value))
+            return outcome
+
+        if struck is None:
+            return await send_now(delivery)
+        await self._rules.delay(struck.delay_s)
+        outcome = await struck.faults[-1].deliver(delivery, send_now)
+        if not sent:
+            self._noted(delivery, "lost")
         return outcome
 
-    def lose(self, number: int) -> None:
-        """The next so many events are not sent, and the gateway takes them for delivered."""
-        self._to_lose = number
+    def _noted(self, event: Delivery, outcome: str) -> SentEvent:
+        noted = SentEvent(
+            str(event.source.address), event.sid, event.seq, dict(event.values), outcome, self._now_s()
+        )
+        self._sent.append(noted)
+        return noted
 
     def events(self) -> Records[SentEvent]:
         """All of them so far, in the order in which they were delivered."""
         return Records(SentEvent, "event", tuple(self._sent))
 
     def clear(self) -> None:
-        """Forgets the events, and loses no more."""
+        """Forgets the events."""
         self._sent.clear()
-        self._to_lose = 0

@@ -2,7 +2,7 @@
 
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +30,6 @@ from upnp_gw.servers.lan import LanServers
 from upnp_gw.servers.wire import WireClasses
 from upnp_gw.store.store import Store
 from upnp_gw.system.tasks import BackgroundTasks
-from upnp_gw.testing.answers import Answers
 from upnp_gw.testing.clock import MovableClock
 from upnp_gw.testing.datagram_sockets import IPV6_LOOPBACK, port5351_socket, ssdp_socket
 from upnp_gw.testing.events import EventDelivery
@@ -38,6 +37,7 @@ from upnp_gw.testing.http_connection import NotedConnection
 from upnp_gw.testing.journal import Journal
 from upnp_gw.testing.mappings import GrantedLeases, HeldMapping
 from upnp_gw.testing.records import Records
+from upnp_gw.testing.rules import Rule, Rules
 
 LOOPBACK = "lo"
 SPEED = 100_000_000
@@ -67,6 +67,8 @@ class EmulatorOptions:
     """True: it answers searches that are sent to 239.255.255.250 on the loopback, too."""
     visibility: str = "own"
     """own: a client sees and deletes its own mappings; all: those of every client."""
+    personality: str | tuple[str, ...] = ()
+    """The kinds of router that it is, by name (docs/testing-faults.md)."""
 
     def __post_init__(self) -> None:
         if not self.versions or not {1, 2}.issuperset(self.versions):
@@ -83,13 +85,16 @@ class EmulatedGateway:
         """Its own address on the loopback, and the only one."""
         started = clock.monotonic()
         self.journal = Journal(lambda: clock.monotonic() - started)
-        self.answers = Answers()
-        self.deliveries = EventDelivery(lambda: clock.monotonic() - started)
+        self.rules = Rules()
+        self.deliveries = EventDelivery(self.rules, lambda: clock.monotonic() - started)
+        self.ipv6_firewall = Ipv6Firewall()
         self.http_port = 0
         """The same after a reboot."""
         self.token = ""
         """Part of the paths of control and event URLs."""
         self._directory = directory
+        self._shape: list[Rule] = []
+        """The faults of its personality."""
         self._boots = self._losses = 0
         """The number of its starts, and of losses of its state before."""
         self._stack = AsyncExitStack()
@@ -140,7 +145,7 @@ class EmulatedGateway:
             probe=_answers,
             wan_counters=lambda: (0, 0, 0, 0),
             wan_speed=lambda: SPEED,
-            ipv6_firewall=Ipv6Firewall,
+            ipv6_firewall=lambda: self.ipv6_firewall,
             idle_timeout_s=lambda transport: IDLE_S,
         )
         self._composition = Composition(config, self._policy(), around)
@@ -158,7 +163,7 @@ class EmulatedGateway:
 
     async def stop(self) -> None:
         """Closes everything. ``start`` may follow."""
-        self.answers.release()
+        self.rules.release()
         await self._stack.aclose()
 
     def _policy(self) -> PolicyInForce:
@@ -180,7 +185,7 @@ class EmulatedGateway:
 
     def _wire(self) -> WireClasses:
         return WireClasses(
-            connection=partial(NotedConnection, self.journal, self.answers),
+            connection=partial(NotedConnection, self.journal, self.rules),
             ssdp_socket=partial(ssdp_socket, self, address=self.address, multicast=self.options.multicast),
             port5351_socket=partial(port5351_socket, self),
             deliver=self.deliveries,
@@ -188,9 +193,41 @@ class EmulatedGateway:
 
     # -- for the test
 
+    async def put_in_force(self, rule: Rule) -> None:
+        """Raises ValueError where a fault cannot begin now; it is not in force then."""
+        for fault in rule.faults:
+            await fault.begin(self)
+        if not any(fault.once for fault in rule.faults):
+            self.rules.add(rule)
+
+    async def take_back(self, rule: Rule) -> None:
+        """Does nothing for a rule that is not in force."""
+        if self.rules.remove(rule):
+            for fault in rule.faults:
+                await fault.end(self)
+
+    async def take_all_back(self) -> None:
+        """Every fault, the newest first. Those of the personality stay."""
+        for rule in reversed(self.rules.all()):
+            if rule not in self._shape:
+                await self.take_back(rule)
+
+    async def become(self, options: EmulatorOptions, rules: Sequence[Rule]) -> None:
+        """Starts again with other options, on the same address and ports, and with these faults of a personality in
+        place of the ones so far. Mappings, identity and the other faults stay."""
+        for rule in reversed(self._shape):
+            await self.take_back(rule)
+        self._shape = []
+        if options != self.options:
+            self.options = options
+            await self.reboot(keep_mappings=True)
+        for rule in rules:
+            await self.put_in_force(rule)
+            self._shape.append(rule)
+
     @property
     def external_address(self) -> str:
-        """Empty: there is none."""
+        """The external IPv4 address; empty: there is none."""
         return "".join(map(str, self._external))
 
     @property

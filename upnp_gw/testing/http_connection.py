@@ -4,7 +4,8 @@ import asyncio
 import re
 import socket
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 
 from upnp_gw.model.request import Source
@@ -18,32 +19,45 @@ from upnp_gw.protocols.igd.soap import (
     build_response,
     parse_call,
 )
+from upnp_gw.protocols.igd_services import SERVICES, IgdVersion
 from upnp_gw.servers.http.answers import Answer
 from upnp_gw.servers.http.connection import Connection, ConnectionContext, Service
 from upnp_gw.servers.http.framing import BadRequest
 from upnp_gw.servers.http.routes import ControlUrl
 from upnp_gw.servers.http.transport import RESET
-from upnp_gw.testing.answers import ERRORS, Answers, AskedAnswer
+from upnp_gw.testing.fault import End, Fault, Sent
 from upnp_gw.testing.journal import Journal, Request
-from upnp_gw.testing.wire_faults import End, Sent, WireFault, disturbed
+from upnp_gw.testing.outcomes import ERRORS
+from upnp_gw.testing.rules import Rules, Struck
 
 ERROR_CODE = re.compile(rb"<errorCode>(\d+)</errorCode>")
+BLANK = b"\r\n\r\n"
 SILENT_S = 60.0
 """Longer than the gateway's own limit for an answer, which ends the connection."""
 
 NoteRequest = Callable[[str, str, dict[str, str], Source], Request]
 """Protocol, action, arguments, source -> the noted request."""
+Serve = Callable[[], Answer | Coroutine[Any, Any, Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class LateAnswer(ControlUrl):
+    """The answer to a document or a subscription that comes late, in the place of a control URL: the connection
+    waits for ``NotedService.call``."""
+
+    answer: Answer
+    struck: Struck
 
 
 class NotedConnection(Connection):
     """One connection, whose requests are in the journal."""
 
-    __slots__ = ("_fault", "_journal", "_received", "_request")
+    __slots__ = ("_faults", "_journal", "_received", "_request")
 
     def __init__(
         self,
         journal: Journal,
-        answers: Answers,
+        rules: Rules,
         context: ConnectionContext,
         interface: str,
         loop: asyncio.AbstractEventLoop,
@@ -53,9 +67,9 @@ class NotedConnection(Connection):
         """Since the last answer."""
         self._request: Request | None = None
         """The one that is being answered."""
-        self._fault: WireFault | None = None
-        """What becomes of the next answer."""
-        service = NotedService(context.service, answers, self._note, self._disturb)
+        self._faults: tuple[Fault, ...] = ()
+        """Those of the next answer."""
+        service = NotedService(context.service, rules, self._note, self._disturb)
         super().__init__(replace(context, service=service), interface, loop)
 
     def received(self, data: bytes) -> None:
@@ -66,14 +80,23 @@ class NotedConnection(Connection):
         if data == CONTINUE:
             super().send(data)
             return
-        sent = Sent(data) if self._fault is None else disturbed(self._fault, data)
+        sent = self._disturbed(data)
         if self._request is not None:
             self._request.answers.append(sent.data)
             found = ERROR_CODE.search(data)
             self._request.error = int(found[1]) if found else None
-        self._fault, self._request, self._received = None, None, b""
+        self._faults, self._request, self._received = (), None, b""
         super().send(sent.data)
         self._end_after(sent.end)
+
+    def _disturbed(self, data: bytes) -> Sent:
+        """The bytes after every fault. The end of the last one that has an end counts."""
+        end = End.AS_USUAL
+        for fault in self._faults:
+            head, blank, body = data.partition(BLANK)
+            sent = fault.write_http(head + blank, body, self._request)
+            data, end = sent.data, end if sent.end is End.AS_USUAL else sent.end
+        return Sent(data, end)
 
     def _end_after(self, end: End) -> None:
         if self._link is None or end is End.AS_USUAL:
@@ -84,8 +107,8 @@ class NotedConnection(Connection):
         else:
             self._link.close()
 
-    def _disturb(self, fault: WireFault | None) -> None:
-        self._fault = fault
+    def _disturb(self, faults: tuple[Fault, ...]) -> None:
+        self._faults = faults
 
     def _note(self, protocol: str, action: str, arguments: dict[str, str], source: Source) -> Request:
         client = str(source.address)
@@ -95,36 +118,61 @@ class NotedConnection(Connection):
 
 
 class NotedService:
-    """The service of one connection: notes, then asks the gateway's own, unless a rule answers."""
+    """The service of one connection: notes, then asks the gateway's own, unless a fault strikes before."""
 
     def __init__(
-        self, served: Service, answers: Answers, note: NoteRequest, disturb: Callable[[WireFault | None], None]
+        self, served: Service, rules: Rules, note: NoteRequest, disturb: Callable[[tuple[Fault, ...]], None]
     ) -> None:
-        """``disturb`` says what becomes of the next answer."""
+        """``disturb`` is given the faults of the next answer."""
         self._served = served
-        self._answers = answers
+        self._rules = rules
         self._note = note
         self._disturb = disturb
+        self._path = ""
+        """Of the request that is read, as the client sent it."""
 
     def respond(self, head: Head, connection: Connection, source: Source) -> Answer | ControlUrl:
-        answer = self._served.respond(head, connection, source)
-        if isinstance(answer, Answer):
-            self._note("http", head.method, {"path": head.path, **dict(head.headers.pairs)}, source)
+        self._path = head.path
+        for fault in self._rules.lasting:
+            head = fault.read_head(head)
+        if head.method == "POST":
+            return self._served.respond(head, connection, source)
+        request = self._note("http", head.method, {"path": self._path, **dict(head.headers.pairs)}, source)
+        request.path = self._path
+        struck = self._rules.take(request)
+        if struck is None:
+            return self._served.respond(head, connection, source)
+        code, _ = struck.outcome
+        if code is not None or struck.before:
+            answer = self._served.error(code or HTTPStatus.INTERNAL_SERVER_ERROR)
+        if not struck.before:
+            served = self._served.respond(head, connection, source)
+            if isinstance(served, ControlUrl):
+                return served
+            answer = answer if code is not None else served
+        if struck.delay_s or struck.silent:
+            return _late(answer, struck)
+        self._disturb(struck.faults)
         return answer
 
     def call(
         self, url: ControlUrl, head: Head, body: bytes, source: Source
     ) -> Answer | Coroutine[Any, Any, Answer]:
+        if isinstance(url, LateAnswer):
+            return self._late(url)
         try:
             call = parse_call(head.headers, body)
         except SoapError:
             self._note(url.igd_version, "", {}, source)
             return self._served.call(url, head, body, source)
         request = self._note(url.igd_version, call.action, dict(call.arguments), source)
-        asked = self._answers.take(request)
-        if asked is None:
+        request.path = self._path
+        struck = self._rules.take(request)
+        if struck is None:
             return self._served.call(url, head, body, source)
-        return self._answered(asked, call, url, lambda: self._served.call(url, head, body, source))
+        for fault in struck.faults:
+            head, body = fault.read_call(head, body, request)
+        return self._answered(struck, call, url, lambda: self._served.call(url, head, body, source))
 
     def error(self, status: int) -> Answer:
         return self._served.error(status)
@@ -133,28 +181,36 @@ class NotedService:
         self._note("http", "", {}, source)
         return self._served.refused(error, source)
 
-    async def _answered(
-        self,
-        asked: AskedAnswer,
-        call: Call,
-        url: ControlUrl,
-        serve: Callable[[], Answer | Coroutine[Any, Any, Answer]],
-    ) -> Answer:
-        answer = None if asked.own else self._made(asked, call, url)
-        if asked.own or asked.after:
+    async def _answered(self, struck: Struck, call: Call, url: ControlUrl, serve: Serve) -> Answer:
+        answer = self._made(struck, call, url) if struck.before or not struck.own else None
+        if not struck.before:
             served = serve()
             own = served if isinstance(served, Answer) else await served
             answer = answer or own
         assert answer is not None
-        await self._answers.delay(SILENT_S if asked.silent else asked.delay_s)
-        self._disturb(asked.wire)
+        await self._wait(struck)
         return answer
 
-    def _made(self, asked: AskedAnswer, call: Call, url: ControlUrl) -> Answer:
-        if asked.error is None:
-            body = build_response(call.response_urn(url.service), call.action, (asked.values or {}).items())
+    async def _late(self, late: LateAnswer) -> Answer:
+        await self._wait(late.struck)
+        return late.answer
+
+    async def _wait(self, struck: Struck) -> None:
+        await self._rules.delay(SILENT_S if struck.silent else struck.delay_s)
+        self._disturb(struck.faults)
+
+    def _made(self, struck: Struck, call: Call, url: ControlUrl) -> Answer:
+        code, values = struck.outcome
+        if code is None and values is not None:
+            body = build_response(call.response_urn(url.service), call.action, values.items())
         else:
-            body = build_fault(asked.error, ERRORS.get(asked.error, ""))
-        status = 500 if asked.error is not None else 200
+            code = code or 501
+            body = build_fault(code, ERRORS.get(code, ""))
+        status = HTTPStatus.OK if code is None else HTTPStatus.INTERNAL_SERVER_ERROR
         fields = {**self._served.error(status).fields, "CONTENT-TYPE": CONTENT_TYPE, "EXT": ""}
         return Answer(status, fields, body)
+
+
+def _late(answer: Answer, struck: Struck) -> LateAnswer:
+    service = SERVICES[IgdVersion.IGD1][0]
+    return LateAnswer(IgdVersion.IGD1, service, answer, struck)

@@ -26,6 +26,8 @@ class Request:
     """Seconds since the emulator's start, by its own clock."""
     answers: list[bytes] = field(default_factory=list)
     """As they were sent. Only a search has several; empty: there was none, or none yet."""
+    path: str = ""
+    """Of an HTTP request, as the client sent it."""
     error: int | None = None
     """The error code of the answer, or its result code over UDP; None: there was no error, or no answer yet."""
 

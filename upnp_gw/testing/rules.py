@@ -1,0 +1,134 @@
+"""The faults in force: which ones strike a request."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from upnp_gw.testing.fault import Fault, Strikes
+from upnp_gw.testing.journal import Request
+from upnp_gw.testing.outcomes import Outcome, outcome_of
+
+
+@dataclass(eq=False, slots=True)
+class Rule:
+    """Some faults, for the requests of one action or of all that they can strike."""
+
+    faults: tuple[Fault, ...]
+    action: str | None = None
+    """None: every action that the faults can strike."""
+    left: int | None = None
+    """The number of requests that it still strikes; None: until it is taken back."""
+    after: bool | None = None
+    """True: the gateway makes the change before. False: it never sees the request. None: as is usual for the
+    fault."""
+    name: str = ""
+    struck: list[Request] = field(default_factory=list)
+
+    @property
+    def lasting(self) -> bool:
+        """True: it is in force for every request, and strikes none by itself."""
+        return not any(fault.actions for fault in self.faults)
+
+    def fits(self, action: str) -> bool:
+        """True if it strikes this action."""
+        return action == self.action if self.action else all(fault.fits(action) for fault in self.faults)
+
+    @property
+    def before(self) -> bool:
+        """True: the gateway does not see a request that it strikes."""
+        if self.after is not None:
+            return not self.after
+        return any(fault.strikes in (Strikes.BEFORE, Strikes.EITHER) for fault in self.faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """The faults of one request."""
+
+    faults: tuple[Fault, ...]
+    outcome: Outcome = (None, None)
+    before: bool = False
+    """True: the gateway does not see the request."""
+    delay_s: float = 0
+
+    @property
+    def own(self) -> bool:
+        """True for the gateway's own answer."""
+        return self.outcome == (None, None)
+
+    @property
+    def silent(self) -> bool:
+        """True: nothing is sent."""
+        return any(fault.silent for fault in self.faults)
+
+
+class Rules:
+    """The newest rule with an answer for a request answers it. The other faults act one after the other, the oldest
+    first."""
+
+    def __init__(self) -> None:
+        self._rules: list[Rule] = []
+        self._stopping = asyncio.Event()
+
+    async def delay(self, seconds: float) -> None:
+        """Returns after so many seconds, or when the gateway stops."""
+        if seconds:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stopping.wait()
+
+    def release(self) -> None:
+        """Ends every delay: the gateway stops. It may start again."""
+        self._stopping.set()
+        self._stopping = asyncio.Event()
+
+    def add(self, rule: Rule) -> None:
+        """Puts it in force."""
+        self._rules.append(rule)
+
+    def remove(self, rule: Rule) -> bool:
+        """Takes it back; False: it is not in force any more."""
+        if rule not in self._rules:
+            return False
+        self._rules.remove(rule)
+        return True
+
+    def all(self) -> tuple[Rule, ...]:
+        """The oldest first."""
+        return tuple(self._rules)
+
+    @property
+    def lasting(self) -> Iterator[Fault]:
+        """The faults that are in force for every request."""
+        return (fault for rule in self._rules if rule.lasting for fault in rule.faults)
+
+    def take(self, request: Request) -> Struck | None:
+        """The faults for a request, which uses up each rule once; None: the gateway answers as usual."""
+        if not self._rules:
+            return None
+        outcome: Outcome = (None, None)
+        taken: list[Rule] = []
+        answered = False
+        for rule in reversed(self.all()):
+            if rule.lasting:
+                taken.append(rule)
+            elif rule.fits(request.action):
+                reply = next((r for fault in rule.faults if (r := fault.reply(request)) is not None), None)
+                answers = any(type(fault).reply is not Fault.reply for fault in rule.faults)
+                if answers and (answered or reply is None):
+                    continue
+                if reply is not None:
+                    outcome, answered = outcome_of(request.action, reply), True
+                taken.append(rule)
+                self._used(rule, request)
+        faults = tuple(fault for rule in reversed(taken) for fault in rule.faults)
+        before = any(rule.before for rule in taken if not rule.lasting)
+        return Struck(faults, outcome, before, sum(fault.delay_s() for fault in faults)) if faults else None
+
+    def _used(self, rule: Rule, request: Request) -> None:
+        rule.struck.append(request)
+        if rule.left is not None:
+            rule.left -= 1
+            if not rule.left:
+                self.remove(rule)
