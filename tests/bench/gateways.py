@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from compileall import compile_dir
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tests import ROOT
 from tests.bench import messages
 from tests.bench.load import Address, Request
 from tests.bench.share import Shares
@@ -190,15 +192,24 @@ class BenchDaemon(LabDaemon):
 
     @property
     def argv(self) -> list[str]:
+        return [*self._in_checkout, *super().argv]
+
+    @property
+    def command(self) -> list[str]:
+        return [*self._in_checkout, *super().command]
+
+    @property
+    def _in_checkout(self) -> list[str]:
         if self.checkout is None:
-            return super().argv
-        return ["env", "-C", str(self.checkout), f"PYTHONPATH={self.checkout}", *super().argv]
+            return []
+        return ["env", "-C", str(self.checkout), f"PYTHONPATH={self.checkout}"]
 
 
 def daemon_of(
     lab: Lab, directory: Path, durability: str, checkout: Path | None = None, keep_decisions: int = 100_000
 ) -> BenchDaemon:
-    """A daemon that is not started yet, with the audit log on."""
+    """A daemon that is not started yet, with the audit log on. Its bytecode is written, as pip does it."""
+    compile_dir((checkout or ROOT) / "upnp_gw", quiet=1)
     policy, config = directory / "policy.toml", directory / "upnp-gw.toml"
     policy.write_text(POLICY, "utf-8")
     config.write_text(CONFIG.format(policy=policy, durability=durability, keep_decisions=keep_decisions), "utf-8")

@@ -52,7 +52,7 @@ def restarts(table: Table, gateway: Gateway, point: Point, times: int) -> Gatewa
         for _ in range(times):
             started = time.perf_counter()
             lab.gateway.nft("flush ruleset")
-            _await_elements(elements, present, "the foreign flush")
+            await_elements(elements, present, "the foreign flush")
             table.add(name, HEAL, point, "s", [time.perf_counter() - started])
         for _ in range(times):
             started = time.perf_counter()
@@ -71,7 +71,7 @@ def _start(
     started = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
         ready = pool.submit(_timed, daemon.start)
-        _await_elements(elements, present, "the start")
+        await_elements(elements, present, "the start")
         installed = time.perf_counter() - started
         table.add(gateway.name, START, point, "s", [ready.result()])
     table.add(gateway.name, START_KERNEL, point, "s", [installed])
@@ -83,7 +83,7 @@ def _timed(action: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def _await_elements(elements: KernelElements, present: int, after: str) -> None:
+def await_elements(elements: KernelElements, present: int, after: str) -> None:
     """Until the kernel has as many forwards as before. Raises RuntimeError after HEAL_S."""
     deadline = time.monotonic() + HEAL_S
     while (count := elements.count()) < present:

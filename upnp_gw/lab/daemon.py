@@ -65,6 +65,11 @@ class LabDaemon:
         ]
 
     @property
+    def command(self) -> list[str]:
+        """The program, for commands against this daemon."""
+        return list(COMMAND)
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "the daemon was not started"
         return self._process.pid
@@ -105,7 +110,7 @@ class LabDaemon:
         self, *arguments: str, check: bool = True, timeout: float = 30.0, columns: int = 80
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command of upnp-gw against this daemon: ``daemon.cli("delete", "m1")``."""
-        argv = [*COMMAND, *arguments, "--runtime-dir", str(self.runtime_dir)]
+        argv = [*self.command, *arguments, "--runtime-dir", str(self.runtime_dir)]
         return self.host.run(argv, check=check, timeout=timeout, env={"COLUMNS": str(columns)})
 
     def json(self, *arguments: str, timeout: float = 30.0) -> Any:
