@@ -19,6 +19,7 @@ from upnp_gw.firewall.base import Change, Close, Cut, FirewallMode, Forward, Ope
 from upnp_gw.firewall.conntrack import end_flows
 from upnp_gw.firewall.flows import Flows
 from upnp_gw.firewall.libnftables import Session
+from upnp_gw.firewall.netlink import NfnetlinkSocket
 from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.lab import acquire
 from upnp_gw.lab.host import Host
@@ -83,16 +84,18 @@ def bench_cut() -> None:
         sock.bind(("127.0.0.1", 0))
         for n in range(FLOWS):
             sock.sendto(b"", (f"127.0.{n % 200}.{n // 50_000 + 1}", 1024 + n % 50_000))
+    netlink = NfnetlinkSocket()
     for ports in (1, 16, 17, 1000):
         flows = [Flows(Transport.UDP, 60_000 + n, None, None, None) for n in range(ports)]
         start = time.perf_counter()
-        end_flows(flows)
+        end_flows(netlink, flows)
         took = (time.perf_counter() - start) * 1000
         print(f"{ports:5} ports without a flow among {FLOWS}: {took:.1f} ms")
     flows = [Flows(Transport.UDP, 1024 + n, None, None, None) for n in range(5000)]
     start = time.perf_counter()
-    ended = end_flows(flows)
+    ended = end_flows(netlink, flows)
     print(f" 5000 ports: {ended} flows ended in {(time.perf_counter() - start) * 1000:.1f} ms")
+    netlink.close()
 
 
 def main() -> None:

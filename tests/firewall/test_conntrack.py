@@ -5,7 +5,7 @@ import socket
 import struct
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fixtures.firewall_driver import forward
-from upnp_gw.firewall import conntrack, conntrack_dumps
+from upnp_gw.firewall import conntrack_dumps
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import (
     CT_STATS,
@@ -154,6 +154,12 @@ def test_which_flows_a_forward_means(flows: FlowsToEnd, meant: list[NetlinkMessa
     ]
 
 
+def ended(flows: Sequence[FlowsToEnd]) -> int:
+    """The number of flows that were ended, in the network namespace of this thread."""
+    with NfnetlinkSocket() as netlink:
+        return end_flows(netlink, flows)
+
+
 class Offloading:
     """A kernel before 6.4 with two flows of a mapping: the first is another table's flowtable's."""
 
@@ -188,8 +194,8 @@ def test_an_offloaded_flow_that_an_old_kernel_cannot_end_keeps_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     kernel = Offloading()
-    monkeypatch.setattr(conntrack, "NfnetlinkSocket", lambda: kernel)
-    assert end_flows([Flows.through(ANY)]) == 1
+    monkeypatch.setattr(sys.modules[__name__], "NfnetlinkSocket", lambda: kernel)
+    assert ended([Flows.through(ANY)]) == 1
     assert kernel.ended == [parse(HAIRPIN)]
     (record,) = caplog.records
     assert record.getMessage().startswith("1 flow(s) of ended mappings go on until they pause for 30 s")
@@ -212,13 +218,15 @@ class Flooded(Offloading):
 def test_many_flows_take_little_memory(monkeypatch: pytest.MonkeyPatch, ends: bool, bytes_a_flow: int) -> None:
     """Any host of the internet can make them, as many as it likes. Each took a kilobyte."""
     kernel = Flooded()
-    monkeypatch.setattr(conntrack, "NfnetlinkSocket", lambda: kernel)
+    monkeypatch.setattr(sys.modules[__name__], "NfnetlinkSocket", lambda: kernel)
     tracemalloc.start()
     try:
         if ends:
-            assert end_flows([Flows.through(ANY)]) == Flooded.FLOWS
+            assert ended([Flows.through(ANY)]) == Flooded.FLOWS
         else:
-            assert remote_hosts_of([ANY]) == {ANY.id: {ip_address(PEER)}}
+            with NfnetlinkSocket() as netlink:
+                found = remote_hosts_of(netlink, [ANY])
+            assert found == {ANY.id: {ip_address(PEER)}}
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -276,7 +284,7 @@ def dumps(monkeypatch: pytest.MonkeyPatch) -> Dumps:
             seen.append((attributes, len(found)))
             return iter(found)
 
-    monkeypatch.setattr(conntrack, "NfnetlinkSocket", Counting)
+    monkeypatch.setattr(sys.modules[__name__], "NfnetlinkSocket", Counting)
     return seen
 
 
@@ -291,7 +299,7 @@ def without_filters(monkeypatch: pytest.MonkeyPatch, error: int) -> None:
                 raise OSError(error, "refused")
             return super().dump(subsystem, kind, family, attributes)
 
-    monkeypatch.setattr(conntrack, "NfnetlinkSocket", Unable)
+    monkeypatch.setattr(sys.modules[__name__], "NfnetlinkSocket", Unable)
 
 
 @pytest.mark.lab
@@ -315,12 +323,12 @@ def test_the_kernels_own_entries_are_found_and_ended(
             address = ip_address(loopback)
             return Flows(Transport.UDP, port, address, ip_network(address), None)
 
-        assert end_flows([flows(5000 + n) for n in range(9)]) == 0
-        assert end_flows([flows(4000 + n) for n in range(9)]) == 9
-        assert end_flows([flows(4000)]) == 0
-        assert end_flows([flows(4009)]) == 1
-        assert end_flows([flows(4000 + n) for n in range(50)]) == 40
-        assert end_flows([]) == 0
+        assert ended([flows(5000 + n) for n in range(9)]) == 0
+        assert ended([flows(4000 + n) for n in range(9)]) == 9
+        assert ended([flows(4000)]) == 0
+        assert ended([flows(4009)]) == 1
+        assert ended([flows(4000 + n) for n in range(50)]) == 40
+        assert ended([]) == 0
 
 
 def created(netlink: NfnetlinkSocket, message: NetlinkMessage) -> None:
@@ -368,10 +376,10 @@ def test_the_kernel_sends_few_entries_besides_the_flows_to_end(
     with bare.inside(), NfnetlinkSocket() as netlink:
         for message in every:
             created(netlink, message)
-        assert end_flows(flows) == len(meant)
+        assert ended(flows) == len(meant)
         assert sum(sent for _, sent in dumps) == sent_by_kernel
         assert all(attributes for attributes, _ in dumps)
-        assert end_flows(flows) == 0
+        assert ended(flows) == 0
 
 
 def test_most_of_a_dump_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,24 +129,24 @@ def matching_entries(messages: Iterable[NetlinkMessage], wanted: FlowsByKey) -> 
             yield entry
 
 
-def end_flows(flows: Sequence[FlowsToEnd]) -> int:
-    """Ends the flows in the network namespace of the calling thread. Returns the number of ended flows.
+def end_flows(netlink: NfnetlinkSocket, flows: Sequence[FlowsToEnd]) -> int:
+    """Ends the flows in the network namespace of the socket. Returns the number of ended flows.
 
-    Blocks for the time of a walk over the kernel's table or of a few. Raises OSError.
+    Blocks for the time of a walk over the kernel's table or of a few. Raises OSError. After that the socket is of
+    no more use: a dump may be unfinished.
     """
     ended = offloaded = 0
-    with NfnetlinkSocket() as netlink:
-        # The dumps are read to their end first, since the deletes use the same socket. Of each entry only the name
-        # is kept: hosts of the internet can make as many as the kernel tracks.
-        names = dict.fromkeys((family, entry.name) for family, entry in _dumped(netlink, flows))
-        for family, name in names:
-            try:
-                netlink.request(SUBSYS_CONNTRACK, CT_DELETE, family, name)
-                ended += 1
-            except OSError as error:
-                if error.errno != errno.EBUSY:  # EBUSY: a flowtable has the flow
-                    raise
-                offloaded += 1
+    # The dumps are read to their end first, since the deletes use the same socket. Of each entry only the name is
+    # kept: hosts of the internet can make as many as the kernel tracks.
+    names = dict.fromkeys((family, entry.name) for family, entry in _dumped(netlink, flows))
+    for family, name in names:
+        try:
+            netlink.request(SUBSYS_CONNTRACK, CT_DELETE, family, name)
+            ended += 1
+        except OSError as error:
+            if error.errno != errno.EBUSY:  # EBUSY: a flowtable has the flow
+                raise
+            offloaded += 1
     if offloaded:
         log.warning(
             "%d flow(s) of ended mappings go on until they pause for %d s: another table offloads them (flowtable),"
@@ -157,23 +157,22 @@ def end_flows(flows: Sequence[FlowsToEnd]) -> int:
     return ended
 
 
-def remote_hosts_of(forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
+def remote_hosts_of(netlink: NfnetlinkSocket, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]]:
     """Forward id -> remote hosts with answered flows through it now, at most ``PEERS_MOST`` each.
 
-    Blocks for the time of a walk over the kernel's table or of a few. Raises OSError.
+    Blocks for the time of a walk over the kernel's table or of a few. Raises OSError, as ``end_flows`` does.
     """
     ids: dict[Flows, str] = {Flows.through(forward): forward.id for forward in forwards}
     by_port: dict[tuple[Transport, int], list[Flows]] = {}
     for flows in ids:
         by_port.setdefault((flows.transport, flows.port), []).append(flows)
     found: dict[str, set[IPAddress]] = {}
-    with NfnetlinkSocket() as netlink:
-        for _, entry in _dumped(netlink, list(ids), answered=True):
-            to = entry.original
-            for flows in by_port[to.transport, to.destination.port] if entry.answered else ():
-                peers = found.setdefault(ids[flows], set())
-                if flows.include(entry) and len(peers) < PEERS_MOST:
-                    peers.add(to.source.address)
+    for _, entry in _dumped(netlink, list(ids), answered=True):
+        to = entry.original
+        for flows in by_port[to.transport, to.destination.port] if entry.answered else ():
+            peers = found.setdefault(ids[flows], set())
+            if flows.include(entry) and len(peers) < PEERS_MOST:
+                peers.add(to.source.address)
     return {forward_id: frozenset(peers) for forward_id, peers in found.items() if peers}
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from tests.fixtures.firewall_driver import NETWORK, forward, pinhole
 from tests.fixtures.waiting import async_until
+from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.flows import Flows, FlowsToEnd
+from upnp_gw.firewall.netlink import NfnetlinkSocket
 from upnp_gw.firewall.nftables import flow_teardown
 from upnp_gw.firewall.nftables.flow_teardown import GATHER_S, LATEST_S, FlowTeardown, rest_s
-from upnp_gw.model.mapping import Endpoint
+from upnp_gw.model.mapping import Endpoint, IPAddress
 
 WALK_S = 1000.0
 """Processor time of a pass after which the next one comes as late as possible."""
@@ -24,7 +26,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[list[FlowsToEnd]]:
     seen: list[list[FlowsToEnd]] = []
     clock = [0.0]
 
-    def end_flows(flows: list[FlowsToEnd]) -> int:
+    def end_flows(netlink: NfnetlinkSocket, flows: list[FlowsToEnd]) -> int:
         seen.append(list(flows))
         clock[0] += WALK_S
         return 0
@@ -94,7 +96,7 @@ async def test_flows_that_the_kernel_lets_through_end_at_once(
     teardown.end([Flows.through(forward("m0", 81))])
     await teardown.settled()
 
-    def end_flows(flows: list[FlowsToEnd]) -> int:
+    def end_flows(netlink: NfnetlinkSocket, flows: list[FlowsToEnd]) -> int:
         loop.call_soon_threadsafe(ended.set)
         return 0
 
@@ -113,7 +115,7 @@ async def test_a_waiting_caller_does_not_wait_for_later_flows(
     more = [later]
     loop = asyncio.get_running_loop()
 
-    def end_flows(flows: list[FlowsToEnd]) -> int:
+    def end_flows(netlink: NfnetlinkSocket, flows: list[FlowsToEnd]) -> int:
         passes.append(list(flows))
         if more:
             loop.call_soon_threadsafe(teardown.end, [more.pop()])
@@ -136,13 +138,42 @@ def test_the_rest_between_two_passes(left_s: float, rest: float) -> None:
 async def test_a_pass_that_fails_is_logged_and_the_next_one_is_made(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fails(flows: list[FlowsToEnd]) -> int:
+    def fails(netlink: NfnetlinkSocket, flows: list[FlowsToEnd]) -> int:
+        used.append(netlink)
         raise OSError(12, "Cannot allocate memory")
 
+    used: list[NfnetlinkSocket] = []
     monkeypatch.setattr(flow_teardown, "end_flows", fails)
     teardown = FlowTeardown()
     for port in (80, 81):
         teardown.end([Flows.through(forward("m1", port))])
         await teardown.settled()
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert used[0] is not used[1], "the rest of a dump may be in the first one"
     await teardown.close()
+
+
+async def test_all_passes_use_one_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When one is closed, the kernel lets no transaction of nftables begin for some 20 ms."""
+    used: list[NfnetlinkSocket] = []
+
+    def end_flows(netlink: NfnetlinkSocket, flows: list[FlowsToEnd]) -> int:
+        used.append(netlink)
+        return 0
+
+    def remote_hosts_of(netlink: NfnetlinkSocket, forwards: list[Forward]) -> dict[str, frozenset[IPAddress]]:
+        used.append(netlink)
+        return {}
+
+    monkeypatch.setattr(flow_teardown, "end_flows", end_flows)
+    monkeypatch.setattr(flow_teardown, "remote_hosts_of", remote_hosts_of)
+    teardown = FlowTeardown()
+    for port in (80, 81):
+        teardown.end([Flows.through(forward("m1", port))], at_once=True)
+        await teardown.settled()
+    assert await teardown.peers([]) == {}
+    assert len(used) == 3
+    assert used[0] is used[1] is used[2]
+    assert used[0]._socket.fileno() != -1
+    await teardown.close()
+    assert used[0]._socket.fileno() == -1

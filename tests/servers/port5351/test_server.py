@@ -36,7 +36,7 @@ from upnp_gw.protocols.pcp.messages import (
 from upnp_gw.protocols.pending import PendingReply
 from upnp_gw.protocols.port5351 import ExternalOf, Port5351
 from upnp_gw.servers.context import LanContext
-from upnp_gw.servers.port5351.limits import MOST_RUNNING, READ_RATE, DatagramKind
+from upnp_gw.servers.port5351.limits import MOST_RUNNING, READ_RATE, DatagramKind, DatagramLimits
 from upnp_gw.servers.port5351.server import Port5351Server
 from upnp_gw.servers.udp import filter as udp_filter
 from upnp_gw.servers.udp.socket import SocketKey
@@ -366,6 +366,18 @@ async def test_a_host_with_many_requests_does_not_delay_the_next_host(served: Se
         await served.settled()
         await flood(served, [(STRANGER, map_request(2000))])
         await served.until(lambda: len(queried) == MOST_RUNNING + 2)  # those before it are answered
+
+
+async def test_as_many_renewals_as_the_limit_lets_through_may_wait() -> None:
+    """A dropped one is sent again after 3 s."""
+    limits = DatagramLimits()
+    senders = [f"host{n % 40}" for n in range(int(DatagramKind.RENEWAL.value[1].burst))]
+    waiting = [limits.admit(DatagramKind.RENEWAL, sender, 0.0) and limits.begin(sender) for sender in senders]
+    assert all(waiting)
+    assert not limits.begin("host41")
+    for sender in senders:
+        limits.done(sender)
+    assert limits.begin("host41")
 
 
 @pytest.mark.spec("PCP-174", "PCP-175", "PCP-176")

@@ -5,13 +5,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TypeVar
 
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.conntrack import end_flows, remote_hosts_of
 from upnp_gw.firewall.flows import Flows, FlowsToEnd
+from upnp_gw.firewall.netlink import NfnetlinkSocket
 from upnp_gw.model.mapping import IPAddress, Transport
 
 GATHER_S = 0.05
@@ -23,6 +25,7 @@ LATEST_S = 2.0
 """Seconds after which flows are ended all the same."""
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class FlowTeardown:
@@ -30,6 +33,9 @@ class FlowTeardown:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="conntrack")
+        self._netlink: NfnetlinkSocket | None = None
+        """Kept open: when such a socket is closed, the kernel waits some 20 ms for what nftables deletes, and no
+        transaction of nftables begins meanwhile (nft_rcv_nl_event)."""
         self._waiting: list[FlowsToEnd] = []
         self._ending: list[FlowsToEnd] = []
         """Those of the pass that is under way."""
@@ -69,7 +75,7 @@ class FlowTeardown:
     async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
         """The remote hosts with a flow through each forward now; None: the kernel gives no answer."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, remote_hosts_of, forwards)
+            return await self._run(lambda netlink: remote_hosts_of(netlink, forwards))
         except OSError as error:
             log.warning("cannot read the flows of mappings: %s", error)
             return None
@@ -81,6 +87,7 @@ class FlowTeardown:
 
     async def close(self) -> None:
         await self.settled()
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
         self._thread.shutdown()
 
     @property
@@ -116,13 +123,34 @@ class FlowTeardown:
     async def _end(self) -> None:
         flows = self._ending
         try:
-            ended, spent_s = await asyncio.get_running_loop().run_in_executor(self._thread, _end_flows, flows)
+            ended, spent_s = await self._run(lambda netlink: _end_flows(netlink, flows))
         except OSError as error:
             log.error("cannot end the flows of closed mappings, they go on until they are idle: %s", error)
             return
         self._rested_at = time.monotonic() + spent_s * SHARE
         if ended:
             log.info("ended %d flows of %d mappings", ended, len(flows))
+
+    async def _run(self, function: Callable[[NfnetlinkSocket], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_socket, function)
+
+    # On the thread:
+
+    def _with_socket(self, function: Callable[[NfnetlinkSocket], T]) -> T:
+        if self._netlink is None:
+            self._netlink = NfnetlinkSocket()
+        try:
+            return function(self._netlink)
+        except BaseException:
+            self._disconnect()  # the rest of a dump may be in it
+            raise
+
+    def _disconnect(self) -> None:
+        netlink, self._netlink = self._netlink, None
+        if netlink is not None:
+            netlink.close()
+
+    # On the event loop:
 
     async def _rest(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -135,7 +163,7 @@ def rest_s(left_s: float) -> float:
     return min(max(GATHER_S, left_s), LATEST_S)
 
 
-def _end_flows(flows: Sequence[FlowsToEnd]) -> tuple[int, float]:
+def _end_flows(netlink: NfnetlinkSocket, flows: Sequence[FlowsToEnd]) -> tuple[int, float]:
     """The number of ended flows, and the seconds of processor time that it took."""
     begun = time.thread_time()
-    return end_flows(flows), time.thread_time() - begun
+    return end_flows(netlink, flows), time.thread_time() - begun

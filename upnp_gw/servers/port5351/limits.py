@@ -28,9 +28,10 @@ class DatagramKind(Enum):
 READ_RATE = Rate(256, 64)
 """Datagrams of one sender that are parsed, of every kind: the burst is the sum of the three above, the rate twice
 theirs. More are dropped unread, by the kernel too where it has our table."""
-MOST_RUNNING, MOST_RUNNING_IN_ALL = 32, 512
+MOST_RUNNING, MOST_RUNNING_IN_ALL = 32, 1024
 """Requests of one sender, and of all, that wait for the gateway at once. It answers in order, so one host with 128
-waiting requests would delay everybody. Clients retransmit dropped ones."""
+waiting requests would delay everybody. Clients retransmit dropped ones, over PCP after 3 s. So all of them together
+may have as many as may renew at once: a power cut brings back all hosts of a LAN in the same second."""
 
 
 class DatagramLimits:
