@@ -1,7 +1,7 @@
 """The servers of the LAN, started in order and stopped in the reverse order: HTTP with control and eventing, SSDP,
 UDP port 5351."""
 
-import os
+import platform
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -91,11 +91,12 @@ class LanServers:
         await self._eventing.start()
         self._stack.push_async_callback(self._eventing.stop)
         self._http = HttpServer(
-            ServedDescriptions(documents, self._identity.token, udns, models, server_token(os.uname().release)),
+            ServedDescriptions(documents, self._identity.token, udns, models, server_token(platform.release())),
             LanContext(lambda: self._environment.network, self._environment.clock, self._device_of),
             ControlBackend(self._view, self._gateway.handle, self._recount),
             self._eventing,
             connection=self._wire.connection,
+            listen=self._wire.listen,
         )
         self._stack.push_async_callback(self._http.stop)
         port = self._config.http_port

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from upnp_gw.servers.http.connection import Connection, ConnectionContext
 from upnp_gw.servers.http.gena_delivery import Deliver, send
+from upnp_gw.servers.http.listeners import Listen, listen
 from upnp_gw.servers.port5351.socket import Port5351Socket
 from upnp_gw.servers.ssdp.socket import SsdpSocket
 from upnp_gw.servers.udp.socket import SocketKey
@@ -21,6 +22,8 @@ class WireClasses:
 
     connection: Callable[[ConnectionContext, str, asyncio.AbstractEventLoop], Connection] = Connection
     """Context, LAN interface, loop -> one HTTP connection."""
+    listen: Listen = listen
+    """Address, port -> a listening socket."""
     ssdp_socket: Callable[[SocketKey], LanSocket] = SsdpSocket
     port5351_socket: Callable[[SocketKey], LanSocket] = Port5351Socket
     deliver: Deliver = send

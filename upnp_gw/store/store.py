@@ -60,14 +60,18 @@ class Batch:
 
 class Store:
     """``path``: the database file; ``boot_id``: the kernel's; ``full``: every commit waits for the disk.
+    ``temporary``: of the emulator: never synced, and its history is not checked.
 
     Every failure is a StoreError.
     """
 
-    def __init__(self, path: Path, boot_id: str, full: bool = False, keep: Retention = KEEP) -> None:
+    def __init__(
+        self, path: Path, boot_id: str, full: bool = False, keep: Retention = KEEP, *, temporary: bool = False
+    ) -> None:
         self._path = path
         self.boot_id = boot_id
         self._full = full
+        self._temporary = temporary
         self._pruning = Pruning(keep)
         self._prune_problem = ""
         self._parts = SharedParts()
@@ -170,8 +174,7 @@ class Store:
             raise StoreError(f"{self._path}: {str(error) or type(error).__name__}") from error
 
     def _open(self) -> None:
-        own_directory(self._path.parent, 0o750)
-        history = check_history(self._path, SCHEMA_VERSION, time.time())
+        history = StoreState() if self._temporary else self._check_files()
         db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
             name = prepare(db, self._full)
@@ -179,12 +182,16 @@ class Store:
             if history.missing:
                 self._missing = history.missing
                 self._close_all_mappings(history)
-            transaction = int(self._get("transaction") or 0)
-            self._syncing = Syncing(self._path, name, transaction, self._full)
+            if not self._temporary:
+                self._syncing = Syncing(self._path, name, int(self._get("transaction") or 0), self._full)
         except BaseException:
             self._db = None
             db.close()
             raise
+
+    def _check_files(self) -> StoreState:
+        own_directory(self._path.parent, 0o750)
+        return check_history(self._path, SCHEMA_VERSION, time.time())
 
     def _close_all_mappings(self, history: StoreState) -> None:
         """Deletes all mappings of an older store or of another one: they may be out of date."""

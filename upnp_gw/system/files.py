@@ -7,7 +7,6 @@ change them: their contents open ports.
 """
 
 import os
-import pwd
 import shutil
 import stat
 from collections.abc import Container
@@ -17,7 +16,10 @@ from pathlib import Path
 from upnp_gw.model.errors import GatewayError
 
 ROOT_UID = 0
-READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+UNBLOCKED = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC"))
+"""Windows, where only the emulator runs, has none of these flags."""
+READING = os.O_RDONLY | UNBLOCKED
 KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a pipe",
@@ -54,7 +56,7 @@ def read_trusted(path: Path, largest: int) -> bytes:
 
 def read_own(path: Path, largest: int) -> bytes:
     """Reads a file of the gateway's own: not a link, owned by root or by us. Raises FileProblem."""
-    return _read(path, largest, READING | os.O_NOFOLLOW, private=True, owned=True)
+    return _read(path, largest, READING | NO_LINK, private=True, owned=True)
 
 
 def check_own(path: Path) -> None:
@@ -80,7 +82,7 @@ def open_own(path: Path, access: int) -> int:
     """
     check_own(path)
     try:
-        descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = os.open(path, access | NO_LINK | UNBLOCKED)
     except OSError as error:
         raise FileProblem(path, f"cannot be opened: {error.strerror}") from None
     problem = _problem(os.fstat(descriptor), private=True, owned=True)
@@ -171,14 +173,16 @@ def irregular(status: os.stat_result) -> str:
 def user_name(uid: int) -> str:
     """The name of the user, or the number where there is no name."""
     try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
+        from pwd import getpwuid  # Windows, where only the emulator runs, has none
+
+        return getpwuid(uid).pw_name
+    except (ImportError, KeyError):
         return str(uid)
 
 
 def _read(path: Path, largest: int, flags: int, private: bool = False, owned: bool = False) -> bytes:
     try:
-        before = path.stat(follow_symlinks=not flags & os.O_NOFOLLOW)
+        before = path.stat(follow_symlinks=not flags & NO_LINK)
         problem = _problem(before, private, owned)
         if not problem:
             with open(os.open(path, flags), "rb") as file:

@@ -2,6 +2,7 @@
 
 emulator          ``Emulator``: starts it in a thread; what a test reads and changes
 gateway           the gateway over a memory firewall, on one loopback address
+place             its address and ports
 clock             time that a test moves forward
 fault             what a fault is: its seam, the moment it strikes
 faults            every fault; registry has their names, and builds them
@@ -15,6 +16,7 @@ events            the events that were sent
 mappings          port mappings and pinholes
 records           lists that say what they hold where a test fails
 http_connection, datagram_sockets
+plain_sockets     sockets as every system has them
 """
 
 from upnp_gw.testing.emulator import Emulator

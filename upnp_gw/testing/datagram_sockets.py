@@ -1,9 +1,7 @@
 """UDP sockets on the emulator's address or a LAN of the lab: they note datagrams, and answer as the test asks."""
 
 import asyncio
-import socket
 from collections.abc import Callable
-from ipaddress import IPv6Address
 from typing import Protocol
 
 from upnp_gw.model.errors import WireError
@@ -14,17 +12,15 @@ from upnp_gw.protocols.pcp import codec as pcp
 from upnp_gw.protocols.pcp.messages import ResultCode
 from upnp_gw.protocols.pcp.options import PcpError
 from upnp_gw.protocols.peer import Peer
-from upnp_gw.protocols.ssdp.groups import IPV4, PORT
-from upnp_gw.protocols.ssdp.search import MAX_BYTES, parse_search
+from upnp_gw.protocols.ssdp.search import parse_search
 from upnp_gw.servers.port5351.socket import Port5351Socket
-from upnp_gw.servers.ssdp.socket import IP_MULTICAST_ALL, MREQN, SsdpSocket
-from upnp_gw.servers.udp.socket import IP_PKTINFO, Datagram, SocketKey, UdpSocket
+from upnp_gw.servers.ssdp.socket import SsdpSocket
+from upnp_gw.servers.udp.socket import Datagram, SocketKey
+from upnp_gw.servers.udp.sockets import LanSocket
 from upnp_gw.testing.fault import LateDatagram
 from upnp_gw.testing.journal import Journal, Request
+from upnp_gw.testing.plain_sockets import PlainSocket
 from upnp_gw.testing.rules import Rules, Struck
-
-IPV6_LOOPBACK = IPv6Address("::1")
-"""There is one only: of several emulators with IPv6 the first has its port 5351, and the last its port 1900."""
 
 
 class Noted(Protocol):
@@ -36,52 +32,11 @@ class Noted(Protocol):
     def epoch_s(self) -> int: ...
 
 
-class LoopbackSsdpSocket(UdpSocket):
-    """Port 1900 of one address: several emulators and a router can run beside each other.
-
-    With ``multicast`` it has joined the group on the loopback. For that it has port 1900 of every address, and of
-    several such sockets the kernel gives a search for one address to the last one.
-    """
-
-    def __init__(self, key: SocketKey, address: IPAddress, multicast: bool) -> None:
-        self._address = address
-        self._multicast = multicast
-        super().__init__(key, MAX_BYTES + 1)
-
-    def _bind(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if self.key.version == 6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-            sock.bind((str(IPV6_LOOPBACK), PORT))
-            return
-        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
-        if self._multicast:
-            sock.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
-            sock.bind(("", PORT))
-            join = MREQN.pack(IPV4.address.packed, bytes(4), self.key.ifindex)
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, join)
-        else:
-            sock.bind((str(self._address), PORT))
-
-    def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
-        if not peer.address.is_multicast:
-            super().send(data, peer, own)
-
-
-class LoopbackPort5351Socket(Port5351Socket):
-    """Port 5351 of one address. Announcements are not sent."""
-
-    def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
-        if not peer.address.is_multicast:
-            super().send(data, peer, own)
-
-
 class NotedSocket:
     """A ``LanSocket`` around another one."""
 
     def __init__(
-        self, inner: UdpSocket, noted: Noted, read: Callable[[bytes, Peer], tuple[str, str, dict[str, str]]]
+        self, inner: LanSocket, noted: Noted, read: Callable[[bytes, Peer], tuple[str, str, dict[str, str]]]
     ):
         self._inner = inner
         self._noted = noted
@@ -94,8 +49,8 @@ class NotedSocket:
     def dropped(self) -> int:
         return self._inner.dropped
 
-    def fileno(self) -> int:
-        return self._inner.fileno()
+    def filenos(self) -> tuple[int, ...]:
+        return self._inner.filenos()
 
     def over_share(self, sender: IPAddress) -> None:
         self._inner.over_share(sender)
@@ -162,14 +117,14 @@ class NotedSocket:
         self._inner.send(data, peer, own)
 
 
-def ssdp_socket(noted: Noted, key: SocketKey, address: IPAddress, multicast: bool) -> NotedSocket:
-    """Raises OSError."""
-    return NotedSocket(LoopbackSsdpSocket(key, address, multicast), noted, _read_search)
+def search_socket(noted: Noted, sock: PlainSocket) -> NotedSocket:
+    """For searches to the emulator."""
+    return NotedSocket(sock, noted, _read_search)
 
 
-def port5351_socket(noted: Noted, key: SocketKey) -> NotedSocket:
-    """Raises OSError."""
-    return NotedSocket(LoopbackPort5351Socket(key), noted, _read_5351)
+def port5351_socket(noted: Noted, sock: PlainSocket) -> NotedSocket:
+    """For NAT-PMP and PCP of the emulator."""
+    return NotedSocket(sock, noted, _read_5351)
 
 
 def lan_ssdp_socket(noted: Noted, key: SocketKey) -> NotedSocket:

@@ -9,12 +9,10 @@ from typing import Any, TypeVar
 
 from upnp_gw.model.mapping import MappingKind
 from upnp_gw.protocols.igd_services import IgdVersion, control_path, description_path, service_of
-from upnp_gw.protocols.port5351 import PORT
 from upnp_gw.testing.clock import MovableClock, MovableLoop
-from upnp_gw.testing.datagram_sockets import IPV6_LOOPBACK
 from upnp_gw.testing.events import SentEvent
 from upnp_gw.testing.fault_in_force import FaultInForce
-from upnp_gw.testing.gateway import EmulatedGateway, EmulatorOptions, running
+from upnp_gw.testing.gateway import IPV6_LOOPBACK, EmulatedGateway, EmulatorOptions, running
 from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.mappings import HeldMapping
 from upnp_gw.testing.outcomes import Reply
@@ -134,13 +132,18 @@ class Emulator:
 
     @property
     def gateway_address(self) -> str:
-        """Its IPv4 address: the default gateway of its clients, so to say. Searches may go there, to port 1900."""
-        return str(self._running.address)
+        """Its IPv4 address: the default gateway of its clients, so to say."""
+        return str(self._running.place.own.ip)
+
+    @property
+    def search_address(self) -> tuple[str, int]:
+        """Address and port for searches by unicast: port 1900, unless that is taken or another one was chosen."""
+        return self.gateway_address, self._running.search_port or 0
 
     @property
     def pcp_address(self) -> tuple[str, int]:
-        """Address and port of NAT-PMP and PCP."""
-        return self.gateway_address, PORT
+        """Address and port of NAT-PMP and PCP: port 5351, unless that is taken or another one was chosen."""
+        return self.gateway_address, self._running.pcp_port or 0
 
     @property
     def external_address(self) -> str:

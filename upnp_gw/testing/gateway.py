@@ -1,12 +1,11 @@
 """The gateway of an emulator: the program of a router over a memory firewall, on one loopback address."""
 
-import secrets
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv6Address, IPv6Interface
 from pathlib import Path
 from random import SystemRandom
 from tempfile import TemporaryDirectory
@@ -21,25 +20,33 @@ from upnp_gw.gate.builtin import home_policy
 from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.ledger.events import Events, WanChanged
 from upnp_gw.ledger.transaction import Ledger
+from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import IPAddress, MappingKind
 from upnp_gw.model.network import GatewayPorts, Link, Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.protocols.mode import ServiceMode
+from upnp_gw.protocols.port5351 import PORT
+from upnp_gw.protocols.ssdp.groups import PORT as SEARCH_PORT
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.lan import LanServers
+from upnp_gw.servers.udp.socket import SocketKey
+from upnp_gw.servers.udp.sockets import LanSocket
 from upnp_gw.servers.wire import WireClasses
 from upnp_gw.store.store import Store
 from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.testing.clock import MovableClock
-from upnp_gw.testing.datagram_sockets import IPV6_LOOPBACK, port5351_socket, ssdp_socket
+from upnp_gw.testing.datagram_sockets import port5351_socket, search_socket
 from upnp_gw.testing.events import EventDelivery
 from upnp_gw.testing.http_connection import NotedConnection
 from upnp_gw.testing.journal import Journal
 from upnp_gw.testing.mappings import GrantedLeases, HeldMapping
+from upnp_gw.testing.place import find_place
+from upnp_gw.testing.plain_sockets import PlainSocket, listen, multicast, unicast
 from upnp_gw.testing.records import Records
 from upnp_gw.testing.rules import Rule, Rules
 
-LOOPBACK = "lo"
+IPV6_LOOPBACK = IPv6Address("::1")
+"""There is one only: of several emulators with IPv6 the first has its port 5351, and the last its port 1900."""
 SPEED = 100_000_000
 """Bits a second of the emulated WAN."""
 IDLE_S = 300
@@ -67,6 +74,16 @@ class EmulatorOptions:
     """True: it answers searches that are sent to 239.255.255.250 on the loopback, too."""
     visibility: str = "own"
     """own: a client sees and deletes its own mappings; all: those of every client."""
+    interface: str = ""
+    """The name of the interface that it serves; empty: the loopback."""
+    address: str = ""
+    """Its IPv4 address on the interface; empty: on the loopback one that no other emulator has."""
+    http_port: int = 0
+    """The TCP port of descriptions and control URLs; 0: any free one."""
+    search_port: int | None = None
+    """The UDP port of searches to its address; 0: any free one; None: 1900, or any free one if that is taken."""
+    pcp_port: int | None = None
+    """The UDP port of NAT-PMP and PCP; 0: any free one; None: 5351, or any free one if that is taken."""
     personality: str | tuple[str, ...] = ()
     """The kinds of router that it is, by name (docs/testing-faults.md)."""
 
@@ -81,15 +98,16 @@ class EmulatedGateway:
     def __init__(self, options: EmulatorOptions, clock: MovableClock, directory: Path) -> None:
         self.options = options
         self.clock = clock
-        self.address = _unused_address()
-        """Its own address on the loopback, and the only one."""
+        self.place = find_place(options.interface, options.address)
         started = clock.monotonic()
         self.journal = Journal(lambda: clock.monotonic() - started)
         self.rules = Rules()
         self.deliveries = EventDelivery(self.rules, lambda: clock.monotonic() - started)
         self.ipv6_firewall = Ipv6Firewall()
-        self.http_port = 0
-        """The same after a reboot."""
+        self.http_port = options.http_port
+        """The ports stay the same after a reboot."""
+        self.search_port = options.search_port
+        self.pcp_port = options.pcp_port
         self.token = ""
         """Part of the paths of control and event URLs."""
         self._directory = directory
@@ -97,6 +115,7 @@ class EmulatedGateway:
         """The faults of its personality."""
         self._boots = self._losses = 0
         """The number of its starts, and of losses of its state before."""
+        self._unopened: list[ConfigError] = []
         self._stack = AsyncExitStack()
         self._leases = GrantedLeases()
         self._wan = Link(EMULATED_WAN, 1, True)
@@ -118,7 +137,7 @@ class EmulatedGateway:
         self._boots += 1
         config = Config(
             wan=EMULATED_WAN,
-            lan=(LOOPBACK,),
+            lan=(self.place.interface,),
             http_port=self.http_port,
             faces=tuple(f"igd{version}" for version in options.versions),
             natpmp=ServiceMode.ON if options.natpmp else ServiceMode.OFF,
@@ -127,7 +146,7 @@ class EmulatedGateway:
             backend="memory",
             visibility=options.visibility,
         )
-        self._store = Store(self._directory / f"ledger-{self._losses}.db", f"boot-{self._boots}")
+        self._store = Store(self._directory / f"ledger-{self._losses}.db", f"boot-{self._boots}", temporary=True)
         stack.push_async_callback(self._store.close)
         await self._store.open()
         identity = await Identity.load(self._store)
@@ -158,8 +177,11 @@ class EmulatedGateway:
         stack.push_async_callback(tasks.cancel)
         self._servers = self._composition.lan_servers(identity, tasks.spawn, self._wire())
         stack.push_async_callback(self._servers.stop)
+        self._unopened.clear()
         await self._servers.start()
         self.http_port = self._servers.http_port
+        if self._unopened:
+            raise self._unopened[0]
 
     async def stop(self) -> None:
         """Closes everything. ``start`` may follow."""
@@ -172,11 +194,11 @@ class EmulatedGateway:
         return PolicyInForce(loaded, wall)
 
     def _network(self, config: Config) -> Network:
-        own4 = IPv4Interface(f"{self.address}/8")
-        own = (own4, IPv6Interface(IPV6_LOOPBACK)) if self.options.ipv6 else (own4,)
+        place = self.place
+        own = (place.own, IPv6Interface(IPV6_LOOPBACK)) if self.options.ipv6 else (place.own,)
         return Network(
             wan=self._wan,
-            lans=(Link(LOOPBACK, socket.if_nametoindex(LOOPBACK), True, own, has_macs=False),),
+            lans=(Link(place.interface, place.index, True, own, has_macs=False),),
             external=self._external,
             connected_at=self.clock().boot,
             without_nat=config.without_nat,
@@ -186,10 +208,38 @@ class EmulatedGateway:
     def _wire(self) -> WireClasses:
         return WireClasses(
             connection=partial(NotedConnection, self.journal, self.rules),
-            ssdp_socket=partial(ssdp_socket, self, address=self.address, multicast=self.options.multicast),
-            port5351_socket=partial(port5351_socket, self),
+            listen=listen,
+            ssdp_socket=self._open_search,
+            port5351_socket=self._open_port5351,
             deliver=self.deliveries,
         )
+
+    def _open_search(self, key: SocketKey) -> LanSocket:
+        if key.version == 6:
+            own6 = key._replace(address=IPV6_LOOPBACK)
+            return search_socket(self, PlainSocket(own6, unicast(IPV6_LOOPBACK, (SEARCH_PORT,), shared=True)))
+        own = key._replace(address=self.place.own.ip)
+        group = multicast(self.place.own.ip) if self.options.multicast else None
+        shared = self.place.exclusive
+        sock = PlainSocket(own, self._opened("search_port", SEARCH_PORT, self.search_port, shared), group)
+        self.search_port = sock.port
+        return search_socket(self, sock)
+
+    def _open_port5351(self, key: SocketKey) -> LanSocket:
+        if key.version == 6:
+            return port5351_socket(self, PlainSocket(key, unicast(IPV6_LOOPBACK, (PORT,))))
+        sock = PlainSocket(key, self._opened("pcp_port", PORT, self.pcp_port))
+        self.pcp_port = sock.port
+        return port5351_socket(self, sock)
+
+    def _opened(self, option: str, usual: int, chosen: int | None, shared: bool = False) -> socket.socket:
+        """A UDP socket on the chosen port; None: on the usual one, or any. Raises OSError."""
+        try:
+            return unicast(self.place.own.ip, (usual, 0) if chosen is None else (chosen,), shared=shared)
+        except OSError as error:
+            problem = f"cannot open this UDP port of {self.place.own.ip} ({error.strerror}); accepted: a free port"
+            self._unopened.append(ConfigError(option, str(chosen), problem))
+            raise
 
     # -- for the test
 
@@ -283,18 +333,13 @@ class EmulatedGateway:
 @asynccontextmanager
 async def running(options: EmulatorOptions, clock: MovableClock) -> AsyncIterator[EmulatedGateway]:
     """A gateway that serves. Its state is in a temporary directory, which is deleted after."""
-    with TemporaryDirectory(prefix="upnp-gw-") as directory:
+    with TemporaryDirectory(prefix="upnp-gw-", ignore_cleanup_errors=True) as directory:
         gateway = EmulatedGateway(options, clock, Path(directory))
         try:
             await gateway.start()
             yield gateway
         finally:
             await gateway.stop()
-
-
-def _unused_address() -> IPv4Address:
-    """One of sixteen million, for this emulator alone: it can have the ports 1900 and 5351 there."""
-    return IPv4Address(f"127.{1 + secrets.randbelow(254)}.{secrets.randbelow(256)}.{1 + secrets.randbelow(254)}")
 
 
 def _addresses(text: str) -> tuple[IPv4Address, ...]:

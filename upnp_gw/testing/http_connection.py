@@ -24,7 +24,7 @@ from upnp_gw.servers.http.answers import Answer
 from upnp_gw.servers.http.connection import Connection, ConnectionContext, Service
 from upnp_gw.servers.http.framing import BadRequest
 from upnp_gw.servers.http.routes import ControlUrl
-from upnp_gw.servers.http.transport import RESET
+from upnp_gw.system.send_queue import RESET
 from upnp_gw.testing.fault import End, Fault, Sent
 from upnp_gw.testing.journal import Journal, Request
 from upnp_gw.testing.outcomes import ERRORS

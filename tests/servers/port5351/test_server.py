@@ -228,8 +228,8 @@ async def flood(served: Served, datagrams: Iterable[tuple[str, bytes]]) -> None:
             if sent % 200 == 0:  # not more than the socket's buffer holds
                 await asyncio.sleep(0)
         (key,) = served.server.addresses
-        waiting = served.server._sockets._sockets[key]
-        while select.select([waiting], [], [], 0)[0]:
+        waiting = served.server._sockets._sockets[key].filenos()
+        while select.select(waiting, [], [], 0)[0]:
             await loop.run_in_executor(None, lambda: None)
 
 

@@ -52,8 +52,8 @@ class FakeSocket:
         self._reader, self._writer = socket.socketpair()
         FakeSocket.opened.append(self)
 
-    def fileno(self) -> int:
-        return self._reader.fileno()
+    def filenos(self) -> tuple[int, ...]:
+        return (self._reader.fileno(),)
 
     def arrive(self, *arrivals: Datagram | OSError) -> None:
         self.waiting += arrivals

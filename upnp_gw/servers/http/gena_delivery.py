@@ -141,12 +141,16 @@ class GenaDelivery:
                 self._counter.note("forgotten", "events: %s has forgotten its subscription", subscriber)
 
 
-async def send(delivery: Delivery, deadline_s: float = DEADLINE_S) -> DeliveryOutcome:
-    """Sends a message to the callback URLs in order, until one answers 200..299 in time (IGD-191)."""
+async def send(delivery: Delivery, deadline_s: float = DEADLINE_S, bound: bool = True) -> DeliveryOutcome:
+    """Sends a message to the callback URLs in order, until one answers 200..299 in time (IGD-191).
+
+    ``bound``: out of the subscriber's interface. False for the emulator: not every system can do that.
+    """
     for callback in delivery.callbacks:
         try:
             async with asyncio.timeout(deadline_s):
-                status = await _exchange(callback, delivery.source.interface, delivery.request(callback))
+                interface = delivery.source.interface if bound else ""
+                status = await _exchange(callback, interface, delivery.request(callback))
         except OSError:  # TimeoutError is one
             continue
         if status is not None and 200 <= status < 300:
@@ -157,13 +161,14 @@ async def send(delivery: Delivery, deadline_s: float = DEADLINE_S) -> DeliveryOu
 
 
 async def _exchange(callback: Callback, interface: str, request: bytes) -> int | None:
-    """Sends one request over a new connection out of this interface; returns the status of the answer."""
+    """Sends one request over a new connection out of this interface (empty: any); returns the status of the
+    answer."""
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if callback.address.version == 6 else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as connection:
         connection.setblocking(False)
-        # This also selects the zone of a link-local address.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        if interface:  # This also selects the zone of a link-local address.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         await loop.sock_connect(connection, (str(callback.address), callback.port))
         await loop.sock_sendall(connection, request)
         answer = b""

@@ -75,11 +75,16 @@ def listen(where: ListenAddress, port: int) -> socket.socket:
     return sock
 
 
+Listen = Callable[[ListenAddress, int], socket.socket]
+
+
 class HttpListeners:
     """The open sockets, kept equal to the network's LAN addresses."""
 
-    def __init__(self, connection: Callable[[str], asyncio.Protocol]) -> None:
+    def __init__(self, connection: Callable[[str], asyncio.Protocol], listen: Listen = listen) -> None:
+        """``listen``: see ``servers.wire``."""
         self._connection = connection
+        self._listen_on = listen
         self._open: dict[ListenAddress, asyncio.Server] = {}
         self.port = 0
 
@@ -121,7 +126,7 @@ class HttpListeners:
         return frozenset(self._open)
 
     async def _listen(self, where: ListenAddress) -> None:
-        sock = listen(where, self.port)
+        sock = self._listen_on(where, self.port)
         self.port = sock.getsockname()[1]
         loop = asyncio.get_running_loop()
         try:

@@ -23,7 +23,7 @@ from upnp_gw.servers.http.control import Control, ControlAnswer, ControlBackend
 from upnp_gw.servers.http.framing import BadRequest, check_body, check_framing
 from upnp_gw.servers.http.host_header import HostCheck
 from upnp_gw.servers.http.limits import Admission, HttpLimits, HttpRefusals
-from upnp_gw.servers.http.listeners import HttpListeners
+from upnp_gw.servers.http.listeners import HttpListeners, Listen, listen
 from upnp_gw.servers.http.peers import Peers
 from upnp_gw.servers.http.routes import (
     METHODS,
@@ -80,8 +80,9 @@ class HttpServer:
         eventing: Eventing,
         limits: HttpLimits | None = None,
         connection: Callable[[ConnectionContext, str, asyncio.AbstractEventLoop], Connection] = Connection,
+        listen: Listen = listen,
     ) -> None:
-        """``connection``: see ``servers.wire``."""
+        """``connection``, ``listen``: see ``servers.wire``."""
         documents = descriptions.documents
         self._routes = routes(documents, descriptions.token)
         self._old_paths = old_paths(documents)
@@ -97,7 +98,7 @@ class HttpServer:
         self._admission = Admission(self._limits, lan.clock)
         self._refusals = HttpRefusals(log, lan.clock)
         self._make_connection = connection
-        self._listeners = HttpListeners(self._connection)
+        self._listeners = HttpListeners(self._connection, listen)
         self._hosts = HostCheck()
         limits_of = TransportContext(
             self._limits,

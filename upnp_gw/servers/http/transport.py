@@ -4,10 +4,7 @@
 """
 
 import asyncio
-import fcntl
 import socket
-import struct
-import termios
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from contextlib import suppress
@@ -16,10 +13,8 @@ from typing import cast
 
 from upnp_gw.model.request import Source
 from upnp_gw.servers.http.limits import Admission, HttpLimits, HttpRefusals
+from upnp_gw.system.send_queue import RESET, unacknowledged
 
-INT = struct.Struct("i")
-RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER: closing resets the connection and discards its send queue (socket(7))."""
 CLOCK_STEP_S = 0.002
 """uvloop's clock has milliseconds: a timer can fire this much before its deadline."""
 
@@ -183,8 +178,7 @@ class LimitedConnection(asyncio.Protocol, ABC):
         if self._link is None:
             return
         link = self._link.get_extra_info("socket")
-        (unacknowledged,) = INT.unpack(fcntl.ioctl(link.fileno(), termios.TIOCOUTQ, bytes(INT.size)))
-        if unacknowledged:
+        if unacknowledged(link):
             link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._link.abort()
 

@@ -1,7 +1,7 @@
 """SSDP on the LAN interfaces. ``protocols.ssdp`` decides which messages are sent and when; this sends them."""
 
 import logging
-import os
+import platform
 import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -75,7 +75,7 @@ class SsdpServer:
     ) -> None:
         """``open_socket``: see ``servers.wire``."""
         ordered = tuple(sorted(roots, key=lambda root: root.igd_version.version))
-        self.identity = MessageIdentity(ordered, server_token(os.uname().release), max_age_s, http_port)
+        self.identity = MessageIdentity(ordered, server_token(platform.release()), max_age_s, http_port)
         self._lan = lan
         self._network: Network | None = None
         """None: not started, or stopped."""

@@ -67,9 +67,9 @@ class UdpSocket(ABC):
     def _bind(self, sock: socket.socket) -> None:
         """Sets the options of the protocol, and binds. Raises OSError."""
 
-    def fileno(self) -> int:
+    def filenos(self) -> tuple[int, ...]:
         """For the event loop."""
-        return self._socket.fileno()
+        return (self._socket.fileno(),)
 
     @property
     def dropped(self) -> int:

@@ -25,7 +25,10 @@ class LanSocket(Protocol):
 
     @property
     def dropped(self) -> int: ...
-    def fileno(self) -> int: ...
+    def filenos(self) -> tuple[int, ...]:
+        """Those that become readable when a datagram has come."""
+        ...
+
     def over_share(self, sender: IPAddress) -> None: ...
     def receive(self) -> Datagram | None: ...
     def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None: ...
@@ -120,13 +123,15 @@ class LanSockets:
             self.drop("open", f"{key.address} on {key.interface}: {error.strerror}")
             return False
         self._sockets[key] = opened
-        asyncio.get_running_loop().add_reader(opened, self._readable, key)
+        for descriptor in opened.filenos():
+            asyncio.get_running_loop().add_reader(descriptor, self._readable, key)
         return True
 
     def _close(self, key: SocketKey) -> None:
         closing = self._sockets.pop(key)
         self._dropped_before += closing.dropped
-        asyncio.get_running_loop().remove_reader(closing)
+        for descriptor in closing.filenos():
+            asyncio.get_running_loop().remove_reader(descriptor)
         closing.close()
 
     def _readable(self, key: SocketKey) -> None:
