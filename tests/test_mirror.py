@@ -201,6 +201,7 @@ COVERED_ELSEWHERE = {
     "testing/http_connection.py": "testing/test_emulator.py",
     "testing/journal.py": "testing/test_emulator.py",
     "testing/mappings.py": "testing/test_emulator.py",
+    "testing/options.py": "testing/test_emulator.py",
     "testing/outcomes.py": "testing/test_emulator.py",
     "testing/personalities.py": "testing/test_catalogue.py",
     "testing/plain_sockets.py": "testing/test_portability.py",

@@ -44,7 +44,7 @@ def restrict() -> None:
             if hasattr(place, name):
                 delattr(place, name)
     shutil._use_fd_functions = False  # type: ignore[attr-defined]
-    selectors.DefaultSelector = selectors.SelectSelector  # type: ignore[misc]
+    setattr(selectors, "DefaultSelector", selectors.SelectSelector)  # noqa: B010
     socket.socket.recvmsg = socket.socket.sendmsg = property(_missing)  # type: ignore[assignment,method-assign]
     socket.if_nameindex = lambda: [(1, "loopback_0")]
     plain_bind = socket.socket.bind
@@ -54,7 +54,7 @@ def restrict() -> None:
             raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
         plain_bind(sock, address)
 
-    socket.socket.bind = bind  # type: ignore[method-assign]
+    setattr(socket.socket, "bind", bind)  # noqa: B010
     for loop in (asyncio.BaseEventLoop, asyncio.SelectorEventLoop):
         loop.add_signal_handler = _not_implemented  # type: ignore[method-assign,assignment]
     sys.addaudithook(_watch)

@@ -24,7 +24,7 @@ from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec as pcp
 from upnp_gw.protocols.pcp.messages import MapData, Opcode, Request, ResultCode
 from upnp_gw.testing import Emulator
-from upnp_gw.testing.gateway import EmulatorOptions
+from upnp_gw.testing.options import EmulatorOptions
 
 PAGE = (ROOT / "docs" / "testing.md").read_text("utf-8")
 OPTIONS = PAGE.partition("| option |")[2].partition("\n\n")[0]

@@ -19,7 +19,7 @@ def test_a_whole_test_of_a_client_runs_without_what_other_systems_lack(tmp_path:
     done = subprocess.run(
         [*argv, *plugins, "-p", "no:cacheprovider", "-p", "no:asyncio", str(copied)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=60,

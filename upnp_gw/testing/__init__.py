@@ -2,6 +2,7 @@
 
 emulator          ``Emulator``: starts it in a thread; what a test reads and changes
 gateway           the gateway over a memory firewall, on one loopback address
+options           what a test can choose before
 place             its address and ports
 clock             time that a test moves forward
 fault             what a fault is: its seam, the moment it strikes

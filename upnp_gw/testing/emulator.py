@@ -12,9 +12,10 @@ from upnp_gw.protocols.igd_services import IgdVersion, control_path, description
 from upnp_gw.testing.clock import MovableClock, MovableLoop
 from upnp_gw.testing.events import SentEvent
 from upnp_gw.testing.fault_in_force import FaultInForce
-from upnp_gw.testing.gateway import IPV6_LOOPBACK, EmulatedGateway, EmulatorOptions, running
+from upnp_gw.testing.gateway import IPV6_LOOPBACK, EmulatedGateway, running
 from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.mappings import HeldMapping
+from upnp_gw.testing.options import EmulatorOptions
 from upnp_gw.testing.outcomes import Reply
 from upnp_gw.testing.records import Records
 from upnp_gw.testing.rules import Rule

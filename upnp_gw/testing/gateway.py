@@ -3,7 +3,7 @@
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, IPv6Interface
 from pathlib import Path
@@ -11,7 +11,7 @@ from random import SystemRandom
 from tempfile import TemporaryDirectory
 
 from upnp_gw.composition import Composition, Surroundings
-from upnp_gw.config.settings import EMULATED_ADDRESS, EMULATED_WAN, Config
+from upnp_gw.config.settings import EMULATED_WAN, Config
 from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.policy_files import local_today
 from upnp_gw.engine.policy_in_force import PolicyInForce
@@ -40,6 +40,7 @@ from upnp_gw.testing.events import EventDelivery
 from upnp_gw.testing.http_connection import NotedConnection
 from upnp_gw.testing.journal import Journal
 from upnp_gw.testing.mappings import GrantedLeases, HeldMapping
+from upnp_gw.testing.options import EmulatorOptions
 from upnp_gw.testing.place import find_place
 from upnp_gw.testing.plain_sockets import PlainSocket, listen, multicast, unicast
 from upnp_gw.testing.records import Records
@@ -50,46 +51,6 @@ IPV6_LOOPBACK = IPv6Address("::1")
 SPEED = 100_000_000
 """Bits a second of the emulated WAN."""
 IDLE_S = 300
-
-
-@dataclass(frozen=True, slots=True)
-class EmulatorOptions:
-    """What a test can choose before the start. Raises ValueError for another version than 1 and 2, or none."""
-
-    external_address: str = str(EMULATED_ADDRESS)
-    """The external IPv4 address; empty: there is none."""
-    policy: str = ""
-    """The text of a policy file (docs/policy-guide.md); empty: the built-in home policy."""
-    nat: bool = True
-    """False: a firewall without NAT."""
-    versions: tuple[int, ...] = (1, 2)
-    """The versions of InternetGatewayDevice that it has."""
-    natpmp: bool = True
-    """False: it does not answer NAT-PMP."""
-    pcp: bool = True
-    """False: it answers PCP as a router of NAT-PMP does, with the result "unsupported version"."""
-    ipv6: bool = False
-    """True: it also serves ::1, where clients can ask for IPv6 pinholes."""
-    multicast: bool = False
-    """True: it answers searches that are sent to 239.255.255.250 on the loopback, too."""
-    visibility: str = "own"
-    """own: a client sees and deletes its own mappings; all: those of every client."""
-    interface: str = ""
-    """The name of the interface that it serves; empty: the loopback."""
-    address: str = ""
-    """Its IPv4 address on the interface; empty: on the loopback one that no other emulator has."""
-    http_port: int = 0
-    """The TCP port of descriptions and control URLs; 0: any free one."""
-    search_port: int | None = None
-    """The UDP port of searches to its address; 0: any free one; None: 1900, or any free one if that is taken."""
-    pcp_port: int | None = None
-    """The UDP port of NAT-PMP and PCP; 0: any free one; None: 5351, or any free one if that is taken."""
-    personality: str | tuple[str, ...] = ()
-    """The kinds of router that it is, by name (docs/testing-faults.md)."""
-
-    def __post_init__(self) -> None:
-        if not self.versions or not {1, 2}.issuperset(self.versions):
-            raise ValueError("versions must be (1,), (2,) or (1, 2)")
 
 
 class EmulatedGateway:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
-from upnp_gw.testing.gateway import EmulatorOptions
+from upnp_gw.testing.options import EmulatorOptions
 from upnp_gw.testing.registry import description_of, make_rule
 from upnp_gw.testing.rules import Rule
 
