@@ -14,18 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
+from upnp_gw.system.without_openssl import leave_out_openssl
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Options of mallopt(3)."""
 
 
 def prepare_imports() -> None:
-    """Call this before the imports of the daemon. Switches the garbage collector off.
-
-    aiohttp's client reads all certificates of the machine when it is imported, 40 ms for 140 of them. The daemon
-    opens no TLS connection, so OpenSSL is told that there are none.
-    """
+    """Call this before the imports of the daemon. Switches the garbage collector off, and leaves OpenSSL out."""
     gc.disable()
-    os.environ["SSL_CERT_FILE"] = os.environ["SSL_CERT_DIR"] = os.devnull
+    leave_out_openssl()
 
 
 def bound_heap() -> None:
