@@ -14,5 +14,6 @@ wan_counters       traffic and bit rate of the WAN
 files              opens files safely
 privileges         gives up root
 process            the garbage collector at the start, and the end of the process
+without_openssl    keeps OpenSSL out of the process
 clock, signals, sd_notify, send_queue, socket_filter, tasks
 """
