@@ -189,7 +189,7 @@ COVERED_ELSEWHERE = {
     "system/sock_diag.py": "system/test_listening_ports.py",
     "system/socket_filter.py": "servers/udp/test_filter.py",
     "system/who_has.py": "lab/test_who_has.py",
-    "testing/clock.py": "testing/test_emulator.py",
+    "testing/changes.py": "testing/test_journal.py",
     "testing/datagram_sockets.py": "testing/test_emulator.py",
     "testing/fault.py": "testing/test_http_faults.py",
     "testing/fault_in_force.py": "testing/test_emulator.py",
@@ -199,15 +199,15 @@ COVERED_ELSEWHERE = {
     "testing/faults/wan.py": "testing/test_catalogue.py",
     "testing/gateway.py": "testing/test_emulator.py",
     "testing/http_connection.py": "testing/test_emulator.py",
-    "testing/journal.py": "testing/test_emulator.py",
     "testing/mappings.py": "testing/test_emulator.py",
     "testing/options.py": "testing/test_emulator.py",
     "testing/outcomes.py": "testing/test_emulator.py",
     "testing/personalities.py": "testing/test_catalogue.py",
     "testing/plain_sockets.py": "testing/test_portability.py",
-    "testing/records.py": "testing/test_emulator.py",
+    "testing/records.py": "testing/test_journal.py",
     "testing/registry.py": "testing/test_fault_option.py",
     "testing/rules.py": "testing/test_fault_option.py",
+    "testing/subscribers.py": "testing/test_events.py",
 }
 """Module -> the test file that covers it, where that is not the one of its name."""
 

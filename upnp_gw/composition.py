@@ -19,7 +19,7 @@ from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.ledger.events import Events
 from upnp_gw.ledger.igd_view import LedgerView
 from upnp_gw.ledger.transaction import Ledger
-from upnp_gw.model.mapping import Transport
+from upnp_gw.model.mapping import Instant, Transport
 from upnp_gw.model.network import GatewayPorts
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
@@ -89,8 +89,10 @@ class Composition:
         identity: Identity,
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         wire: WireClasses,
+        clock: Callable[[], Instant] | None = None,
     ) -> LanServers:
-        """The servers, not started. ``spawn`` starts a background task."""
+        """The servers, not started. ``spawn`` starts a background task. ``clock``: the time of their deadlines and
+        rate limits; None: that of the leases."""
         around, decider = self._around, self.decider
         environment = around.environment
         view = LedgerView(
@@ -115,4 +117,5 @@ class Composition:
             self.engine.usage_reader.recount,
             spawn,
             wire,
+            clock or environment.clock,
         )

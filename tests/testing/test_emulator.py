@@ -24,7 +24,7 @@ from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp import codec as pcp
 from upnp_gw.protocols.pcp.messages import MapData, Opcode, Request, ResultCode
 from upnp_gw.testing import Emulator
-from upnp_gw.testing.options import EmulatorOptions
+from upnp_gw.testing.options import EmulatorOptions, Options
 
 PAGE = (ROOT / "docs" / "testing.md").read_text("utf-8")
 OPTIONS = PAGE.partition("| option |")[2].partition("\n\n")[0]
@@ -85,10 +85,10 @@ async def test_an_asynchronous_test_uses_it_from_its_own_loop() -> None:
     async with Emulator(external_address="9.9.9.9") as igd, device(igd) as found:
         assert await found.async_get_external_ip_address() == "9.9.9.9"
         await map_port(found, 8080, lease_s=600)
-        igd.advance(minutes=9, seconds=59)
-        assert igd.mappings.one(internal_port=8080, internal_client=CLIENT, transport="tcp").left_s <= 1
+        await igd.advance(minutes=9, seconds=59)
+        assert igd.mappings.one(internal_port=8080, internal_client=CLIENT, transport="tcp").left_s == 1
         await map_port(found, 8080, lease_s=7200)
-        igd.advance(hours=1)
+        await igd.advance(hours=1)
         held = igd.mappings.one()
         assert (held.lease_s, held.via, held.description) == (7200, "igd2", "my client")
         assert 3590 <= held.left_s <= 3600
@@ -113,16 +113,16 @@ async def test_each_lease_ends_at_its_own_time_on_the_way() -> None:
     async with Emulator() as igd, device(igd) as found:
         for port, lease_s in ((7002, 1200), (7001, 600), (7003, 1800)):
             await map_port(found, port, lease_s=lease_s)
-        gateway, ended = igd._running, list[tuple[int, int]]()
+        gateway, ended = igd._running, list[tuple[int, float]]()
         began = gateway.clock.monotonic()
 
         def note(event: Event) -> None:
             removed = event.removed if isinstance(event, TableChanged) else ()
             passed_s = gateway.clock.monotonic() - began
-            ended.extend((mapping.key.external_port, round(passed_s / 10) * 10) for mapping, _ in removed)
+            ended.extend((mapping.key.external_port, round(passed_s, 3)) for mapping, _ in removed)
 
         gateway._events.subscribe(note)
-        igd.advance(hours=2)
+        await igd.advance(hours=2)
         assert ended == [(7001, 600), (7002, 1200), (7003, 1800)]
 
 
@@ -304,12 +304,13 @@ def test_a_client_that_searches_on_the_loopback_finds_it_where_the_test_wants_it
 
 
 async def test_many_run_beside_each_other() -> None:
-    async with Emulator() as one, Emulator() as other, device(one) as of_one:
-        await map_port(of_one, 8080)
-        assert len(one.mappings) == 1
-        assert not other.mappings
-        assert pcp.parse_response(ask(other, pcp_map(7000))).result is ResultCode.SUCCESS
-        assert one.gateway_address != other.gateway_address
+    with Emulator() as other:
+        async with Emulator() as one, device(one) as of_one:
+            await map_port(of_one, 8080)
+            assert len(one.mappings) == 1
+            assert not other.mappings
+            assert pcp.parse_response(ask(other, pcp_map(7000))).result is ResultCode.SUCCESS
+            assert one.gateway_address != other.gateway_address
 
 
 async def test_without_nat_a_mapping_is_a_pinhole() -> None:
@@ -330,7 +331,7 @@ async def test_pinholes_over_ipv6() -> None:
         assert not igd.mappings
         assert igd.requests.of("AddPinhole").one().client == "::1"
         assert isinstance(pinhole, int)
-        igd.advance(hours=1)
+        await igd.advance(hours=1)
         assert not igd.pinholes
     with Emulator() as without, pytest.raises(RuntimeError, match="ipv6=True"):
         _ = without.location_ipv6
@@ -376,7 +377,7 @@ def test_a_failing_assertion_says_what_arrived(igd: Emulator) -> None:
     assert "igd2 AddPortMapping(NewRemoteHost=0.0.0.0, NewExternalPort=8080" in text
     with pytest.raises(AssertionError, match=r"no port mapping with external_port=1\. Instead:\n  tcp 8080 to"):
         igd.mappings.one(external_port=1)
-    with pytest.raises(TypeError, match="a port mapping has no port; it has external_port, internal_port"):
+    with pytest.raises(TypeError, match="no port; did you mean external_port or internal_port"):
         igd.mappings.find(port=8080)
 
 
@@ -404,4 +405,5 @@ def test_a_policy_with_mistakes_is_an_error_of_the_start() -> None:
 
 
 def test_its_options_are_those_of_the_page() -> None:
+    assert Options.__annotations__ == EmulatorOptions.__annotations__
     assert set(EmulatorOptions.__dataclass_fields__) == set(re.findall(r"^\| `(\w+)` \|", OPTIONS, re.MULTILINE))

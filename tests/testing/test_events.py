@@ -41,26 +41,25 @@ async def subscribed(igd: Emulator) -> AsyncIterator[Subscriber]:
 async def test_a_subscriber_gets_the_new_external_address_and_the_journal_has_the_event() -> None:
     async with Emulator() as igd, subscribed(igd) as subscriber:
         await async_until(lambda: subscriber.addresses == [igd.external_address])
-        assert igd.subscribers >= 1
-        igd.change_wan(external_address="9.9.9.9")
+        assert igd.subscribers
+        await igd.change_wan(external_address="9.9.9.9")
         await async_until(lambda: subscriber.addresses[-1] == "9.9.9.9")
-        await async_until(lambda: any(event.values.get("ExternalIPAddress") == "9.9.9.9" for event in igd.events))
+        await igd.events.async_wait_for(seq=1)
         assert {event.outcome for event in igd.events} == {"delivered"}
         assert igd.requests.of("SUBSCRIBE")[0].arguments["nt"] == "upnp:event"
-        igd.advance(days=1)
-        assert igd.subscribers == 0
+        await igd.advance(days=1)
+        assert not igd.subscribers
 
 
 async def test_a_lost_event_leaves_a_gap() -> None:
     async with Emulator() as igd, subscribed(igd) as subscriber:
         await async_until(lambda: len(subscriber.addresses) == 1)
         igd.lose_events(1)
-        igd.change_wan(external_address="9.9.9.9")
-        await async_until(lambda: any(event.outcome == "lost" for event in igd.events))
-        lost = igd.events.one(outcome="lost")
+        await igd.change_wan(external_address="9.9.9.9")
+        lost = await igd.events.async_wait_for(outcome="lost")
         assert lost.values["ExternalIPAddress"] == "9.9.9.9"
         assert lost.seq == 1
-        igd.change_wan(external_address="9.9.9.10")
+        await igd.change_wan(external_address="9.9.9.10")
         await async_until(lambda: "9.9.9.10" in subscriber.addresses)
         assert "9.9.9.9" not in subscriber.addresses
         after = [e for e in igd.events if e.sid == lost.sid and e.values.get("ExternalIPAddress") == "9.9.9.10"]

@@ -8,6 +8,7 @@ import pytest
 from tests.testing.portable_client import add_port_mapping, datagram
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.testing import Emulator
+from upnp_gw.testing.options import Options
 
 ADDRESS_REQUEST = b"\0\0"
 
@@ -68,7 +69,7 @@ def test_a_chosen_port_that_is_taken_is_an_error_of_the_start(option: str) -> No
         ({"interface": "lo", "address": "10.0.0.1"}, r"address: 10\.0\.0\.1: accepted: 127\.0\.0\.1"),
     ],
 )
-def test_a_wrong_place_is_an_error_that_says_what_is_accepted(options: dict[str, str], message: str) -> None:
+def test_a_wrong_place_is_an_error_that_says_what_is_accepted(options: Options, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Emulator(**options).start()
 

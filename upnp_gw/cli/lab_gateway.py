@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from weakref import WeakSet
 
 import click
 
@@ -35,7 +36,7 @@ class FaultyWire:
 
     def classes(self) -> WireClasses:
         return WireClasses(
-            connection=partial(NotedConnection, self.journal, self.rules),
+            connection=partial(NotedConnection, self.journal, self.rules, WeakSet()),
             ssdp_socket=partial(lan_ssdp_socket, self),
             port5351_socket=partial(lan_port5351_socket, self),
         )

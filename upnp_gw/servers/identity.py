@@ -21,16 +21,18 @@ T = TypeVar("T")
 class Identity:
     """The gateway's UUID and URL token, kept in the state directory (IGD-007, SR-10)."""
 
-    def __init__(self, store: Store, uuid: UUID, token: str, last_boot_id: int) -> None:
+    def __init__(self, store: Store, uuid: UUID, token: str, last_boot_id: int, wall: Callable[[], float]) -> None:
         self._store = store
+        self._wall = wall
         self.uuid = uuid
         self.token = token
         self._boot_id = last_boot_id
         self._writes = BackgroundTasks()
 
     @classmethod
-    async def load(cls, store: Store) -> "Identity":
-        """Reads the stored values, and makes new ones for missing or malformed ones. Raises StoreError."""
+    async def load(cls, store: Store, wall: Callable[[], float] = time.time) -> "Identity":
+        """Reads the stored values, and makes new ones for missing or malformed ones. ``wall``: seconds since 1970.
+        Raises StoreError."""
         uuid = await _stored(store, "uuid", UUID)
         if uuid is None:
             uuid = uuid4()
@@ -39,11 +41,11 @@ class Identity:
         if token is None:
             token = secrets.token_hex(TOKEN_BYTES)
             await store.set("token", token)
-        return cls(store, uuid, token, await _stored(store, "boot-id", int) or 0)
+        return cls(store, uuid, token, await _stored(store, "boot-id", int) or 0, wall)
 
     def next_boot_id(self) -> int:
         """Returns a BOOTID greater than every earlier one, and begins to store it."""
-        self._boot_id = next_boot_id(self._boot_id, time.time())
+        self._boot_id = next_boot_id(self._boot_id, self._wall())
         self._writes.spawn(self._store_boot_id())
         return self._boot_id
 

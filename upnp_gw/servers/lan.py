@@ -12,8 +12,10 @@ from upnp_gw.engine.gateway import Gateway
 from upnp_gw.ledger.events import Event, Events, LanChanged, TableChanged
 from upnp_gw.ledger.igd_view import LedgerView
 from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.mapping import Instant
 from upnp_gw.model.network import Network
 from upnp_gw.model.request import Source
+from upnp_gw.protocols.gena.subscriptions import ActiveSubscription
 from upnp_gw.protocols.igd.description import RootDevice, root_device
 from upnp_gw.protocols.igd.evented import evented_properties
 from upnp_gw.protocols.igd.model import service_descriptions
@@ -29,6 +31,7 @@ from upnp_gw.servers.http.server import HttpServer
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.port5351.server import Port5351Server
 from upnp_gw.servers.ssdp.server import SsdpServer
+from upnp_gw.servers.timer import DeadlineTimer
 from upnp_gw.servers.wire import WireClasses
 
 LOST = frozenset({"prefix-gone", "nat-changed"})
@@ -50,8 +53,10 @@ class LanServers:
         recount: Callable[[], Awaitable[None]],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         wire: WireClasses,
+        clock: Callable[[], Instant],
     ) -> None:
-        """``recount`` reads the kernel's counters again; ``spawn`` starts a background task."""
+        """``recount`` reads the kernel's counters again; ``spawn`` starts a background task. ``clock``: the time of
+        deadlines, pauses and rate limits."""
         self._config = config
         self._gateway = gateway
         self._view = view
@@ -62,6 +67,7 @@ class LanServers:
         self._environment = environment
         self._device_of = device_of
         self._events = events
+        self._clock = clock
         self._stack = AsyncExitStack()
         self._roots: list[RootDevice] = []
         self.http_port = 0
@@ -84,15 +90,13 @@ class LanServers:
             documents |= service_descriptions(igd_version)
         models = service_models(udns)
         properties = evented_properties(self._view, models, udns)
-        self._eventing = GenaDelivery(
-            properties, self._environment.clock, self._device_of, deliver=self._wire.deliver
-        )
+        self._eventing = GenaDelivery(properties, self._clock, self._device_of, deliver=self._wire.deliver)
         self._events.subscribe(self._eventing.on_event)
         await self._eventing.start()
         self._stack.push_async_callback(self._eventing.stop)
         self._http = HttpServer(
             ServedDescriptions(documents, self._identity.token, udns, models, server_token(platform.release())),
-            LanContext(lambda: self._environment.network, self._environment.clock, self._device_of),
+            LanContext(lambda: self._environment.network, self._clock, self._device_of),
             ControlBackend(self._view, self._gateway.handle, self._recount),
             self._eventing,
             connection=self._wire.connection,
@@ -134,7 +138,7 @@ class LanServers:
 
     def _datagram_context(self) -> LanContext:
         """For UDP, where anybody can forge a source address: the MAC address names the sender."""
-        return LanContext(lambda: self._environment.network, self._environment.clock, self._environment.sender_of)
+        return LanContext(lambda: self._environment.network, self._clock, self._environment.sender_of)
 
     def _root(self, igd_version: IgdVersion) -> RootDevice:
         return root_device(
@@ -174,6 +178,23 @@ class LanServers:
         await self._gateway.begin_epoch()
         self._port5351.announce()
 
+    # -- for a clock that is moved
+
+    @property
+    def _timers(self) -> tuple[DeadlineTimer, ...]:
+        return self._eventing.timer, self._ssdp.timer, self._port5351.timer
+
+    def next_deadline(self, announcements: bool) -> float | None:
+        """The earliest time of the clock at which a server has something to do, with or without the announcements
+        of SSDP; None: none has."""
+        timers = self._timers if announcements else (self._eventing.timer, self._port5351.timer)
+        return min((timer.deadline for timer in timers if timer.deadline is not None), default=None)
+
+    def run_due(self) -> None:
+        """Does what is due, after the clock was moved."""
+        for timer in self._timers:
+            timer.run_due()
+
     # -- for the status page
 
     def locations(self) -> list[str]:
@@ -189,6 +210,10 @@ class LanServers:
     def subscriptions(self) -> int:
         """The number of active event subscriptions."""
         return self._eventing.subscriptions
+
+    def active_subscriptions(self) -> list[ActiveSubscription]:
+        """The active event subscriptions, the oldest first."""
+        return self._eventing.active()
 
     def counts(self) -> dict[str, int]:
         """Requests answered and dropped, by kind."""

@@ -1,6 +1,7 @@
 """A router for tests of clients: the gateway itself, in process, without root. docs/testing.md shows how to use it.
 
-emulator          ``Emulator``: starts it in a thread; what a test reads and changes
+emulator          ``Emulator``: what a test reads and changes
+host              its event loop: a thread's, or that of an asynchronous test
 gateway           the gateway over a memory firewall, on one loopback address
 options           what a test can choose before
 place             its address and ports
@@ -13,18 +14,36 @@ fault_option      faults as text
 personalities     kinds of routers
 catalogue         faults and personalities as a page
 journal           the requests that came in
-events            the events that were sent
+events            the events that were sent; subscribers: their readers
+announcements     those of SSDP
 mappings          port mappings and pinholes
 records           lists that say what they hold where a test fails
+changes           waiting for what comes
 http_connection, datagram_sockets
 plain_sockets     sockets as every system has them
 """
 
+from upnp_gw.testing.announcements import Announcement
+from upnp_gw.testing.changes import LiveRecords
 from upnp_gw.testing.emulator import Emulator
 from upnp_gw.testing.events import SentEvent
 from upnp_gw.testing.fault_in_force import FaultInForce
+from upnp_gw.testing.host import Done
 from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.mappings import HeldMapping
 from upnp_gw.testing.records import Records
+from upnp_gw.testing.subscribers import Subscriber
 
-__all__ = ["Emulator", "FaultInForce", "HeldMapping", "Records", "Request", "Requests", "SentEvent"]
+__all__ = [
+    "Announcement",
+    "Done",
+    "Emulator",
+    "FaultInForce",
+    "HeldMapping",
+    "LiveRecords",
+    "Records",
+    "Request",
+    "Requests",
+    "SentEvent",
+    "Subscriber",
+]

@@ -1,35 +1,43 @@
-"""The emulator's time: it runs on as the machine's does, and can be moved forward."""
+"""The emulator's time: it stands still or runs on, and a test moves it forward."""
 
 import asyncio
 import time
+from contextlib import suppress
 
 from upnp_gw.model.mapping import Instant
 
 
 class MovableClock:
-    """Both clocks of the gateway, together. They never go back."""
+    """The time of leases and epochs. A frozen one changes by ``move_to`` alone; it never goes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, frozen: bool = False) -> None:
+        self._frozen_at = Instant(time.monotonic(), time.time()) if frozen else None
         self._ahead_s = 0.0
+        self._moved = asyncio.Event()
 
     def __call__(self) -> Instant:
-        return Instant(self.monotonic(), time.time() + self._ahead_s)
+        at = self._frozen_at or Instant(time.monotonic(), time.time())
+        return Instant(at.boot + self._ahead_s, at.wall + self._ahead_s)
 
     def monotonic(self) -> float:
-        """Seconds, for the gateway's leases and for the event loop."""
-        return time.monotonic() + self._ahead_s
+        """Seconds."""
+        return self().boot
+
+    def running(self) -> Instant:
+        """The time of the servers, which runs on in a frozen clock too: the pauses between datagrams are real."""
+        return Instant(time.monotonic() + self._ahead_s, time.time() + self._ahead_s)
 
     def move_to(self, moment: float) -> None:
-        """Moves both clocks so that ``monotonic`` is at least this."""
+        """Moves it so that ``monotonic`` is at least this."""
         self._ahead_s += max(0.0, moment - self.monotonic())
+        self._moved.set()
+        self._moved = asyncio.Event()
 
-
-class MovableLoop(asyncio.SelectorEventLoop):
-    """An event loop whose timers run by a ``MovableClock``. A timer that the clock was moved over fires at once."""
-
-    def __init__(self, clock: MovableClock) -> None:
-        self._movable = clock
-        super().__init__()
-
-    def time(self) -> float:
-        return self._movable.monotonic()
+    async def sleep(self, seconds: float) -> None:
+        """Returns after so many seconds, which pass by themselves or by ``move_to``."""
+        until = self.running().boot + seconds
+        while (left_s := until - self.running().boot) > 0:
+            moved = self._moved
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    await moved.wait()

@@ -1,6 +1,5 @@
 """UDP sockets on the emulator's address or a LAN of the lab: they note datagrams, and answer as the test asks."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from upnp_gw.servers.port5351.socket import Port5351Socket
 from upnp_gw.servers.ssdp.socket import SsdpSocket
 from upnp_gw.servers.udp.socket import Datagram, SocketKey
 from upnp_gw.servers.udp.sockets import LanSocket
+from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.testing.fault import LateDatagram
 from upnp_gw.testing.journal import Journal, Request
 from upnp_gw.testing.plain_sockets import PlainSocket
@@ -43,6 +43,7 @@ class NotedSocket:
         self._read = read
         self._open: dict[Peer, tuple[Request, Struck | None]] = {}
         """Sender -> its latest request, and the faults of its answers."""
+        self._late = BackgroundTasks()
         self._closed = False
 
     @property
@@ -100,20 +101,20 @@ class NotedSocket:
             ]
         for each in late:
             if each.delay_s:
-                loop = asyncio.get_running_loop()
-                loop.call_later(each.delay_s, self._send_late, each.data, peer, own)
+                self._late.spawn(self._send_late(each, peer, own))
             else:
                 self._send(each.data, peer, own)
 
-    def _send_late(self, data: bytes, peer: Peer, own: IPAddress | None) -> None:
+    async def _send_late(self, late: LateDatagram, peer: Peer, own: IPAddress | None) -> None:
+        await self._noted.rules.delay(late.delay_s)
         if not self._closed:
-            self._send(data, peer, own)
+            self._send(late.data, peer, own)
 
     def _send(self, data: bytes, peer: Peer, own: IPAddress | None) -> None:
         request, _ = self._open.get(peer, (None, None))
         if request is not None:
-            request.answers.append(data)
-            request.error = _result(data) if request.protocol != "ssdp" else None
+            error = _result(data) if request.protocol != "ssdp" else None
+            self._noted.journal.answered(request, data, error)
         self._inner.send(data, peer, own)
 
 

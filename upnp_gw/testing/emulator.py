@@ -1,36 +1,38 @@
-"""``Emulator``: a router for one test. Its event loop runs in a thread of its own."""
+"""``Emulator``: a router for one test."""
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 from upnp_gw.model.mapping import MappingKind
 from upnp_gw.protocols.igd_services import IgdVersion, control_path, description_path, service_of
-from upnp_gw.testing.clock import MovableClock, MovableLoop
+from upnp_gw.testing.announcements import Announcement
+from upnp_gw.testing.changes import Changes, Live, LiveRecords
+from upnp_gw.testing.clock import MovableClock
 from upnp_gw.testing.events import SentEvent
 from upnp_gw.testing.fault_in_force import FaultInForce
 from upnp_gw.testing.gateway import IPV6_LOOPBACK, EmulatedGateway, running
+from upnp_gw.testing.host import Done, Host
 from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.mappings import HeldMapping
-from upnp_gw.testing.options import EmulatorOptions
+from upnp_gw.testing.options import EmulatorOptions, Options
 from upnp_gw.testing.outcomes import Reply
-from upnp_gw.testing.records import Records
 from upnp_gw.testing.rules import Rule
+from upnp_gw.testing.subscribers import Subscriber
 
-T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Emulator:
-    """A router on a loopback address of its own, without root. ``with`` or ``async with`` starts and stops it.
+    """A router on a loopback address of its own, without root.
 
-    Its methods may be called from any thread but its own, also in an asynchronous test: none waits for a client.
-    Options: ``EmulatorOptions``.
+    ``with`` starts and stops it in a thread of its own, also in an asynchronous test. ``async with`` starts it on
+    the event loop of the test: there, no client may stop that loop, and what returns ``Done`` is awaited. Options:
+    ``EmulatorOptions``.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[Options]) -> None:
         """Raises TypeError for an unknown option, ValueError for a wrong value."""
         given = EmulatorOptions(**options)
         self._given = self._options = given
@@ -38,28 +40,19 @@ class Emulator:
         self._shape: list[Rule] = []
         if given.personality:
             self._take_on((given.personality,) if isinstance(given.personality, str) else given.personality)
-        self._gateway: EmulatedGateway | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
+        self._changes = Changes()
+        self._host = Host(self._serving)
 
     # -- life
 
     def start(self) -> None:
-        """Returns when every server answers. Raises what kept it from starting: ConfigError for a policy with
-        mistakes, OSError for a port."""
-        started: Future[None] = Future()
-        self._thread = threading.Thread(target=self._run, args=(started,), name="emulated router", daemon=True)
-        self._thread.start()
-        started.result()
+        """Starts it in a thread. Returns when every server answers. Raises what kept it from starting: ConfigError
+        for a policy with mistakes, OSError for a port."""
+        self._host.start()
 
     def stop(self) -> None:
         """Closes everything. A second call does nothing."""
-        loop, stopping, thread = self._loop, self._stopping, self._thread
-        self._gateway = self._loop = self._stopping = self._thread = None
-        if loop is not None and stopping is not None and thread is not None:
-            loop.call_soon_threadsafe(stopping.set)
-            thread.join()
+        self._host.stop()
 
     def __enter__(self) -> "Emulator":
         self.start()
@@ -71,32 +64,21 @@ class Emulator:
         self.stop()
 
     async def __aenter__(self) -> "Emulator":
-        await asyncio.to_thread(self.start)
+        await self._host.start_here()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.stop)
+        await self._host.stop_here()
 
-    def _run(self, started: "Future[None]") -> None:
-        clock = MovableClock()
-        with asyncio.Runner(loop_factory=lambda: MovableLoop(clock)) as runner:
-            try:
-                runner.run(self._serve(clock, started))
-            except BaseException as error:
-                if started.done():
-                    raise
-                started.set_exception(error)
-
-    async def _serve(self, clock: MovableClock, started: "Future[None]") -> None:
-        stopping = asyncio.Event()
-        async with running(self._options, clock) as gateway:
+    @asynccontextmanager
+    async def _serving(self) -> AsyncIterator[EmulatedGateway]:
+        clock = MovableClock(frozen=self._given.frozen)
+        async with running(self._options, clock, self._changes) as gateway:
             if self._shape:
                 await gateway.become(self._options, self._shape)
-            self._gateway, self._loop, self._stopping = gateway, asyncio.get_running_loop(), stopping
-            started.set_result(None)
-            await stopping.wait()
+            yield gateway
 
     # -- where a client finds it
 
@@ -157,29 +139,37 @@ class Emulator:
     # -- what it has and what it saw
 
     @property
-    def mappings(self) -> Records[HeldMapping]:
+    def mappings(self) -> LiveRecords[HeldMapping]:
         """The port mappings now."""
-        return self._wait(self._running.held(MappingKind.PORT_MAPPING))
+        return self._held(MappingKind.PORT_MAPPING, "port mapping")
 
     @property
-    def pinholes(self) -> Records[HeldMapping]:
+    def pinholes(self) -> LiveRecords[HeldMapping]:
         """The pinholes now: IPv6, and IPv4 without NAT."""
-        return self._wait(self._running.held(MappingKind.PINHOLE))
+        return self._held(MappingKind.PINHOLE, "pinhole")
 
     @property
     def requests(self) -> Requests:
         """The requests so far, with their answers."""
-        return self._call(self._running.journal.requests)
+        journal, host = self._running.journal, self._host
+        live = Live(self._changes, lambda: self.requests)
+        return Requests(host.call(journal.requests), live=live, clear=lambda: host.call(journal.clear))
 
     @property
-    def events(self) -> Records[SentEvent]:
+    def events(self) -> LiveRecords[SentEvent]:
         """The events sent to subscribers so far. They leave up to 0.2 s after the change."""
-        return self._call(self._running.deliveries.events)
+        return self._live(SentEvent, "event", self._running.deliveries.events, lambda: self.events)
 
     @property
-    def subscribers(self) -> int:
-        """The number of event subscriptions now."""
-        return self._call(lambda: self._running.subscriptions)
+    def subscribers(self) -> LiveRecords[Subscriber]:
+        """The event subscriptions now."""
+        return self._live(Subscriber, "subscriber", self._running.subscribers, lambda: self.subscribers)
+
+    @property
+    def announcements(self) -> LiveRecords[Announcement]:
+        """The SSDP announcements so far. Without the option ``multicast`` there are none."""
+        read = self._running.announcements.all
+        return self._live(Announcement, "announcement", read, lambda: self.announcements)
 
     # -- what a test changes
 
@@ -234,12 +224,12 @@ class Emulator:
 
         return self._put(make_rule(name, action, times=times, after=after, parameters=parameters))
 
-    def personality(self, *names: str) -> None:
+    def personality(self, *names: str) -> Done:
         """Makes it another kind of router (docs/testing-faults.md), several kinds at once, or without a name the
         usual one again. It starts again where the options differ; its mappings and faults stay. Raises ValueError
         for an unknown name."""
         self._take_on(names)
-        self._wait(self._running.become(self._options, self._shape))
+        return self._host.change(self._running.become(self._options, self._shape))
 
     def _take_on(self, names: tuple[str, ...]) -> None:
         from upnp_gw.testing.personalities import rules_of, with_personality
@@ -247,28 +237,29 @@ class Emulator:
         options, shape = with_personality(self._given, names), rules_of(names)
         self._options, self._shape = options, shape
 
-    def clear(self) -> None:
+    def clear(self) -> Done:
         """Takes back every fault and every answer. The personality stays."""
-        self._wait(self._running.take_all_back())
+        gateway = self._running
+        return self._host.change(gateway.take_all_back(), all(rule.at_once for rule in gateway.rules.all()))
 
     def _put(self, rule: Rule) -> FaultInForce:
-        gateway = self._running
-        self._wait(gateway.put_in_force(rule))
-        return FaultInForce(
-            rule,
-            lambda: self._wait(gateway.take_back(rule)) if self._gateway is gateway else None,
-            lambda: self._call(lambda: tuple(rule.struck)),
-        )
+        gateway, host = self._running, self._host
 
-    def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> None:
-        """Moves the emulator's clock. Leases that end on the way have ended when it returns. Raises ValueError for
-        a negative time."""
+        def take_back() -> Done:
+            return host.change(gateway.take_back(rule), rule.at_once) if host.serves(gateway) else Done()
+
+        begun = host.change(gateway.put_in_force(rule), rule.at_once)
+        return FaultInForce(rule, begun, take_back, lambda: host.call(lambda: tuple(rule.struck)))
+
+    def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> Done:
+        """Moves the emulator's clock. What falls due on the way has happened at the return, in its order: ends of
+        leases and of subscriptions, announcements. Raises ValueError for a negative time."""
         whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
         if whole < 0:
             raise ValueError("time does not go back")
-        self._wait(self._running.advance(whole))
+        return self._host.change(self._running.advance(whole))
 
-    def change_wan(self, *, external_address: str | None = None, up: bool | None = None) -> None:
+    def change_wan(self, *, external_address: str | None = None, up: bool | None = None) -> Done:
         """Changes the external address (empty: there is none), or takes the WAN down or up; None: as it is.
 
         Clients learn it as from a router: by events, by a new epoch of NAT-PMP and PCP, or when they ask. Raises
@@ -276,41 +267,38 @@ class Emulator:
         """
         before = self._running
         address = before.external_address if external_address is None else external_address
-        self._wait(before.change_wan(address, before.wan_up if up is None else up))
+        return self._host.change(before.change_wan(address, before.wan_up if up is None else up))
 
-    def reboot(self, *, keep_mappings: bool = False) -> None:
+    def reboot(self, *, keep_mappings: bool = False) -> Done:
         """Stops the gateway, and starts it again on the same address and ports, with a new epoch and BOOTID.
 
         Subscriptions end. Without ``keep_mappings`` the mappings are lost, and control URLs and UDN are new. The
         journal and the faults stay.
         """
-        self._wait(self._running.reboot(keep_mappings))
+        return self._host.change(self._running.reboot(keep_mappings))
 
     def lose_events(self, number: int) -> None:
         """The next so many events do not reach their subscribers: these see a gap in SEQ."""
         self.fault("event-lost", times=number)
 
-    def reset(self) -> None:
-        """Forgets the requests and events, and takes back every fault and answer. Mappings and
+    def reset(self) -> Done:
+        """Forgets the requests, events and announcements, and takes back every fault and answer. Mappings and
         subscriptions stay."""
-        self.clear()
-        self._call(self._running.deliveries.clear)
-        self._call(self._running.journal.clear)
+        self._host.call(self._running.forget)
+        return self.clear()
 
-    # -- the thread
+    # -- its loop
 
     @property
     def _running(self) -> EmulatedGateway:
-        if self._gateway is None:
-            raise RuntimeError("the emulator is not started")
-        return self._gateway
+        return self._host.served
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+    def _held(self, kind: MappingKind, noun: str) -> LiveRecords[HeldMapping]:
+        gateway, host = self._running, self._host
+        held = gateway.held(kind) if host.on_its_loop else host.wait(gateway.settled_held(kind))
+        return LiveRecords(HeldMapping, noun, held, Live(self._changes, lambda: self._held(kind, noun)))
 
-    def _call(self, function: Callable[[], T]) -> T:
-        async def called() -> T:
-            return function()
-
-        return self._wait(called())
+    def _live(
+        self, of: type[R], noun: str, read: Callable[[], Iterable[R]], again: Callable[[], LiveRecords[R]]
+    ) -> LiveRecords[R]:
+        return LiveRecords(of, noun, self._host.call(read), Live(self._changes, again))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from upnp_gw.protocols.gena.subscriptions import Delivery, DeliveryOutcome
 from upnp_gw.servers.http.gena_delivery import send
+from upnp_gw.testing.changes import Changes
 from upnp_gw.testing.journal import Request
-from upnp_gw.testing.records import Records
 from upnp_gw.testing.rules import Rules
 
 
@@ -35,8 +35,9 @@ class SentEvent:
 class EventDelivery:
     """Sends events as the gateway does, notes each, and loses those that the test wants lost."""
 
-    def __init__(self, rules: Rules, now_s: Callable[[], float]) -> None:
+    def __init__(self, rules: Rules, now_s: Callable[[], float], changes: Changes) -> None:
         self._rules = rules
+        self._changes = changes
         self._now_s = now_s
         self._sent: list[SentEvent] = []
 
@@ -64,11 +65,12 @@ class EventDelivery:
             str(event.source.address), event.sid, event.seq, dict(event.values), outcome, self._now_s()
         )
         self._sent.append(noted)
+        self._changes.changed()
         return noted
 
-    def events(self) -> Records[SentEvent]:
+    def events(self) -> tuple[SentEvent, ...]:
         """All of them so far, in the order in which they were delivered."""
-        return Records(SentEvent, "event", tuple(self._sent))
+        return tuple(self._sent)
 
     def clear(self) -> None:
         """Forgets the events."""

@@ -1,19 +1,25 @@
 """``FaultInForce``: what a test has of a fault that it asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import TracebackType
+from typing import Any
 
+from upnp_gw.testing.host import Done
 from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.rules import Rule
 
 
 class FaultInForce:
-    """A fault, or an answer in place of the gateway's. As a context manager it ends with the block."""
+    """A fault, or an answer in place of the gateway's. As a context manager it ends with the block.
+
+    Where the emulator runs on the loop of the test, await it, or use ``async with``.
+    """
 
     def __init__(
-        self, rule: Rule, take_back: Callable[[], None], struck: Callable[[], tuple[Request, ...]]
+        self, rule: Rule, begun: Done, take_back: Callable[[], Done], struck: Callable[[], tuple[Request, ...]]
     ) -> None:
         self._rule = rule
+        self._begun = begun
         self._take_back = take_back
         self._struck = struck
 
@@ -22,9 +28,13 @@ class FaultInForce:
         """The requests that it has struck so far."""
         return Requests(self._struck(), f"request struck by {self}")
 
-    def remove(self) -> None:
+    def remove(self) -> Done:
         """Takes it back. A second call does nothing."""
-        self._take_back()
+        return self._take_back()
+
+    def __await__(self) -> Generator[Any, None, "FaultInForce"]:
+        yield from self._begun.__await__()
+        return self
 
     def __str__(self) -> str:
         return " on ".join(filter(None, (self._rule.name or "an answer", self._rule.action)))
@@ -36,3 +46,11 @@ class FaultInForce:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.remove()
+
+    async def __aenter__(self) -> "FaultInForce":
+        return await self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.remove()

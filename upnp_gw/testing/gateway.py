@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Interface
 from pathlib import Path
 from random import SystemRandom
 from tempfile import TemporaryDirectory
+from weakref import WeakSet
 
 from upnp_gw.composition import Composition, Surroundings
 from upnp_gw.config.settings import EMULATED_WAN, Config
@@ -18,7 +19,7 @@ from upnp_gw.engine.policy_in_force import PolicyInForce
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.builtin import home_policy
 from upnp_gw.gate.load import LoadedPolicy, load_text
-from upnp_gw.ledger.events import Events, WanChanged
+from upnp_gw.ledger.events import Event, Events, WanChanged
 from upnp_gw.ledger.transaction import Ledger
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import IPAddress, MappingKind
@@ -34,6 +35,8 @@ from upnp_gw.servers.udp.sockets import LanSocket
 from upnp_gw.servers.wire import WireClasses
 from upnp_gw.store.store import Store
 from upnp_gw.system.tasks import BackgroundTasks
+from upnp_gw.testing.announcements import Announced
+from upnp_gw.testing.changes import Changes
 from upnp_gw.testing.clock import MovableClock
 from upnp_gw.testing.datagram_sockets import port5351_socket, search_socket
 from upnp_gw.testing.events import EventDelivery
@@ -43,8 +46,8 @@ from upnp_gw.testing.mappings import GrantedLeases, HeldMapping
 from upnp_gw.testing.options import EmulatorOptions
 from upnp_gw.testing.place import find_place
 from upnp_gw.testing.plain_sockets import PlainSocket, listen, multicast, unicast
-from upnp_gw.testing.records import Records
 from upnp_gw.testing.rules import Rule, Rules
+from upnp_gw.testing.subscribers import Subscriber, subscriber
 
 IPV6_LOOPBACK = IPv6Address("::1")
 """There is one only: of several emulators with IPv6 the first has its port 5351, and the last its port 1900."""
@@ -56,14 +59,19 @@ IDLE_S = 300
 class EmulatedGateway:
     """``running`` gives one. Use it on its event loop."""
 
-    def __init__(self, options: EmulatorOptions, clock: MovableClock, directory: Path) -> None:
+    def __init__(self, options: EmulatorOptions, clock: MovableClock, directory: Path, changes: Changes) -> None:
         self.options = options
         self.clock = clock
         self.place = find_place(options.interface, options.address)
         started = clock.monotonic()
-        self.journal = Journal(lambda: clock.monotonic() - started)
-        self.rules = Rules()
-        self.deliveries = EventDelivery(self.rules, lambda: clock.monotonic() - started)
+
+        def now_s() -> float:
+            return round(clock.monotonic() - started, 6)
+
+        self.journal = Journal(now_s, changes)
+        self.announcements = Announced(now_s, changes)
+        self.rules = Rules(clock.sleep)
+        self.deliveries = EventDelivery(self.rules, now_s, changes)
         self.ipv6_firewall = Ipv6Firewall()
         self.http_port = options.http_port
         """The ports stay the same after a reboot."""
@@ -71,12 +79,14 @@ class EmulatedGateway:
         self.pcp_port = options.pcp_port
         self.token = ""
         """Part of the paths of control and event URLs."""
+        self._changes = changes
         self._directory = directory
         self._shape: list[Rule] = []
         """The faults of its personality."""
         self._boots = self._losses = 0
         """The number of its starts, and of losses of its state before."""
         self._unopened: list[ConfigError] = []
+        self._connections = WeakSet[NotedConnection]()
         self._stack = AsyncExitStack()
         self._leases = GrantedLeases()
         self._wan = Link(EMULATED_WAN, 1, True)
@@ -110,11 +120,13 @@ class EmulatedGateway:
         self._store = Store(self._directory / f"ledger-{self._losses}.db", f"boot-{self._boots}", temporary=True)
         stack.push_async_callback(self._store.close)
         await self._store.open()
-        identity = await Identity.load(self._store)
+        # two starts in one second have two BOOTIDs, also where the first one was lost
+        boots = self._boots
+        identity = await Identity.load(self._store, lambda: self.clock.running().wall + boots)
         stack.push_async_callback(identity.settled)
         self.token = identity.token
         self._events, self._environment = Events(), Environment(self._network(config), self.clock)
-        self._events.subscribe(lambda event: self._leases.on_event(event, self.clock()))
+        self._events.subscribe(self._on_event)
         around = Surroundings(
             environment=self._environment,
             firewall=MemoryFirewall(self.clock.monotonic),
@@ -136,7 +148,7 @@ class EmulatedGateway:
         engine.scheduler.start()
         tasks = BackgroundTasks()
         stack.push_async_callback(tasks.cancel)
-        self._servers = self._composition.lan_servers(identity, tasks.spawn, self._wire())
+        self._servers = self._composition.lan_servers(identity, tasks.spawn, self._wire(), self.clock.running)
         stack.push_async_callback(self._servers.stop)
         self._unopened.clear()
         await self._servers.start()
@@ -148,6 +160,10 @@ class EmulatedGateway:
         """Closes everything. ``start`` may follow."""
         self.rules.release()
         await self._stack.aclose()
+
+    def _on_event(self, event: Event) -> None:
+        self._leases.on_event(event, self.clock())
+        self._changes.changed()
 
     def _policy(self) -> PolicyInForce:
         text, wall = self.options.policy, self.clock().wall
@@ -168,7 +184,7 @@ class EmulatedGateway:
 
     def _wire(self) -> WireClasses:
         return WireClasses(
-            connection=partial(NotedConnection, self.journal, self.rules),
+            connection=partial(NotedConnection, self.journal, self.rules, self._connections),
             listen=listen,
             ssdp_socket=self._open_search,
             port5351_socket=self._open_port5351,
@@ -182,7 +198,8 @@ class EmulatedGateway:
         own = key._replace(address=self.place.own.ip)
         group = multicast(self.place.own.ip) if self.options.multicast else None
         shared = self.place.exclusive
-        sock = PlainSocket(own, self._opened("search_port", SEARCH_PORT, self.search_port, shared), group)
+        opened = self._opened("search_port", SEARCH_PORT, self.search_port, shared)
+        sock = PlainSocket(own, opened, group, self.announcements.add)
         self.search_port = sock.port
         return search_socket(self, sock)
 
@@ -241,28 +258,48 @@ class EmulatedGateway:
         """The external IPv4 address; empty: there is none."""
         return "".join(map(str, self._external))
 
-    @property
-    def subscriptions(self) -> int:
-        """The number of active event subscriptions."""
-        return self._servers.subscriptions
+    def subscribers(self) -> list[Subscriber]:
+        """The active event subscriptions, the oldest first."""
+        now = self.clock.running()
+        return [subscriber(row, now) for row in self._servers.active_subscriptions()]
+
+    def forget(self) -> None:
+        """Forgets the requests, events and announcements so far."""
+        for noted in (self.journal, self.deliveries, self.announcements):
+            noted.clear()
 
     @property
     def wan_up(self) -> bool:
         return self._wan.up
 
-    async def held(self, kind: MappingKind) -> Records[HeldMapping]:
-        """The mappings of one kind, when all requests so far are done."""
-        await self._composition.engine.gateway.settled()
+    def held(self, kind: MappingKind) -> list[HeldMapping]:
+        """The mappings of one kind."""
         return self._leases.held(self._ledger.table, kind, self.clock())
+
+    async def settled_held(self, kind: MappingKind) -> list[HeldMapping]:
+        """``held``, when all requests so far are done."""
+        await self._composition.engine.gateway.settled()
+        return self.held(kind)
 
     async def advance(self, seconds: float) -> None:
         """Moves the clock, and does what falls due on the way in its order. Returns when it is done."""
         end = self.clock.monotonic() + seconds
-        while (due := self._ledger.next_due()) is not None and due <= end:
-            self.clock.move_to(due)
+        await self._do_due()
+        while (step := self._until_due()) is not None and (at := self.clock.monotonic() + step) <= end:
+            self.clock.move_to(at)
             await self._do_due()
         self.clock.move_to(end)
         await self._do_due()
+        for connection in tuple(self._connections):
+            connection.time_passed(seconds)
+
+    def _until_due(self) -> float | None:
+        """Seconds until the next thing falls due; None: nothing will. Announcements count where they are sent."""
+        due, deadline = self._ledger.next_due(), self._servers.next_deadline(self.options.multicast)
+        steps = [] if due is None else [due - self.clock.monotonic()]
+        if deadline is not None:
+            steps.append(deadline - self.clock.running().boot)
+        return min((step for step in steps if step > 0), default=None)
 
     async def change_wan(self, external_address: str, up: bool) -> None:
         """Raises ValueError for text that is no IPv4 address."""
@@ -286,16 +323,20 @@ class EmulatedGateway:
 
     async def _do_due(self) -> None:
         engine = self._composition.engine
+        self._servers.run_due()
         engine.scheduler.sweep()
         await engine.scheduler.settled()
         await engine.gateway.settled()
 
 
 @asynccontextmanager
-async def running(options: EmulatorOptions, clock: MovableClock) -> AsyncIterator[EmulatedGateway]:
-    """A gateway that serves. Its state is in a temporary directory, which is deleted after."""
+async def running(
+    options: EmulatorOptions, clock: MovableClock, changes: Changes | None = None
+) -> AsyncIterator[EmulatedGateway]:
+    """A gateway that serves. Its state is in a temporary directory, which is deleted after. ``changes`` learns of
+    all that a test can see."""
     with TemporaryDirectory(prefix="upnp-gw-", ignore_cleanup_errors=True) as directory:
-        gateway = EmulatedGateway(options, clock, Path(directory))
+        gateway = EmulatedGateway(options, clock, Path(directory), changes or Changes())
         try:
             await gateway.start()
             yield gateway

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
+from weakref import WeakSet
 
 from upnp_gw.model.request import Source
 from upnp_gw.protocols.http.answer import CONTINUE
@@ -52,12 +53,13 @@ class LateAnswer(ControlUrl):
 class NotedConnection(Connection):
     """One connection, whose requests are in the journal."""
 
-    __slots__ = ("_faults", "_journal", "_received", "_request")
+    __slots__ = ("__weakref__", "_faults", "_journal", "_received", "_request")
 
     def __init__(
         self,
         journal: Journal,
         rules: Rules,
+        connections: "WeakSet[NotedConnection]",
         context: ConnectionContext,
         interface: str,
         loop: asyncio.AbstractEventLoop,
@@ -71,6 +73,12 @@ class NotedConnection(Connection):
         """Those of the next answer."""
         service = NotedService(context.service, rules, self._note, self._disturb)
         super().__init__(replace(context, service=service), interface, loop)
+        connections.add(self)
+
+    def time_passed(self, seconds: float) -> None:
+        """The emulator's clock was moved: the deadlines of the connection are so much nearer."""
+        if self._timer is not None:
+            self.set_deadline(max(0.0, self._deadline - seconds - self._loop.time()))
 
     def received(self, data: bytes) -> None:
         self._received += data
@@ -82,9 +90,8 @@ class NotedConnection(Connection):
             return
         sent = self._disturbed(data)
         if self._request is not None:
-            self._request.answers.append(sent.data)
             found = ERROR_CODE.search(data)
-            self._request.error = int(found[1]) if found else None
+            self._journal.answered(self._request, sent.data, int(found[1]) if found else None)
         self._faults, self._request, self._received = (), None, b""
         super().send(sent.data)
         self._end_after(sent.end)

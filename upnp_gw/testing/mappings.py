@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from upnp_gw.ledger.events import Event, TableChanged
 from upnp_gw.model.mapping import Instant, Mapping, MappingKind
-from upnp_gw.testing.records import Records
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,10 @@ class GrantedLeases:
             if end != mapping.until:
                 self._granted[mapping.id] = mapping.until, round(mapping.until - now.boot)
 
-    def held(self, mappings: Iterable[Mapping], kind: MappingKind, now: Instant) -> Records[HeldMapping]:
-        """Those of one kind whose lease has not ended."""
-        noun = "pinhole" if kind is MappingKind.PINHOLE else "port mapping"
+    def held(self, mappings: Iterable[Mapping], kind: MappingKind, now: Instant) -> list[HeldMapping]:
+        """Those of one kind whose lease has not ended, by external port."""
         rows = [self._row(m, now) for m in mappings if m.kind is kind and m.until > now.boot]
-        return Records(HeldMapping, noun, sorted(rows, key=lambda row: (row.external_port, row.transport)))
+        return sorted(rows, key=lambda row: (row.external_port, row.transport))
 
     def _row(self, mapping: Mapping, now: Instant) -> HeldMapping:
         last = max(mapping.holds, key=lambda hold: hold.until)

@@ -1,8 +1,30 @@
 """What a test can choose before the start of an emulator."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 from upnp_gw.config.settings import EMULATED_ADDRESS
+
+
+class Options(TypedDict, total=False):
+    """The keywords of ``Emulator`` and of the mark ``igd``, for type checkers: those of ``EmulatorOptions``."""
+
+    external_address: str
+    policy: str
+    nat: bool
+    versions: tuple[int, ...]
+    natpmp: bool
+    pcp: bool
+    ipv6: bool
+    multicast: bool
+    visibility: str
+    interface: str
+    address: str
+    http_port: int
+    search_port: int | None
+    pcp_port: int | None
+    personality: str | tuple[str, ...]
+    frozen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +46,7 @@ class EmulatorOptions:
     ipv6: bool = False
     """True: it also serves ::1, where clients can ask for IPv6 pinholes."""
     multicast: bool = False
-    """True: it answers searches that are sent to 239.255.255.250 on the loopback, too."""
+    """True: it also answers searches to 239.255.255.250 on its interface, and announces itself there."""
     visibility: str = "own"
     """own: a client sees and deletes its own mappings; all: those of every client."""
     interface: str = ""
@@ -39,6 +61,8 @@ class EmulatorOptions:
     """The UDP port of NAT-PMP and PCP; 0: any free one; None: 5351, or any free one if that is taken."""
     personality: str | tuple[str, ...] = ()
     """The kinds of router that it is, by name (docs/testing-faults.md)."""
+    frozen: bool = True
+    """True: leases and epochs stand still until the test moves the clock. False: they also run by themselves."""
 
     def __post_init__(self) -> None:
         if not self.versions or not {1, 2}.issuperset(self.versions):

@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, ip_address
 
 from upnp_gw.model.mapping import IPAddress
@@ -15,6 +15,8 @@ from upnp_gw.servers.udp.socket import Datagram, SocketKey
 
 LARGEST = 65536
 """Bytes: more than any datagram has. Windows gives an error for one that is cut."""
+MULTICAST_TTL = 2
+"""Of announcements (UDA 1.1 section 1.2)."""
 IP_MULTICAST_ALL = 49
 """linux/in.h: 0: no datagrams of groups that another program has joined on another interface."""
 
@@ -76,12 +78,24 @@ def multicast(interface: IPv4Address) -> socket.socket:
 
 
 class PlainSocket:
-    """A ``LanSocket`` of one address. With ``group`` it also reads what came to the multicast group there."""
+    """A ``LanSocket`` of one address. With ``group`` it also reads what came to the multicast group there, and
+    sends announcements to it."""
 
-    def __init__(self, key: SocketKey, sock: socket.socket, group: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        key: SocketKey,
+        sock: socket.socket,
+        group: socket.socket | None = None,
+        announced: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """``announced`` is given each announcement that is sent."""
         self._key = key
         self._socket = sock
         self._group = group
+        self._announced = announced
+        if group is not None:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, key.address.packed)
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, MULTICAST_TTL)
         self.port = int(sock.getsockname()[1])
 
     @property
@@ -103,9 +117,14 @@ class PlainSocket:
         return found
 
     def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
-        """Raises OSError. Announcements are not sent: they would reach programs that are no part of the test."""
-        if not peer.address.is_multicast:
-            self._socket.sendto(data, (str(peer.address), peer.port))
+        """Raises OSError. Without ``group`` no announcement is sent: it would reach programs that are no part of
+        the test."""
+        if peer.address.is_multicast:
+            if self._group is None:
+                return
+            if self._announced is not None:
+                self._announced(data)
+        self._socket.sendto(data, (str(peer.address), peer.port))
 
     def close(self) -> None:
         self._socket.close()

@@ -1,9 +1,9 @@
 """The faults in force: which ones strike a request."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from upnp_gw.testing.fault import Fault, Strikes
 from upnp_gw.testing.journal import Request
@@ -29,6 +29,11 @@ class Rule:
     def lasting(self) -> bool:
         """True: it is in force for every request, and strikes none by itself."""
         return not any(fault.actions for fault in self.faults)
+
+    @property
+    def at_once(self) -> bool:
+        """True: it comes into force, and is taken back, without a change of the router."""
+        return all(type(f).begin is Fault.begin and type(f).end is Fault.end for f in self.faults)
 
     def fits(self, action: str) -> bool:
         """True if it strikes this action."""
@@ -67,16 +72,22 @@ class Rules:
     """The newest rule with an answer for a request answers it. The other faults act one after the other, the oldest
     first."""
 
-    def __init__(self) -> None:
+    def __init__(self, sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep) -> None:
+        """``sleep`` waits for so many seconds."""
+        self._sleep = sleep
         self._rules: list[Rule] = []
         self._stopping = asyncio.Event()
 
     async def delay(self, seconds: float) -> None:
         """Returns after so many seconds, or when the gateway stops."""
-        if seconds:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await self._stopping.wait()
+        if not seconds:
+            return
+        waits = asyncio.create_task(self._sleep(seconds)), asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
 
     def release(self) -> None:
         """Ends every delay: the gateway stops. It may start again."""

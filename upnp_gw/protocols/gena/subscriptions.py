@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
+from typing import NamedTuple
 from uuid import UUID
 
 from upnp_gw.model.mapping import Instant
@@ -97,6 +98,19 @@ class _Subscription:
         return self.stale and not self.pending and self.in_flight is None
 
 
+class ActiveSubscription(NamedTuple):
+    """One subscription, for those who only read."""
+
+    sid: str
+    igd_version: IgdVersion
+    service: Service
+    source: Source
+    callbacks: tuple[Callback, ...]
+    next_seq: int
+    expires_at: float
+    """BOOTTIME seconds."""
+
+
 class Subscriptions:
     """At most TOTAL subscriptions; each method costs O(TOTAL) at most.
 
@@ -113,6 +127,15 @@ class Subscriptions:
 
     def __len__(self) -> int:
         return len(self._by_sid)
+
+    def active(self) -> list[ActiveSubscription]:
+        """All of them, the oldest first."""
+        return [
+            ActiveSubscription(
+                row.sid, row.igd_version, row.service, row.source, row.callbacks, row.next_seq, row.expires_at
+            )
+            for row in self._by_sid.values()
+        ]
 
     def __contains__(self, sid: str) -> bool:
         return sid in self._by_sid

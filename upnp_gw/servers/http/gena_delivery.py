@@ -17,7 +17,13 @@ from upnp_gw.ledger.events import Event, Ipv6FirewallChanged, LanChanged, TableC
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.request import Source
 from upnp_gw.protocols.gena.messages import Callback, EventAnswer, parse_status
-from upnp_gw.protocols.gena.subscriptions import Delivery, DeliveryOutcome, Properties, Subscriptions
+from upnp_gw.protocols.gena.subscriptions import (
+    ActiveSubscription,
+    Delivery,
+    DeliveryOutcome,
+    Properties,
+    Subscriptions,
+)
 from upnp_gw.protocols.igd_services import IgdVersion, Service
 from upnp_gw.servers.logged_counter import LoggedCounter
 from upnp_gw.servers.timer import DeadlineTimer
@@ -52,7 +58,7 @@ class GenaDelivery:
         self._deadline_s = deadline_s
         self._deliveries: dict[str, asyncio.Task[None]] = {}
         self._tasks = BackgroundTasks()
-        self._timer = DeadlineTimer(clock, self._send_due)
+        self.timer = DeadlineTimer(clock, self._send_due)
         self._counter = LoggedCounter(log, clock)
         self._running = False
 
@@ -110,6 +116,10 @@ class GenaDelivery:
         """The number of active subscriptions."""
         return len(self._table)
 
+    def active(self) -> list[ActiveSubscription]:
+        """The active subscriptions, the oldest first."""
+        return self._table.active()
+
     def _send_due(self) -> None:
         """Sends due messages, cancels the deliveries of ended subscriptions, sets the timer."""
         if not self._running:
@@ -118,7 +128,7 @@ class GenaDelivery:
             self._deliveries[delivery.sid] = self._tasks.spawn(self._deliver(delivery))
         for sid in [sid for sid in self._deliveries if sid not in self._table]:
             self._deliveries.pop(sid).cancel()
-        self._timer.set(self._table.next_deadline())
+        self.timer.set(self._table.next_deadline())
 
     async def _deliver(self, delivery: Delivery) -> None:
         outcome = DeliveryOutcome.FAILED

@@ -89,7 +89,7 @@ class Port5351Server:
         self._pending: set[tuple[SocketKey, Peer, bytes]] = set()
         """Requests that wait for the gateway: a retransmission of one is dropped."""
         self._tasks = BackgroundTasks()
-        self._timer = DeadlineTimer(lan.clock, self._on_timer)
+        self.timer = DeadlineTimer(lan.clock, self._on_timer)
 
     @property
     def drops(self) -> Counter[str]:
@@ -117,7 +117,7 @@ class Port5351Server:
     async def stop(self) -> None:
         """Closes the sockets. Pending announcements are not sent."""
         self._running = False
-        self._timer.cancel()
+        self.timer.cancel()
         self._sockets.close()
         await self._tasks.cancel()
 
@@ -277,7 +277,7 @@ class Port5351Server:
         for contact, message in self._updates.due(now, self._leases.epoch_s()):
             self._sockets.send(contact.key, message, contact.peer)
         if self._running:
-            self._timer.set(
+            self.timer.set(
                 self._sockets.reopen_at, self._announcements.next_deadline(), self._updates.next_deadline()
             )
 

@@ -88,7 +88,7 @@ class SsdpServer:
         self._channels: frozenset[Channel] = frozenset()
         self._unannounced: frozenset[Channel] = frozenset()
         """Channels that no complete set of alive messages was sent to yet."""
-        self._timer = DeadlineTimer(lan.clock, self._on_timer)
+        self.timer = DeadlineTimer(lan.clock, self._on_timer)
 
     @property
     def boot_id(self) -> int:
@@ -119,7 +119,7 @@ class SsdpServer:
 
     async def stop(self) -> None:
         """Sends byebye on every interface, then closes the sockets."""
-        self._timer.cancel()
+        self.timer.cancel()
         self._announce(self._announcer.stop())
         self._sockets.close()
         self._responders.clear()
@@ -204,7 +204,7 @@ class SsdpServer:
 
     def _set_timer(self) -> None:
         answers = (responder.next_deadline() for responder in self._responders.values())
-        self._timer.set(self._sockets.reopen_at, self._announcer.next_deadline(), *answers)
+        self.timer.set(self._sockets.reopen_at, self._announcer.next_deadline(), *answers)
 
     def _announce(self, round_: AnnouncementRound) -> None:
         """Sends one complete set of messages of every root device to every channel."""
