@@ -204,6 +204,7 @@ COVERED_ELSEWHERE = {
     "testing/outcomes.py": "testing/test_emulator.py",
     "testing/personalities.py": "testing/test_catalogue.py",
     "testing/plain_sockets.py": "testing/test_portability.py",
+    "testing/ports.py": "testing/test_place.py",
     "testing/records.py": "testing/test_journal.py",
     "testing/registry.py": "testing/test_fault_option.py",
     "testing/rules.py": "testing/test_fault_option.py",

@@ -4,7 +4,7 @@ emulator          ``Emulator``: what a test reads and changes
 host              its event loop: a thread's, or that of an asynchronous test
 gateway           the gateway over a memory firewall, on one loopback address
 options           what a test can choose before
-place             its address and ports
+place             its address; ports: its UDP sockets
 clock             time that a test moves forward
 fault             what a fault is: its seam, the moment it strikes
 faults            every fault; registry has their names, and builds them

@@ -12,12 +12,13 @@ from upnp_gw.testing.changes import Changes, Live, LiveRecords
 from upnp_gw.testing.clock import MovableClock
 from upnp_gw.testing.events import SentEvent
 from upnp_gw.testing.fault_in_force import FaultInForce
-from upnp_gw.testing.gateway import IPV6_LOOPBACK, EmulatedGateway, running
+from upnp_gw.testing.gateway import EmulatedGateway, running
 from upnp_gw.testing.host import Done, Host
 from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.mappings import HeldMapping
 from upnp_gw.testing.options import EmulatorOptions, Options
 from upnp_gw.testing.outcomes import Reply
+from upnp_gw.testing.ports import IPV6_LOOPBACK
 from upnp_gw.testing.rules import Rule
 from upnp_gw.testing.subscribers import Subscriber
 
@@ -121,12 +122,12 @@ class Emulator:
     @property
     def search_address(self) -> tuple[str, int]:
         """Address and port for searches by unicast: port 1900, unless that is taken or another one was chosen."""
-        return self.gateway_address, self._running.search_port or 0
+        return self.gateway_address, self._running.ports.search or 0
 
     @property
     def pcp_address(self) -> tuple[str, int]:
         """Address and port of NAT-PMP and PCP: port 5351, unless that is taken or another one was chosen."""
-        return self.gateway_address, self._running.pcp_port or 0
+        return self.gateway_address, self._running.ports.pcp or 0
 
     @property
     def external_address(self) -> str:

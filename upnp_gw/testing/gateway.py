@@ -1,11 +1,10 @@
 """The gateway of an emulator: the program of a router over a memory firewall, on one loopback address."""
 
-import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address, IPv6Interface
+from ipaddress import IPv4Address, IPv6Interface
 from pathlib import Path
 from random import SystemRandom
 from tempfile import TemporaryDirectory
@@ -21,36 +20,29 @@ from upnp_gw.gate.builtin import home_policy
 from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.ledger.events import Event, Events, WanChanged
 from upnp_gw.ledger.transaction import Ledger
-from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import IPAddress, MappingKind
 from upnp_gw.model.network import GatewayPorts, Link, Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.protocols.mode import ServiceMode
-from upnp_gw.protocols.port5351 import PORT
-from upnp_gw.protocols.ssdp.groups import PORT as SEARCH_PORT
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.lan import LanServers
-from upnp_gw.servers.udp.socket import SocketKey
-from upnp_gw.servers.udp.sockets import LanSocket
 from upnp_gw.servers.wire import WireClasses
 from upnp_gw.store.store import Store
 from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.testing.announcements import Announced
 from upnp_gw.testing.changes import Changes
 from upnp_gw.testing.clock import MovableClock
-from upnp_gw.testing.datagram_sockets import port5351_socket, search_socket
 from upnp_gw.testing.events import EventDelivery
 from upnp_gw.testing.http_connection import NotedConnection
 from upnp_gw.testing.journal import Journal
 from upnp_gw.testing.mappings import GrantedLeases, HeldMapping
 from upnp_gw.testing.options import EmulatorOptions
 from upnp_gw.testing.place import find_place
-from upnp_gw.testing.plain_sockets import PlainSocket, listen, multicast, unicast
+from upnp_gw.testing.plain_sockets import listen
+from upnp_gw.testing.ports import IPV6_LOOPBACK, Ports
 from upnp_gw.testing.rules import Rule, Rules
 from upnp_gw.testing.subscribers import Subscriber, subscriber
 
-IPV6_LOOPBACK = IPv6Address("::1")
-"""There is one only: of several emulators with IPv6 the first has its port 5351, and the last its port 1900."""
 SPEED = 100_000_000
 """Bits a second of the emulated WAN."""
 IDLE_S = 300
@@ -75,8 +67,7 @@ class EmulatedGateway:
         self.ipv6_firewall = Ipv6Firewall()
         self.http_port = options.http_port
         """The ports stay the same after a reboot."""
-        self.search_port = options.search_port
-        self.pcp_port = options.pcp_port
+        self.ports = Ports(self, options, self.place)
         self.token = ""
         """Part of the paths of control and event URLs."""
         self._changes = changes
@@ -85,7 +76,6 @@ class EmulatedGateway:
         """The faults of its personality."""
         self._boots = self._losses = 0
         """The number of its starts, and of losses of its state before."""
-        self._unopened: list[ConfigError] = []
         self._connections = WeakSet[NotedConnection]()
         self._stack = AsyncExitStack()
         self._leases = GrantedLeases()
@@ -150,11 +140,11 @@ class EmulatedGateway:
         stack.push_async_callback(tasks.cancel)
         self._servers = self._composition.lan_servers(identity, tasks.spawn, self._wire(), self.clock.running)
         stack.push_async_callback(self._servers.stop)
-        self._unopened.clear()
+        self.ports.unopened.clear()
         await self._servers.start()
         self.http_port = self._servers.http_port
-        if self._unopened:
-            raise self._unopened[0]
+        if self.ports.unopened:
+            raise self.ports.unopened[0]
 
     async def stop(self) -> None:
         """Closes everything. ``start`` may follow."""
@@ -186,38 +176,10 @@ class EmulatedGateway:
         return WireClasses(
             connection=partial(NotedConnection, self.journal, self.rules, self._connections),
             listen=listen,
-            ssdp_socket=self._open_search,
-            port5351_socket=self._open_port5351,
+            ssdp_socket=self.ports.open_search,
+            port5351_socket=self.ports.open_port5351,
             deliver=self.deliveries,
         )
-
-    def _open_search(self, key: SocketKey) -> LanSocket:
-        if key.version == 6:
-            own6 = key._replace(address=IPV6_LOOPBACK)
-            return search_socket(self, PlainSocket(own6, unicast(IPV6_LOOPBACK, (SEARCH_PORT,), shared=True)))
-        own = key._replace(address=self.place.own.ip)
-        group = multicast(self.place.own.ip) if self.options.multicast else None
-        shared = self.place.exclusive
-        opened = self._opened("search_port", SEARCH_PORT, self.search_port, shared)
-        sock = PlainSocket(own, opened, group, self.announcements.add)
-        self.search_port = sock.port
-        return search_socket(self, sock)
-
-    def _open_port5351(self, key: SocketKey) -> LanSocket:
-        if key.version == 6:
-            return port5351_socket(self, PlainSocket(key, unicast(IPV6_LOOPBACK, (PORT,))))
-        sock = PlainSocket(key, self._opened("pcp_port", PORT, self.pcp_port))
-        self.pcp_port = sock.port
-        return port5351_socket(self, sock)
-
-    def _opened(self, option: str, usual: int, chosen: int | None, shared: bool = False) -> socket.socket:
-        """A UDP socket on the chosen port; None: on the usual one, or any. Raises OSError."""
-        try:
-            return unicast(self.place.own.ip, (usual, 0) if chosen is None else (chosen,), shared=shared)
-        except OSError as error:
-            problem = f"cannot open this UDP port of {self.place.own.ip} ({error.strerror}); accepted: a free port"
-            self._unopened.append(ConfigError(option, str(chosen), problem))
-            raise
 
     # -- for the test
 
