@@ -78,6 +78,9 @@ class ControlClient:
     async def devices(self) -> list[api.Device]:
         return await self._ask("devices", list[api.Device])
 
+    async def measurements(self) -> api.Measurements:
+        return await self._ask("measurements", api.Measurements)
+
     async def incidents(self) -> list[api.Incident]:
         return await self._ask("incidents", list[api.Incident])
 
@@ -126,12 +129,16 @@ class ControlClient:
             raise Unreachable(self._problem(error)) from None
 
     @asynccontextmanager
-    async def events(self, query: Mapping[str, str] = NOTHING) -> AsyncIterator[AsyncIterator[api.Event]]:
-        """The event stream: every event from the moment of entering on. It ends with the daemon."""
+    async def events(
+        self, query: Mapping[str, str] = NOTHING, after: str | None = None
+    ) -> AsyncIterator[AsyncIterator[api.Event]]:
+        """The event stream: every event from the moment of entering on. It ends with the daemon. ``after``: the id
+        of the last event that is known; the events since come first, as far as the daemon knows them."""
         if self._events is None:
             self._events = self._made(aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_S))
         try:
-            async with self._events.get("http://localhost/v1/events", params=query) as answer:
+            headers = {"Last-Event-ID": after} if after is not None else {}
+            async with self._events.get("http://localhost/v1/events", params=query, headers=headers) as answer:
                 if answer.status != 200:
                     raise Declined(answer.status, _problem(await answer.read()))
                 hello = await answer.content.readline()

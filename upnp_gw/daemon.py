@@ -33,10 +33,11 @@ from upnp_gw.firewall.conntrack_timeouts import idle_timeout_s
 from upnp_gw.firewall.libnftables import check_library
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall, Writing
-from upnp_gw.ledger.events import Events, Ipv6FirewallChanged, WanChanged
+from upnp_gw.ledger.events import DoubleNatFound, Events, Ipv6FirewallChanged, WanChanged
 from upnp_gw.model.errors import FirewallError, GatewayError, StoreError
 from upnp_gw.model.mapping import DAY_S
 from upnp_gw.model.network import Network
+from upnp_gw.model.public_addresses import private_external
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.wire import EpochOf, WireClasses, router_wire
@@ -228,6 +229,7 @@ class Daemon:
             store=self._store,
             policy_updates=self._policy_updates,
             evidence=self._evidence,
+            measurements=self._composition.engine.measurements,
             count=self._usage.count,
             probe=self._monitor.probe,
             locations=self._lan_servers.locations,
@@ -280,6 +282,8 @@ class Daemon:
             log.info("the WAN is %s, external addresses: %s", "up" if new.wan.up else "down", addresses)
             self._obstacles.log_changes()
             self.events.publish(WanChanged())
+            if new.advertised not in (None, old.advertised) and private_external(new.advertised) is not None:
+                self.events.publish(DoubleNatFound(new.advertised))
             if old.advertised != new.advertised:
                 self._background.spawn(self._lan_servers.external_changed())
 

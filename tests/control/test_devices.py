@@ -69,7 +69,7 @@ async def test_the_event_stream_and_the_status_count_the_waiting_questions(tmp_p
         serializer = Serializer(here.home.decider)
         result: list[str | None] = []
         here.home.published.subscribe(
-            lambda event: result.extend(one.why for one in serializer.events(event) if one.event == "question")
+            lambda event: result.extend(one.why for one in serializer.events(event, 0.0) if one.event == "question")
         )
         for port in (8080, 8080, 8081):
             await here.home.refused(port)

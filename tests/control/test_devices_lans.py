@@ -30,7 +30,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 async def test_a_name_is_for_the_device_of_the_first_lan(here: Served) -> None:
-    rows = {m.device: here.device_commands._serialize(m) for m in here.home.decider.ledger.table}
+    rows = {m.device: here.device_commands._serializer.mapping(m) for m in here.home.decider.ledger.table}
     assert {device: row.device_name for device, row in rows.items()} == {HOME: "console", TWIN: None}
     revoked = await here.device_commands.revoke("console")
     assert isinstance(revoked, api.Revoked)

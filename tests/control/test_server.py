@@ -24,6 +24,7 @@ from upnp_gw import api
 from upnp_gw.cli.schema import document
 from upnp_gw.control.devices import DeviceCommands
 from upnp_gw.control.evidence import EvidenceCommands
+from upnp_gw.control.measurements import MeasurementCommands
 from upnp_gw.control.policy import PolicyCommands
 from upnp_gw.control.server import STATUS_OF, WATCHERS_MAX, ControlServer, Operator
 from upnp_gw.control.socket_path import SOCKET_NAME, Claim, listen
@@ -406,5 +407,6 @@ def test_every_operation_is_in_the_schema() -> None:
     for operation, route in api.ROUTES.items():
         assert paths[route.path][route.method.lower()]["operationId"] == operation
         assert any(
-            hasattr(part, operation) for part in (Operator, DeviceCommands, PolicyCommands, EvidenceCommands)
+            hasattr(part, operation)
+            for part in (Operator, DeviceCommands, PolicyCommands, EvidenceCommands, MeasurementCommands)
         )

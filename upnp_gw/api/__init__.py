@@ -11,6 +11,7 @@ seconds. ``description`` and device names are as the client sent them: escape th
     policy     ``policy show``, ``reload``
     evidence   ``evidence``, ``policy suggest``, ``stale``
     problems   error messages for a body or a query
+    measurements  counts and times, for Prometheus
     status     ``status``, ``doctor``, the event stream, ``Problem``
     routes     method, path, body, query and answer of each operation
 """
@@ -35,6 +36,7 @@ from upnp_gw.api.devices import (
 )
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
 from upnp_gw.api.mappings import AddMapping, Mapping
+from upnp_gw.api.measurements import DeviceTraffic, Histogram, Measurements, RequestCount
 from upnp_gw.api.policy import PolicyText, Reloaded, RevokedMapping
 from upnp_gw.api.problems import problem_of
 from upnp_gw.api.routes import ROUTES, Route, encode
@@ -57,17 +59,20 @@ __all__ = [
     "DecisionFilter",
     "Deny",
     "Device",
+    "DeviceTraffic",
     "Event",
     "Evidence",
     "Explained",
     "FieldError",
     "For",
+    "Histogram",
     "Holder",
     "Incident",
     "LanState",
     "Listener",
     "Mapping",
     "MappingCount",
+    "Measurements",
     "NameDevice",
     "PolicyState",
     "PolicyText",
@@ -77,6 +82,7 @@ __all__ = [
     "Released",
     "Reloaded",
     "RemoteHost",
+    "RequestCount",
     "Revoked",
     "RevokedMapping",
     "Route",

@@ -23,6 +23,7 @@ from upnp_gw.api.devices import (
 )
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Stale, StaleFilter, Suggestion
 from upnp_gw.api.mappings import AddMapping, Mapping
+from upnp_gw.api.measurements import Measurements
 from upnp_gw.api.policy import PolicyText, Reloaded
 from upnp_gw.api.status import Check, Event, Status
 
@@ -82,6 +83,7 @@ ROUTES: Table[str, Route] = {
     ),
     "stale": Route("GET", "/v1/stale", "List unused rules, mappings and devices", list[Stale], query=StaleFilter),
     "doctor": Route("GET", "/v1/doctor", "Check the machine for problems", list[Check]),
+    "measurements": Route("GET", "/v1/measurements", "Show counts and times since the start", Measurements),
     "events": Route("GET", "/v1/events", "Stream events as they happen", Event, stream=True),
 }
 """Operation -> its route. The control server calls the method of this name, of ``upnp_gw.control.server.Operator``

@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from upnp_gw.api.decisions import Decision, Holder
+from upnp_gw.api.devices import Incident, Question
 from upnp_gw.api.mappings import Mapping
 from upnp_gw.api.values import Count
 
@@ -94,16 +95,43 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the event stream. The first is ``hello``: the stream has every event after it."""
 
     event: Literal[
-        "hello", "added", "changed", "removed", "wan", "lan", "decided", "incident", "question", "policy", "healed"
+        "hello",
+        "added",
+        "changed",
+        "removed",
+        "wan",
+        "lan",
+        "decided",
+        "incident",
+        "question",
+        "new-device",
+        "first-mapping",
+        "double-nat",
+        "policy",
+        "policy-refused",
+        "healed",
+        "dropped",
     ]
+    """new-device: a device asked for the first time; first-mapping: it got its first mapping; double-nat: the
+    internet does not reach the external address; dropped: the reader is too slow, and the stream ends."""
     at: datetime
+    id: str | None = None
+    """Its place in the stream, for ``Last-Event-ID``; hello: that of the last event before; dropped: none."""
     mapping: Mapping | None = None
-    """added, changed: as it is; removed: as it was."""
+    """added, changed, first-mapping: as it is; removed: as it was."""
     why: str | None = None
     """policy: its hash; removed: deleted, expired, revoked, policy, device-moved, prefix-gone, nat-changed,
     quarantine, displaced; incident: the device and the refused ports; question: its number, and the number of
-    questions; healed: the state of the table before."""
+    questions; healed: the state of the table before; double-nat, policy-refused, dropped: a sentence; hello: events
+    were missed since ``Last-Event-ID``."""
     decision: Decision | None = None
+    question: Question | None = None
+    incident: Incident | None = None
+    device: str | None = None
+    """new-device"""
+    device_name: str | None = None
+    address: str | None = None
+    """new-device: the source of its request; double-nat: the external address."""
 
 
 class Problem(Struct, frozen=True, kw_only=True):

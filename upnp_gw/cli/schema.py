@@ -12,6 +12,14 @@ from upnp_gw import api
 
 Json = dict[str, Any]
 
+LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The id of the last event that the reader knows: the stream then also has the events since. If"
+    " they are not known any more, hello says so.",
+    "schema": {"type": "string"},
+}
+
 
 class Components:
     """The schemas of all types that the document uses."""
@@ -62,11 +70,15 @@ def _operation(operation: str, route: api.Route, components: Components) -> Json
         operation_object["parameters"] = parameters
     if route.body is not None:
         operation_object["requestBody"] = {"required": True, "content": _content(route.body, components)}
-    media = "application/x-ndjson" if route.stream else "application/json"
+    answer = _content(route.answer, components)
+    if route.stream:
+        operation_object["parameters"] = [LAST_EVENT_ID]
+        # a line of JSON for each event; with Accept: text/event-stream the same as data of a server-sent event
+        answer = {media: next(iter(answer.values())) for media in ("application/x-ndjson", "text/event-stream")}
     operation_object["responses"] = {
         "200": {
-            "description": "One line for each event" if route.stream else "Done",
-            "content": _content(route.answer, components, media),
+            "description": "One line, or one server-sent event, for each event" if route.stream else "Done",
+            "content": answer,
         },
         "default": {
             "description": "The reason of a refusal or an error",
@@ -76,8 +88,8 @@ def _operation(operation: str, route: api.Route, components: Components) -> Json
     return operation_object
 
 
-def _content(kind: object, components: Components, media: str = "application/json") -> Json:
-    return {media: {"schema": components.schema_of(kind)}}
+def _content(kind: object, components: Components) -> Json:
+    return {"application/json": {"schema": components.schema_of(kind)}}
 
 
 @click.command("api-schema")

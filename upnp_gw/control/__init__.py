@@ -4,7 +4,9 @@ on_demand    waits for the first connection, and loads all the others
 build        puts them together
 server       HTTP on the Unix socket
 socket_path  the socket file, and the claim to it
-operator     mappings, status, decisions, devices, events
+operator     mappings, status, decisions, devices
+event_streams, event_formats: numbered events for each watcher, as lines of JSON or server-sent events
+measurements counts and times since the start
 devices      rules for devices, the queue, incidents
 policy       explain, try, policy, reload
 evidence     evidence, suggest, stale

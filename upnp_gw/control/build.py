@@ -2,9 +2,11 @@
 
 from upnp_gw.control.devices import DeviceCommands
 from upnp_gw.control.evidence import EvidenceCommands
+from upnp_gw.control.measurements import MeasurementCommands
 from upnp_gw.control.on_demand import DaemonParts
 from upnp_gw.control.operator import GatewayOperator
 from upnp_gw.control.policy import PolicyCommands
+from upnp_gw.control.serialize import Serializer
 from upnp_gw.control.server import ControlServer
 from upnp_gw.control.socket_path import Claim
 
@@ -12,10 +14,12 @@ from upnp_gw.control.socket_path import Claim
 def control_server(claim: Claim, parts: DaemonParts) -> ControlServer:
     """The server of a claimed socket, not started yet."""
     updates = parts.policy_updates
-    operator = GatewayOperator(parts)
+    serializer = Serializer(parts.decider)
+    operator = GatewayOperator(parts, serializer)
     more = [
-        DeviceCommands(parts.gateway, parts.decider, updates, parts.probe, operator.shown),
+        DeviceCommands(parts.gateway, parts.decider, updates, parts.probe, serializer),
         PolicyCommands(parts.gateway, parts.decider, parts.store, updates, operator.decision),
+        MeasurementCommands(parts, serializer),
         EvidenceCommands(parts.decider, parts.evidence, updates.files, parts.count, parts.probe),
     ]
     return ControlServer(operator, parts.config.runtime_dir, claim=claim, more=more)

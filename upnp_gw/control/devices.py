@@ -17,20 +17,18 @@ from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.engine.revocation import added_for, block, revoke
-from upnp_gw.gate.device_history import Incident
 from upnp_gw.gate.managed_edit import toml_of
 from upnp_gw.gate.managed_file import ManagedChange, rules_of
 from upnp_gw.gate.operator_rules import CommandTarget, OperatorRules
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.values import duration_text
 from upnp_gw.ledger.transaction import Transaction
-from upnp_gw.model.device import OPERATOR, mac_of
+from upnp_gw.model.device import mac_of
 from upnp_gw.model.errors import ConfigError, GatewayError
-from upnp_gw.model.mapping import IPAddress, Mapping
+from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.request import Granted, Refused, Reply
 
 Probe = Callable[[IPAddress, str], Awaitable[bool]]
-Serialize = Callable[[Mapping], api.Mapping]
 Ending = Callable[[Decider, Transaction, str], None]
 
 
@@ -47,17 +45,22 @@ class _QuestionClosed(Exception):
 
 
 class DeviceCommands:
-    """``serialize``: converts a mapping to the type of the API. ``probe``: True if the host answers."""
+    """``probe``: True if the host answers."""
 
     def __init__(
-        self, gateway: Gateway, decider: Decider, policy_updates: PolicyUpdates, probe: Probe, serialize: Serialize
+        self,
+        gateway: Gateway,
+        decider: Decider,
+        policy_updates: PolicyUpdates,
+        probe: Probe,
+        serializer: Serializer,
     ) -> None:
         self._gateway = gateway
         self._decider = decider
         self._environment = decider.environment
         self._policy_updates = policy_updates
         self._probe = probe
-        self._serialize = serialize
+        self._serializer = serializer
 
     # -- rules about a device
 
@@ -100,7 +103,7 @@ class DeviceCommands:
         return api.Blocked(
             **structs.asdict(written),
             questions=ended.questions,
-            left=[self._serialize(mapping) for mapping in added_for(self._decider, target.devices)],
+            left=[self._serializer.mapping(mapping) for mapping in added_for(self._decider, target.devices)],
         )
 
     async def release(self, device: str) -> api.Released | api.Problem:
@@ -116,7 +119,7 @@ class DeviceCommands:
         ended = [i for d in target.devices if (i := self._decider.history.release(d)) is not None]
         await self._gateway.remember()
         return api.Released(
-            incidents=[self._incident(incident) for incident in ended],
+            incidents=[self._serializer.incident(incident) for incident in ended],
             removed=written.toml if written else "",
             closed=written.closed if written else [],
         )
@@ -158,7 +161,7 @@ class DeviceCommands:
     def _snapshot(self) -> dict[str, api.Mapping]:
         """Every mapping as it is now, with its counters, by id, oldest first."""
         rows = sorted(self._decider.ledger.table, key=lambda row: row.granted_at)
-        return {row.id: self._serialize(row) for row in rows}
+        return {row.id: self._serializer.mapping(row) for row in rows}
 
     # -- questions
 
@@ -200,7 +203,8 @@ class DeviceCommands:
 
     async def incidents(self) -> list[api.Incident]:
         """Open incidents, oldest first."""
-        return [self._incident(incident) for incident in self._decider.history.incidents(self._environment.clock())]
+        open_ones = self._decider.history.incidents(self._environment.clock())
+        return [self._serializer.incident(incident) for incident in open_ones]
 
     # -- rules that end
 
@@ -259,7 +263,7 @@ class DeviceCommands:
         toml = written.toml if shown is None else toml_of(shown)
         ended = {one.mapping.id: one.mapping for one in revoked if not one.kept}
         closed = [mapping for each, mapping in before.items() if each in ended]
-        closed += [self._serialize(row) for each, row in ended.items() if each not in before]
+        closed += [self._serializer.mapping(row) for each, row in ended.items() if each not in before]
         return api.Written(
             toml=toml,
             file=str(self._policy_updates.files.machine),
@@ -309,21 +313,10 @@ class DeviceCommands:
                 return None, "the device could not be probed; its next request will be granted", None
         reply: Reply | None = await self._gateway.approve(request)
         if isinstance(reply, Granted):
-            return self._serialize(reply.mapping), None, None
+            return self._serializer.mapping(reply.mapping), None, None
         if isinstance(reply, Refused):
-            return None, reply.reason, Serializer(self._decider).holder(reply.holder)
+            return None, reply.reason, self._serializer.holder(reply.holder)
         return None, "the kernel or the disk failed: see the log", None
-
-    def _incident(self, incident: Incident) -> api.Incident:
-        now = self._environment.clock()
-        return api.Incident(
-            device=incident.device,
-            device_name=self._proposals.name_of(incident.device) if incident.device != OPERATOR else None,
-            began_at=api.moment(incident.began.wall),
-            ends_at=api.moment(now.wall + incident.ends - now.boot),
-            ports=list(incident.ports),
-            action=incident.action.value,
-        )
 
 
 def _problem(word: str, message: str, field: str | None = None) -> api.Problem:

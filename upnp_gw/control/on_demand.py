@@ -18,6 +18,7 @@ from upnp_gw.control.socket_path import Claim
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.evidence_collector import EvidenceCollector
 from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.ledger.events import Events
 from upnp_gw.model.mapping import Instant, IPAddress
@@ -46,6 +47,7 @@ class DaemonParts:
     store: Store
     policy_updates: PolicyUpdates
     evidence: EvidenceCollector
+    measurements: Measurements
     count: Callable[[bool], Awaitable[None]]
     """Reads the kernel's counters; True: also the remote hosts."""
     probe: Callable[[IPAddress, str], Awaitable[bool]]

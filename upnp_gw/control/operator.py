@@ -1,44 +1,44 @@
-"""Operations of the control socket on mappings, decisions and devices, the status, and the event stream."""
+"""Operations of the control socket on mappings, decisions and devices, and the status."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from ipaddress import IPv4Address
-from typing import Literal
 
 from upnp_gw import __version__, api
+from upnp_gw.control.event_streams import EventStreams
 from upnp_gw.control.on_demand import DaemonParts
-from upnp_gw.control.serialize import Serializer, contest_sentences, incident_sentence, parse_address
+from upnp_gw.control.serialize import (
+    Serializer,
+    address_kind,
+    contest_sentences,
+    incident_sentence,
+    parse_address,
+)
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.firewall.libnftables import describe_library
 from upnp_gw.gate.facts import ids_of, on_other_lans
-from upnp_gw.ledger.events import Event
 from upnp_gw.model.device import OPERATOR, device_id, lan_of, mac_of
 from upnp_gw.model.mapping import Endpoint, Instant, Via
 from upnp_gw.model.network import missing_interfaces, shared_prefixes
-from upnp_gw.model.public_addresses import private_external
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
 
-WATCH_QUEUE = 1000
-"""Events that wait for a watcher at most. A watcher that is slower loses its stream."""
 GATEWAY_ITSELF = Source(IPv4Address("127.0.0.1"), "")
 
 
 class GatewayOperator:
     """The ``Operator`` of the control server."""
 
-    def __init__(self, daemon: DaemonParts) -> None:
+    def __init__(self, daemon: DaemonParts, serializer: Serializer) -> None:
         self._daemon = daemon
         self._gateway = daemon.gateway
         self._decider = decider = daemon.decider
         self._ledger = decider.ledger
         self._environment = decider.environment
-        self._events = daemon.events
         self._store = daemon.store
-        self._serializer = Serializer(decider)
-        self.shown, self.decision = self._serializer.mapping, self._serializer.decision
+        self._serializer = serializer
+        self.shown, self.decision = serializer.mapping, serializer.decision
+        started = daemon.started
+        self.events = EventStreams(daemon.events, serializer, f"{started.wall * 1000:.0f}").watch
 
     # -- mappings
 
@@ -100,7 +100,7 @@ class GatewayOperator:
                 up=network.wan.up,
                 external_addresses=[str(address) for address in network.external],
                 advertised=str(network.advertise) if network.advertise is not None else None,
-                address_kind=_address_kind(network.advertised),
+                address_kind=address_kind(network.advertised),
                 connected_s=max(0, int(now.boot - network.connected_at)) if network.connected_at is not None else 0,
             ),
             lan=[
@@ -173,25 +173,6 @@ class GatewayOperator:
     async def doctor(self) -> list[api.Check]:
         return await self._daemon.doctor()
 
-    @asynccontextmanager
-    async def events(self) -> AsyncIterator[AsyncIterator[api.Event]]:
-        queue: asyncio.Queue[api.Event | None] = asyncio.Queue(WATCH_QUEUE)
-
-        def enqueue(event: Event) -> None:
-            for shown in self._serializer.events(event):
-                if queue.full():
-                    stop()
-                    queue.get_nowait()
-                    queue.put_nowait(None)
-                    return
-                queue.put_nowait(shown)
-
-        stop = self._events.subscribe(enqueue)
-        try:
-            yield _drain(queue)
-        finally:
-            stop()
-
     def _dhcp_name(self, device: str, wall: float) -> str | None:
         network, lan = self._environment.network, lan_of(device)
         return self._environment.leases.leases.name_of(
@@ -246,20 +227,5 @@ class GatewayOperator:
         return held | {str(address) for address in self._environment.addresses_of(device)}
 
 
-async def _drain(queue: "asyncio.Queue[api.Event | None]") -> AsyncIterator[api.Event]:
-    while (event := await queue.get()) is not None:
-        yield event
-
-
 def _refused(reply: object) -> Refused:
     return reply if isinstance(reply, Refused) else Refused(Refusal.NO_SUCH, "there is no such mapping", None)
-
-
-def _address_kind(external: IPv4Address | None) -> Literal["public", "private", "shared", "none"]:
-    """``public`` if the internet can reach this address; else the reason why it cannot."""
-    if not external:
-        return "none"
-    why = private_external(external)
-    if why is None:
-        return "public"
-    return "shared" if why.startswith("shared") else "private"

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as PlainValues
 from functools import cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Any, Literal
 
 from upnp_gw import api
@@ -18,17 +18,23 @@ from upnp_gw.gate.question import Question
 from upnp_gw.ledger.events import (
     Confirmed,
     Decided,
+    DeviceSeen,
+    DoubleNatFound,
     Event,
     FirewallHealed,
+    FirstMapping,
     IncidentBegan,
     Ipv6FirewallChanged,
     LanChanged,
     PolicyChanged,
+    PolicyRefused,
     QuestionAsked,
     TableChanged,
     WanChanged,
 )
+from upnp_gw.model.device import OPERATOR
 from upnp_gw.model.mapping import Instant, IPAddress, Mapping, RemotePeers
+from upnp_gw.model.public_addresses import private_external
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.system.neighbour_events import AddressContest
 
@@ -36,6 +42,22 @@ PORTION = 500
 """Rows of a list between two turns of the event loop."""
 MOST_CONTESTS = 8
 """Contested addresses that the status names at most: one host can claim thousands."""
+
+
+OneEvent = (
+    Decided
+    | IncidentBegan
+    | QuestionAsked
+    | DeviceSeen
+    | FirstMapping
+    | DoubleNatFound
+    | PolicyChanged
+    | PolicyRefused
+    | FirewallHealed
+    | WanChanged
+    | LanChanged
+)
+"""Each is one event of the API."""
 
 
 class Serializer:
@@ -108,33 +130,70 @@ class Serializer:
         plain = holder_of(holder) if isinstance(holder, Mapping) else holder
         return api.Holder(**plain, device_name=self.name(plain["device"])) if plain is not None else None
 
-    def events(self, event: Event) -> list[api.Event]:
-        match event:
-            case TableChanged():
-                return [
-                    *(self._event("added", mapping=self.mapping(row)) for row in event.added),
-                    *(self._event("changed", mapping=self.mapping(row)) for _, row in event.changed),
-                    *(self._event("removed", mapping=self.mapping(row), why=why) for row, why in event.removed),
-                ]
-            case Decided():
-                return [self._event("decided", decision=self.decision(event.record))]
-            case IncidentBegan(incident):
-                return [self._event("incident", why=incident_sentence(incident))]
-            case QuestionAsked(question, count):
-                return [self._event("question", why=f"question {question.number}; {api.questions_wait(count)}")]
-            case PolicyChanged():
-                return [self._event("policy", why=event.digest)]
-            case FirewallHealed():
-                return [self._event("healed", why=event.change)]
-            case WanChanged():
-                return [self._event("wan")]
-            case LanChanged():
-                return [self._event("lan")]
-            case Ipv6FirewallChanged() | Confirmed():
-                return []  # the doctor reports the first
+    def events(self, event: Event, wall: float) -> list[api.Event]:
+        """As many as ``shown_events`` says. ``wall``: wall-clock seconds at which it happened."""
+        at = api.moment(wall)
+        if isinstance(event, TableChanged):
+            return [
+                *(api.Event(event="added", at=at, mapping=self.mapping(row)) for row in event.added),
+                *(api.Event(event="changed", at=at, mapping=self.mapping(row)) for _, row in event.changed),
+                *(
+                    api.Event(event="removed", at=at, mapping=self.mapping(row), why=why)
+                    for row, why in event.removed
+                ),
+            ]
+        if isinstance(event, Ipv6FirewallChanged | Confirmed):
+            return []  # the doctor reports the first
+        return [api.Event(at=at, **self._event(event))]  # type: ignore[arg-type]
 
-    def _event(self, kind: str, **more: object) -> api.Event:
-        return api.Event(event=kind, at=api.moment(self._environment.clock().wall), **more)  # type: ignore[arg-type]
+    def _event(self, event: OneEvent) -> dict[str, object]:
+        """The fields of the event of the API."""
+        match event:
+            case Decided(record):
+                return {"event": "decided", "decision": self.decision(record)}
+            case IncidentBegan(incident):
+                why = incident_sentence(incident)
+                return {"event": "incident", "why": why, "incident": self.incident(incident)}
+            case QuestionAsked(question, count):
+                why = f"question {question.number}; {api.questions_wait(count)}"
+                return {"event": "question", "why": why, "question": self.question(question)}
+            case DeviceSeen(device, address):
+                name = self.name(device)
+                return {"event": "new-device", "device": device, "device_name": name, "address": str(address)}
+            case FirstMapping(row):
+                return {"event": "first-mapping", "mapping": self.mapping(row)}
+            case DoubleNatFound(address):
+                return {"event": "double-nat", "why": double_nat_sentence(address), "address": str(address)}
+            case PolicyChanged():
+                return {"event": "policy", "why": event.digest}
+            case PolicyRefused(problem):
+                return {"event": "policy-refused", "why": problem}
+            case FirewallHealed():
+                return {"event": "healed", "why": event.change}
+            case WanChanged():
+                return {"event": "wan"}
+            case LanChanged():
+                return {"event": "lan"}
+
+    def wall(self) -> float:
+        """Wall-clock seconds."""
+        return self._environment.clock().wall
+
+    def incident(self, incident: Incident) -> api.Incident:
+        now = self._environment.clock()
+        return api.Incident(
+            device=incident.device,
+            device_name=self.name(incident.device) if incident.device != OPERATOR else None,
+            began_at=api.moment(incident.began.wall),
+            ends_at=api.moment(now.wall + incident.ends - now.boot),
+            ports=list(incident.ports),
+            action=incident.action.value,
+        )
+
+    def question(self, question: Question) -> api.Question:
+        """With the rule that an approval would write now."""
+        policy, lan = self._decider.in_force.policy, self._environment.network.main_lan
+        return to_question(question, OperatorRules(policy, self.wall(), lan))
 
     def name(self, device: str) -> str | None:
         policy = self._decider.in_force.policy
@@ -166,6 +225,29 @@ def to_question(question: Question, proposals: OperatorRules) -> api.Question:
         decision=question.decision,
         toml=proposals.toml(question),
     )
+
+
+def shown_events(event: Event) -> int:
+    """The number of events of the API that it becomes."""
+    if isinstance(event, TableChanged):
+        return len(event.added) + len(event.changed) + len(event.removed)
+    return 0 if isinstance(event, Ipv6FirewallChanged | Confirmed) else 1
+
+
+def double_nat_sentence(address: IPAddress) -> str:
+    """``the external address 192.168.0.2 is private (RFC 1918): the internet does not reach it``."""
+    why = private_external(address) if isinstance(address, IPv4Address) else None
+    return f"the external address {address} is {why or 'not public'}: the internet does not reach it"
+
+
+def address_kind(external: IPv4Address | None) -> Literal["public", "private", "shared", "none"]:
+    """``public`` if the internet can reach this address; else the reason why it cannot."""
+    if not external:
+        return "none"
+    why = private_external(external)
+    if why is None:
+        return "public"
+    return "shared" if why.startswith("shared") else "private"
 
 
 def incident_sentence(incident: Incident) -> str:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 from upnp_gw import api
+from upnp_gw.control.event_formats import JSON_LINES, SERVER_SENT
 from upnp_gw.control.socket_path import Claim
 from upnp_gw.model.request import Refusal, Refused
 
@@ -77,8 +77,9 @@ class Operator(Protocol):
 
     async def doctor(self) -> list[api.Check]: ...
 
-    def events(self) -> AbstractAsyncContextManager[AsyncIterator[api.Event]]:
-        """Events from the moment of entering on. The stream ends if its reader is too slow, or the daemon stops."""
+    def events(self, after: str | None = None) -> AbstractAsyncContextManager[AsyncIterator[api.Event]]:
+        """``hello``, then events from the moment of entering on; with ``after``, the id of an event, also those
+        since then. The stream ends if its reader is too slow, or the daemon stops."""
         ...
 
 
@@ -171,15 +172,14 @@ class ControlServer:
         task = asyncio.current_task()
         assert task is not None
         self._watchers.add(task)
-        response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        form = SERVER_SENT if "text/event-stream" in request.headers.get("Accept", "") else JSON_LINES
+        response = web.StreamResponse(headers={"Content-Type": form.media, "Cache-Control": "no-store"})
         try:
-            async with self._operator.events() as stream:
+            async with self._operator.events(request.headers.get("Last-Event-ID")) as stream:
                 await response.prepare(request)
-                await response.write(_line(api.Event(event="hello", at=datetime.now(UTC).replace(microsecond=0))))
-                async for event in stream:
-                    await response.write(_line(event))
-        except ConnectionError:
-            pass  # the watcher has closed its connection
+                await form.send(stream, response.write)
+        except (ConnectionError, TimeoutError):
+            pass  # the watcher has closed its connection, or does not read
         finally:
             self._watchers.discard(task)
         return response
@@ -250,7 +250,3 @@ def _problem(status: int, word: str, message: str, field: str | None = None) -> 
 
 def _json(status: int, value: object) -> web.Response:
     return web.Response(status=status, body=api.encode(value), content_type="application/json")
-
-
-def _line(event: api.Event) -> bytes:
-    return api.encode(event) + b"\n"

@@ -18,6 +18,7 @@ device_persistence   devices, incidents and questions in the store; stored_devic
 epoch                the epoch of NAT-PMP and PCP
 usage_reader         the kernel's counters; evidence_collector: evidence of requests and use
 other_tables         other nftables tables; obstacles and reserved_ports: their effects
+measurements         counts and times of this run
 over_share           packets over a host's share; refusal_counter: refused requests of a device that floods
 garbage_collection   short pauses of the garbage collector
 build                makes all of these

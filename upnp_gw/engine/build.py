@@ -10,6 +10,7 @@ from upnp_gw.engine.device_persistence import DevicePersistence
 from upnp_gw.engine.epoch import Epochs
 from upnp_gw.engine.evidence_collector import EvidenceCollector
 from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.scheduler import Probe, Scheduler
 from upnp_gw.engine.usage_reader import UsageReader
@@ -29,6 +30,7 @@ class Engine:
     usage_reader: UsageReader
     scheduler: Scheduler
     gateway: Gateway
+    measurements: Measurements
 
 
 def build_engine(
@@ -42,11 +44,14 @@ def build_engine(
     """The engine around a decider. ``settings`` gives those of the moment, ``probe`` asks if a host answers."""
     ledger, environment = decider.ledger, decider.environment
     clock = environment.clock
+    measurements = Measurements()
+    events.subscribe(measurements.on_event)
     persistence = Persistence(store, ledger, DevicePersistence(decider.history, decider.questions), clock)
-    writer = Writer(ledger, firewall, persistence, events, settings, clock, partial(park_contested, decider))
+    complete = partial(park_contested, decider)
+    writer = Writer(ledger, firewall, persistence, events, settings, clock, measurements, complete)
     evidence_collector = EvidenceCollector(decider, store)
-    usage_reader = UsageReader(decider, firewall, evidence_collector)
+    usage_reader = UsageReader(decider, firewall, evidence_collector, measurements)
     scheduler = Scheduler(decider, writer, probe, usage_reader)
     epochs = Epochs(ledger, store, clock, lambda: environment.network)
-    gateway = Gateway(decider, persistence, writer, epochs, scheduler.sweep)
-    return Engine(persistence, writer, evidence_collector, usage_reader, scheduler, gateway)
+    gateway = Gateway(decider, persistence, writer, epochs, measurements, scheduler.sweep)
+    return Engine(persistence, writer, evidence_collector, usage_reader, scheduler, gateway, measurements)

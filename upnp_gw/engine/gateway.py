@@ -6,16 +6,19 @@ the request with those before it already in the ledger, so that no two requests 
 
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter_ns
 
 from upnp_gw.engine import former_addresses
 from upnp_gw.engine.decider import Asked, Decider
 from upnp_gw.engine.epoch import Epochs
+from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.reevaluation import Reevaluation, log_revoked
 from upnp_gw.engine.refresh import PlannedVerdict
 from upnp_gw.engine.request_log import log_reply, log_request
 from upnp_gw.engine.requests import RequestOperations
 from upnp_gw.engine.writer import Writer, failed
+from upnp_gw.ledger.events import DeviceSeen
 from upnp_gw.ledger.leases import next_check
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import mac_of
@@ -32,6 +35,7 @@ class Gateway:
         persistence: Persistence,
         writer: Writer,
         epochs: Epochs,
+        measurements: Measurements,
         sweep: Callable[[], None] = lambda: None,
     ) -> None:
         """``sweep`` submits all due work before a request, if the scheduler is late: its timer stops during a
@@ -42,6 +46,7 @@ class Gateway:
         self._persistence = persistence
         self._writer = writer
         self._epochs = epochs
+        self._measurements = measurements
         self._sweep = sweep
         self.submit = writer.submit
         self.cut_due = writer.cut_due
@@ -80,26 +85,28 @@ class Gateway:
 
     async def handle(self, request: ChangeRequest) -> Reply:
         """The answer to a request. Never raises for what a client sends."""
+        began = perf_counter_ns()
         log_request(request)
         reply = await self._answer(request)
         log_reply(request, reply)
+        self._measurements.answered(request.via, reply, perf_counter_ns() - began)
         return reply
 
     async def _answer(self, request: ChangeRequest) -> Reply:
-        decider, around, device = self._decider, self._decider.environment, ""
+        decider, around, device, first = self._decider, self._decider.environment, "", False
         if request.via is not Via.OPERATOR:
             found = await around.identify(request.source)
             if found is None:
                 return Refused(Refusal.ABSENT, "nobody answers for the requester's address", None)
             device = found
-            decider.history.count_change(device, around.clock(), request.via.datagram)
+            first = decider.history.count_change(device, around.clock(), request.via.datagram)
         if isinstance(request, MapRequest):
             await around.resolve_target(request.internal.address, request.source)
             served = decider.as_served(request)
             await former_addresses.park_silent(decider, self.submit, served, decider.parties(served))
         if around.clock().boot >= self._writer.next_look:
             self._sweep()
-        return await self.submit(partial(self._perform, request, device)) or failed()
+        return await self.submit(partial(self._perform, request, device, first)) or failed()
 
     async def approve(self, request: MapRequest) -> Reply | None:
         """Decides again about a request that the operator approved; no request of its device is counted."""
@@ -109,8 +116,17 @@ class Gateway:
         """The answer that a request would get now. Changes nothing."""
         return self._requests.trial(request)
 
-    def _perform(self, request: ChangeRequest, device: str, transaction: Transaction) -> Reply:
-        """``device``: the requester's before the request waited. Hosts can have left or changed meanwhile."""
+    def _perform(self, request: ChangeRequest, device: str, first: bool, transaction: Transaction) -> Reply:
+        """``device``: the requester's before the request waited. Hosts can have left or changed meanwhile.
+        ``first``: it is the device's first request."""
+        began = perf_counter_ns()
+        if first:
+            transaction.announcements.append(DeviceSeen(device, request.source.address))
+        reply = self._decide(request, device, transaction)
+        self._measurements.decision_time.add(perf_counter_ns() - began)
+        return reply
+
+    def _decide(self, request: ChangeRequest, device: str, transaction: Transaction) -> Reply:
         decider = self._decider
         asked = decider.asked(request) if isinstance(request, MapRequest) else request
         if isinstance(asked, Asked):

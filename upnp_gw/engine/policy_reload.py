@@ -15,7 +15,7 @@ from upnp_gw.engine.policy_files import PolicyFiles, count_rules
 from upnp_gw.engine.reevaluation import Reevaluation, RevokedMapping, log_revoked
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import ManagedChange, ManagedText
-from upnp_gw.ledger.events import Events, PolicyChanged
+from upnp_gw.ledger.events import Events, PolicyChanged, PolicyRefused
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.errors import ConfigError, FirewallError, GatewayError, StoreError
 from upnp_gw.store.store import Store
@@ -80,6 +80,7 @@ class PolicyUpdates:
         except GatewayError as error:
             if isinstance(error, ConfigError):
                 self.problem = str(error)
+                self._events.publish(PolicyRefused(self.problem))
             log.error("the policy stays as it was: %s", error)
             raise
         self.problem = None

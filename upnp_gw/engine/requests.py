@@ -18,6 +18,7 @@ from upnp_gw.engine.request_log import log_decision
 from upnp_gw.engine.revocation import count_refusal
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.terms import subject_of
+from upnp_gw.ledger.events import FirstMapping
 from upnp_gw.ledger.igd_key import find
 from upnp_gw.ledger.refusals import NotPlanned
 from upnp_gw.ledger.transaction import Transaction
@@ -106,9 +107,11 @@ class RequestOperations:
         )
         if decider.questions.has_of_device(facts.device):
             decider.questions.settle(subject_of(facts, found.request, None), transaction.on_undo)
-        decider.history.count_grant(
+        first = decider.history.count_grant(
             facts.device, mapping.internal.port, transaction.now, facts.today, request.via.datagram
         )
+        if first and request.via is not Via.OPERATOR:
+            transaction.announcements.append(FirstMapping(mapping))
         hold = mapping.hold_of(request.via.protocol)
         lifetime = max(1, round((hold.until if hold else mapping.until) - transaction.now.boot))
         return Granted(mapping, lifetime, decider.external_address(mapping), planned.refreshed)

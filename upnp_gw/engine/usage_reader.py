@@ -5,6 +5,7 @@ import logging
 
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.evidence_collector import EvidenceCollector
+from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.over_share import OverShareLog
 from upnp_gw.firewall.base import Counters, Firewall
 from upnp_gw.ledger.forwards import mapping_id
@@ -21,11 +22,18 @@ FRESH_S = 1.0
 class UsageReader:
     """``count`` for timers and the operator, ``recount`` for requests that show a counter."""
 
-    def __init__(self, decider: Decider, firewall: Firewall, evidence_collector: EvidenceCollector) -> None:
+    def __init__(
+        self,
+        decider: Decider,
+        firewall: Firewall,
+        evidence_collector: EvidenceCollector,
+        measurements: Measurements,
+    ) -> None:
         self._ledger = decider.ledger
         self._clock = decider.environment.clock
         self._firewall = firewall
         self._evidence = evidence_collector
+        self._measurements = measurements
         self._recounting = asyncio.Lock()
         self._counting = asyncio.Lock()
         self._grown: list[tuple[str, Counters]] = []
@@ -68,4 +76,5 @@ class UsageReader:
             before.packets + counters.packets,
             now.wall,
         )
+        self._measurements.used(mapping.device, counters.bytes, counters.connections)
         self._evidence.used(mapping, counters, now)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.request_log import log_kernel_changes
 from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, UpdateNetwork
@@ -53,6 +54,7 @@ class Writer:
         events: Events,
         settings: Callable[[], FirewallSettings],
         clock: Callable[[], Instant],
+        measurements: Measurements,
         complete: Callable[[Transaction, Reply | None], Reply | None] = lambda transaction, reply: reply,
     ) -> None:
         """``complete`` is the last step of every operation, on its closed transaction. It returns the reply."""
@@ -62,6 +64,7 @@ class Writer:
         self._events = events
         self._settings = settings
         self._clock = clock
+        self._measurements = measurements
         self._complete = complete
         self.healed = 0
         """The number of times that our table was installed again after another program changed it."""
@@ -242,7 +245,7 @@ class Writer:
         log_kernel_changes(changes)
         try:
             if changes:
-                await self._firewall.apply(changes)
+                await self._measurements.kernel_time.of(self._firewall.apply(changes))
         except FirewallError as error:
             log.error("the kernel refused %d changes: %s", len(changes), error)
             self._undo(transactions)
@@ -253,7 +256,7 @@ class Writer:
             self.on_foreign_change("a fault of ours")
             return False
         try:
-            written = await self._persistence.write(transactions, now)
+            written = await self._measurements.store_time.of(self._persistence.write(transactions, now))
         except Exception:
             log.exception("cannot write to the store")
             written = False

@@ -91,13 +91,15 @@ class DeviceHistory:
         """Devices whose ports of today have changed."""
         self._changed_incidents: set[str] = set()
 
-    def count_change(self, device: str, now: Instant, datagram: bool = False) -> None:
-        """Counts one change request (not a read), allowed or not."""
+    def count_change(self, device: str, now: Instant, datagram: bool = False) -> bool:
+        """Counts one change request (not a read), allowed or not. True: the first one of this device."""
+        first = device not in self._entries
         entry = self._entry(device, now)
         changes = entry.claims.changes if datagram else entry.changes
         changes.append(now.boot)
         while len(changes) > self._in_force.limits.requests_per_minute or changes[0] <= now.boot - MINUTE_S:
             changes.popleft()
+        return first
 
     def changes_last_minute(self, device: str, now: Instant, datagram: bool = False) -> int:
         """The number of changes; at most ``requests_per_minute``."""
@@ -109,11 +111,13 @@ class DeviceHistory:
             changes.popleft()
         return len(changes)
 
-    def count_grant(self, device: str, int_port: int, now: Instant, today: int, datagram: bool = False) -> None:
-        """Counts an internal port that was granted, refreshes too. ``today``: ``Facts.today``."""
+    def count_grant(self, device: str, int_port: int, now: Instant, today: int, datagram: bool = False) -> bool:
+        """Counts an internal port that was granted, refreshes too. ``today``: ``Facts.today``. True: it is the
+        first grant of this device."""
         entry = self._entry(device, now)
         entry.granted += 1
         self._count_port(device, int_port, today, datagram)
+        return entry.granted == 1
 
     def int_ports_today(self, device: str, today: int, datagram: bool = False) -> frozenset[int]:
         """Ports over TCP count for a datagram too, but not the reverse."""

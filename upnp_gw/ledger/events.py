@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from upnp_gw.gate.device_history import Incident
 from upnp_gw.gate.question import Question
-from upnp_gw.model.mapping import Mapping
+from upnp_gw.model.mapping import IPAddress, Mapping
 from upnp_gw.model.records import DecisionRecord
 
 log = logging.getLogger(__name__)
@@ -81,6 +81,36 @@ class QuestionAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceSeen:
+    """A device asked for the first time. One that was forgotten (``gate.device_history``) may come again."""
+
+    device: str
+    address: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class FirstMapping:
+    """A device got a mapping for the first time."""
+
+    mapping: Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleNatFound:
+    """The external address is one that the internet does not reach: another router translates it again."""
+
+    address: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRefused:
+    """The policy files were loaded again and have a mistake; the policy in force stays."""
+
+    problem: str
+    """A sentence with file, line and key."""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyChanged:
     """Another policy is in force, and the mappings that it does not allow have ended."""
 
@@ -103,7 +133,11 @@ Event = (
     | Confirmed
     | IncidentBegan
     | QuestionAsked
+    | DeviceSeen
+    | FirstMapping
+    | DoubleNatFound
     | PolicyChanged
+    | PolicyRefused
     | FirewallHealed
 )
 

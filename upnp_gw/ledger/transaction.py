@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 
 from upnp_gw.ledger.epoch import Epoch
-from upnp_gw.ledger.events import Confirmed, IncidentBegan, QuestionAsked, TableChanged
+from upnp_gw.ledger.events import Confirmed, DeviceSeen, FirstMapping, IncidentBegan, QuestionAsked, TableChanged
 from upnp_gw.ledger.filters import narrowed
 from upnp_gw.ledger.leases import Deadlines, next_check
 from upnp_gw.ledger.pending_cuts import PendingCut, PendingCuts, cut_of
@@ -81,7 +81,9 @@ class Transaction:
     """Mapping id -> why it ended."""
     cuts_put: list[PendingCut] = field(default_factory=list)
     cuts_dropped: list[PendingCut] = field(default_factory=list)
-    announcements: list[Confirmed | IncidentBegan | QuestionAsked] = field(default_factory=list)
+    announcements: list[Confirmed | IncidentBegan | QuestionAsked | DeviceSeen | FirstMapping] = field(
+        default_factory=list
+    )
     """Other events to publish after the commit."""
     uncontested: set[IPAddress] = field(default_factory=set)
     """Internal clients that are known not to be contested: they are not checked again."""

@@ -1,0 +1,73 @@
+"""The operation ``measurements``: what the engine counted since the start, and the state of the moment."""
+
+from collections.abc import Iterator
+
+from upnp_gw import api
+from upnp_gw.control.on_demand import DaemonParts
+from upnp_gw.control.serialize import Serializer, address_kind
+from upnp_gw.engine.measurements import BOUNDS_NS, Histogram
+from upnp_gw.engine.operator_question import questions_waiting
+from upnp_gw.model.device import OPERATOR
+
+BOUNDS_S = [bound / 1e9 for bound in BOUNDS_NS]
+
+
+class MeasurementCommands:
+    """Reads; changes nothing."""
+
+    def __init__(self, daemon: DaemonParts, serializer: Serializer) -> None:
+        self._daemon = daemon
+        self._serializer = serializer
+
+    async def measurements(self) -> api.Measurements:
+        """Bytes and connections are those of the last reading of the kernel's counters."""
+        daemon, counted = self._daemon, self._daemon.measurements
+        environment, ledger = daemon.decider.environment, daemon.decider.ledger
+        now, network = environment.clock(), environment.network
+        rows = list(ledger.table)
+        return api.Measurements(
+            started_at=api.moment(daemon.started.wall),
+            requests=[
+                api.RequestCount(via=via, verdict=verdict, count=count)  # type: ignore[arg-type]
+                for (via, verdict), count in sorted(counted.requests.items())
+            ],
+            request_time={via.value: _histogram(time) for via, time in counted.request_time.items()},
+            decision_time=_histogram(counted.decision_time),
+            kernel_time=_histogram(counted.kernel_time),
+            store_time=_histogram(counted.store_time),
+            refusals={refusal.value: count for refusal, count in sorted(counted.refusals.items())},
+            healed=daemon.gateway.healed,
+            incidents=counted.incidents,
+            incidents_open=len(daemon.decider.history.incidents(now)),
+            questions=counted.questions,
+            questions_waiting=len(questions_waiting(daemon.decider, now.wall)),
+            policies_refused=counted.policies_refused,
+            mappings={
+                "active": sum(row.active for row in rows),
+                "parked": sum(row.parked for row in rows),
+                "disabled": sum(not row.enabled and not row.parked for row in rows),
+            },
+            mappings_limit=daemon.decider.in_force.policy.limits.total_mappings,
+            devices=list(self._devices()),
+            other_devices_bytes=counted.other_devices.bytes,
+            other_devices_connections=counted.other_devices.connections,
+            servers=daemon.counters(),
+            wan_up=network.wan.up,
+            address_kind=address_kind(network.advertised),
+        )
+
+    def _devices(self) -> Iterator[api.DeviceTraffic]:
+        table, traffic = self._daemon.decider.ledger.table, self._daemon.measurements.devices
+        for device in sorted({*table.devices(), *traffic}):
+            used = traffic.get(device)
+            yield api.DeviceTraffic(
+                device=device,
+                device_name=self._serializer.name(device) if device != OPERATOR else None,
+                mappings=table.held_by(device),
+                bytes=used.bytes if used else 0,
+                connections=used.connections if used else 0,
+            )
+
+
+def _histogram(histogram: Histogram) -> api.Histogram:
+    return api.Histogram(bounds_s=BOUNDS_S, counts=list(histogram.counts), sum_s=histogram.sum_ns / 1e9)
