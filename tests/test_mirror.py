@@ -83,6 +83,7 @@ COVERED_ELSEWHERE = {
     "firewall/nftables/element_edits.py": "firewall/nftables/test_ruleset_delta.py",
     "firewall/nftables/element_text.py": "firewall/nftables/test_element_messages.py",
     "firewall/nftables/elements.py": "firewall/nftables/test_ruleset_delta.py",
+    "firewall/nftables/names.py": "firewall/nftables/test_ruleset_delta.py",
     "firewall/nftables/overlay.py": "firewall/nftables/test_ruleset_delta.py",
     "firewall/nftables/refill.py": "firewall/nftables/test_ruleset_delta.py",
     "firewall/nftables/ruleset.py": "firewall/nftables/test_ruleset_delta.py",

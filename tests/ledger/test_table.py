@@ -1,7 +1,9 @@
 """The table's indexes agree with a plain list of rows, whatever is put, removed and undone."""
 
+import sys
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import strategies as st
@@ -14,6 +16,17 @@ from upnp_gw.ledger.table import MappingTable, TableDelta
 from upnp_gw.model.mapping import Mapping, MappingKind, Transport
 
 INNER = InternalPort(Transport.TCP, 80, None)
+
+
+def test_a_row_with_other_times_takes_the_place_of_the_old_one_everywhere() -> None:
+    """After a start every row has new times: the old ones must not stay in memory beside them."""
+    table, old = MappingTable(), mapping(1, 8080)
+    table.put(old)
+    before = sys.getrefcount(old)
+    table.put_times(replace(old, recheck_at=9.0))
+    assert sys.getrefcount(old) == before - 2, "the rows and the charges"
+    table.remove("m1")
+    assert table.charged(CONSOLE, INNER).mappings == 0
 
 
 @pytest.mark.spec("IGD-151")

@@ -13,7 +13,7 @@ from upnp_gw.engine.decider import Decider
 from upnp_gw.firewall.base import Counters, Growth
 from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
 from upnp_gw.ledger.events import Confirmed, Decided, Event, TableChanged
-from upnp_gw.ledger.evidence import MOST_EXTERNALS, EvidenceKey, EvidenceTable
+from upnp_gw.ledger.evidence import EvidenceKey, EvidenceTable
 from upnp_gw.ledger.forwards import mapping_id
 from upnp_gw.model.device import OPERATOR
 from upnp_gw.model.errors import StoreError
@@ -115,7 +115,7 @@ class EvidenceCollector:
         row = self.table.row(opening, record.at)
         row.requests += 1
         row.last_asked = record.at
-        row.vias |= {record.via}
+        row.asked_over(record.via)
         row.delegated |= record.facts.get("target_device", record.device) != record.device
         if record.verdict != "allow":
             row.refused += 1
@@ -124,8 +124,8 @@ class EvidenceCollector:
         if record.verdict == "allow" and record.mapping is not None:
             self._new.discard(record.mapping)
             mapping = self._ledger.table.get(record.mapping)
-            if mapping is not None and len(row.externals) < MOST_EXTERNALS:
-                row.externals |= {mapping.key.external_port}
+            if mapping is not None:
+                row.had_external(mapping.key.external_port)
         if record.rule == OBSERVE_RULE:
             row.ungranted += 1
             if not Via(record.via).datagram:

@@ -4,7 +4,7 @@ A feature is a field of ``Forward`` or a new ``Change``, never a fifth method.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -83,17 +83,14 @@ class Forward:
     def kind(self) -> MappingKind:
         return kind_of(self.external_address, self.external_port, self.internal)
 
-    def differs(self, other: "Forward") -> bool:
-        """True if anything but the decision and the timeout differs."""
-        return replace(self, decision=other.decision, timeout_s=other.timeout_s) != other
-
 
 @dataclass(frozen=True, slots=True)
 class Open:
     """Put a forward into the maps, or renew its timeout; idempotent.
 
-    A forward with the same id that ``differs`` is closed in the same transaction; if it led to another internal
-    endpoint, its flows are cut afterwards. Flows from before the external port was translated are cut too.
+    A forward with the same id that differs in more than decision and timeout is closed in the same transaction; if
+    it led to another internal endpoint, its flows are cut afterwards. Flows from before the external port was
+    translated are cut too.
     """
 
     forward: Forward

@@ -70,6 +70,13 @@ class Charges:
             self._grants.setdefault(device, Counter())[mapping.rule] += 1
         self._elements[device] += len(allowed_peers(mapping))
 
+    def replace(self, mapping: Mapping) -> None:
+        """Holds this row instead of the one before it, which has the same charges, so that the old one can go."""
+        transport, port, client = internal_port_of(mapping)
+        internal_ports = self._ports[mapping.device][transport, client]
+        if isinstance(internal_ports[port], Mapping):
+            internal_ports[port] = mapping
+
     def remove(self, mapping: Mapping) -> None:
         """Takes back ``add`` of the same row."""
         device, (transport, port, client) = mapping.device, internal_port_of(mapping)

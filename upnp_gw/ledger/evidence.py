@@ -7,6 +7,7 @@ requests a thousand ports loses its own oldest unused rows. Rows with traffic ar
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from upnp_gw.model.mapping import DAY_S, IPAddress, Transport
@@ -23,6 +24,13 @@ MOST_DAYS = 64
 MOST_REMOTES = 16
 MOST_EXTERNALS = 8
 BURST_S = 600.0
+
+
+@lru_cache(maxsize=64)
+def shared_vias(vias: tuple[str, ...]) -> tuple[str, ...]:
+    """One object for equal values: 8,192 rows have a few different ones."""
+    return vias
+
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -64,13 +72,24 @@ class Evidence:
     remotes: frozenset[IPAddress] = frozenset()
     more_remotes: bool = False
     """There were more than ``MOST_REMOTES``, or unknown ones."""
-    externals: frozenset[int] = frozenset()
-    """External ports that it had."""
-    vias: frozenset[str] = frozenset()
+    externals: tuple[int, ...] = ()
+    """External ports that it had, in order."""
+    vias: tuple[str, ...] = ()
+    """The protocols of its requests, in order."""
     peak: int = 0
     """The most mappings to it at a time."""
     delegated: bool = False
     """Requested for another host."""
+
+    def asked_over(self, via: str) -> None:
+        """Adds the protocol of a request."""
+        if via not in self.vias:
+            self.vias = shared_vias(tuple(sorted((*self.vias, via))))
+
+    def had_external(self, port: int) -> None:
+        """Adds an external port, up to ``MOST_EXTERNALS``."""
+        if port not in self.externals and len(self.externals) < MOST_EXTERNALS:
+            self.externals = tuple(sorted((*self.externals, port)))
 
     @property
     def touched(self) -> float:

@@ -5,15 +5,15 @@ earlier ones. The whole batch is undone if the kernel or the store refuses it.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from upnp_gw.ledger.charges import Charged, Charges, InternalPort
 from upnp_gw.ledger.row_index import Numbering, RowIndex
 from upnp_gw.model.mapping import Endpoint, IPAddress, Mapping, MappingKey, MappingKind, Transport
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True, gc=False):
     """A mapping and its number: the order of first grants, kept over a refresh."""
 
     mapping: Mapping
@@ -132,6 +132,7 @@ class MappingTable:
         """Replaces a row by one that differs only in its times (``recheck_at``, ``grant_ends_at``). No index and no
         charge depends on them."""
         self._rows[mapping.id] = Row(mapping, self._rows[mapping.id].number)
+        self._charges.replace(mapping)
 
     def remove(self, mapping_id: str) -> Row | None:
         """Removes a row and returns it; None: there was none."""

@@ -4,8 +4,8 @@ import sqlite3
 from ipaddress import ip_address
 from typing import Any
 
-from upnp_gw.ledger.evidence import Changes, DeviceEvidence, Evidence, EvidenceKey, RuleEvidence
-from upnp_gw.model.mapping import Transport
+from upnp_gw.ledger.evidence import Changes, DeviceEvidence, Evidence, EvidenceKey, RuleEvidence, shared_vias
+from upnp_gw.model.mapping import Transport, shared_text
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS evidence (
@@ -83,8 +83,8 @@ def _values(row: Evidence) -> tuple[Any, ...]:
         _join(row.days),
         _join(sorted(map(str, row.remotes))),
         row.more_remotes,
-        _join(sorted(row.externals)),
-        _join(sorted(row.vias)),
+        _join(row.externals),
+        _join(row.vias),
         row.peak,
         row.delegated,
     )
@@ -95,9 +95,9 @@ def _evidence(values: tuple[Any, ...]) -> Evidence:
     requests, refused, ungranted, renewals, granted_s, connections, volume, last_used, *lists = counted
     days, remotes, more, externals, vias, peak, delegated = lists
     return Evidence(
-        EvidenceKey(device, Transport(transport), family, port),
+        EvidenceKey(shared_text(device), Transport(transport), family, port),
         first_asked,
-        last_asked,
+        first_asked if last_asked == first_asked else last_asked,
         requests,
         refused,
         ungranted,
@@ -109,8 +109,8 @@ def _evidence(values: tuple[Any, ...]) -> Evidence:
         tuple(int(day) for day in days.split()),
         frozenset(ip_address(text) for text in remotes.split()),
         bool(more),
-        frozenset(int(external) for external in externals.split()),
-        frozenset(vias.split()),
+        tuple(int(external) for external in externals.split()),
+        shared_vias(tuple(vias.split())),
         peak,
         bool(delegated),
     )

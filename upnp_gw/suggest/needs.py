@@ -139,7 +139,7 @@ def _need(row: Evidence, name: str) -> PortNeed:
         transport=opening.transport,
         family=opening.family,
         port=opening.port,
-        externals=row.externals if opening.family == 4 else frozenset(),
+        externals=frozenset(row.externals) if opening.family == 4 else frozenset(),
         remotes=networks if len(networks) <= FEW_REMOTES else (),
         at_a_time=max(1, row.peak),
         why=_why(row),
@@ -149,7 +149,7 @@ def _need(row: Evidence, name: str) -> PortNeed:
 def _why(row: Evidence) -> str:
     port = f"{row.opening.transport} {row.opening.port}" + (" over IPv6" if row.opening.family == 6 else "")
     days = f"{len(row.days)} days, the last {date.fromordinal(row.days[-1])}"
-    protocols = ", ".join(sorted(row.vias)) or "an unknown way"
+    protocols = ", ".join(row.vias) or "an unknown way"
     return f"{port}: {days}, {row.connections} connections, {row.bytes} bytes, asked over {protocols}"
 
 

@@ -118,7 +118,7 @@ def test_closed_forwards_that_expired_in_the_kernel_are_forgotten() -> None:
         delta_of(kept, [Close(forward("m1", 80 + number))], number).commit()
     assert len(kept.closed) == 5
     delta_of(kept, [], 92).commit()
-    assert [held.forward.external_port for held in kept.closed.values()] == [83, 84]
+    assert [held.external_port for held in kept.closed.values()] == [83, 84]
     assert list(kept.closed_at) == [peer_key(Transport.TCP, 83), peer_key(Transport.TCP, 84)]
 
 
@@ -182,6 +182,19 @@ def test_without_an_external_address_no_source_port_is_kept() -> None:
     assert ": 11.22.33.44 . 3074" in commands_of(delta.edits.whole())
     delta.commit()
     assert kept.outs
+
+
+def test_source_ports_move_to_the_address_that_the_table_was_opened_with_again() -> None:
+    kept = empty_state()
+    delta_of(kept, [Open(forward("m1"))], 0).commit()
+    kept.network = replace(NETWORK, external=(IPv4Address("11.22.33.99"),))  # as ``NftablesFirewall.open`` does
+    delta = delta_of(kept, [Open(forward("m2", 81))], 0)
+    outs = [line for line in commands_of(delta.edits.whole()).splitlines() if "element inet upnp_gw out" in line]
+    assert [line.partition(" ")[0] for line in outs] == ["add", "delete", "add"]
+    assert "11.22.33.44 . 3074" in outs[0], "the element that is there"
+    assert "11.22.33.99 . 3074" in outs[2]
+    delta.commit()
+    assert not delta_of(kept, [], 0).edits.whole(), "once"
 
 
 def test_a_cut_shuts_the_endpoint_and_names_its_flows() -> None:

@@ -2,7 +2,7 @@
 
     ruleset        the table as text: sets and maps; chains: its rules; shares, exchanges, anycast: parts of it
     elements       which element of which map a forward is
-    state          what the maps hold
+    state          what the maps hold; names: the forwards of one place
     ruleset_delta  the smallest transaction for a batch of changes
     refill         the contents of all maps at once
     element_edits  its edits of elements, in their order

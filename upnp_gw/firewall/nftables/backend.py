@@ -104,7 +104,7 @@ class NftablesFirewall:
         now = await self._run(lambda: read_snapshot(self._reader(), self._totals))
         if not remotes:
             return now
-        forwards = [held.forward for held in state.forwards.values()]
+        forwards = [held.forward(self._clock()) for held in state.forwards.values()]
         exchanges = await self._run(lambda: read_exchanges(self._reader()))
         return replace(now, remotes=await flow_teardown.peers(forwards), exchanges=exchanges)
 
@@ -119,7 +119,9 @@ class NftablesFirewall:
             exchanges = await self._growth.exchanges()
         except OSError as error:
             raise FirewallError(f"the counters of our table cannot be read: {error.strerror}") from error
-        forwards = [held.forward for one in self._grown if (held := state.forwards.get(one)) is not None]
+        forwards = [
+            held.forward(self._clock()) for one in self._grown if (held := state.forwards.get(one)) is not None
+        ]
         self._grown.clear()
         return Growth(counters, await flow_teardown.peers(forwards), over_share, exchanges)
 
@@ -167,7 +169,7 @@ class NftablesFirewall:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     async def _flush(self, state: RulesetState) -> None:
-        forwards = [held.forward for held in state.forwards.values()]
+        forwards = [held.forward(self._clock()) for held in state.forwards.values()]
         await self.apply([Refill(()), *map(Cut, forwards)])
 
     # On the nftables thread:

@@ -14,11 +14,12 @@ from upnp_gw.firewall.nftables.elements import (
     internal_key,
     is_ipv6,
     keeps_source_port,
+    out_element,
     peer_key,
     slot_of,
-    source_port_data,
     timeout_seconds,
 )
+from upnp_gw.firewall.nftables.names import Names, listed, with_name
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.mapping import MappingKind
 from upnp_gw.model.network import Network
@@ -30,9 +31,9 @@ class Refilled:
 
     forwards: dict[str, HeldForward | None] = field(default_factory=dict)
     slots: dict[Slot, str | None] = field(default_factory=dict)
-    users: dict[Key, tuple[str, ...] | None] = field(default_factory=dict)
-    ports: dict[Key, tuple[str, ...] | None] = field(default_factory=dict)
-    outs: dict[Key, tuple[str, bytes] | None] = field(default_factory=dict)
+    users: dict[Key, Names | None] = field(default_factory=dict)
+    ports: dict[Key, Names | None] = field(default_factory=dict)
+    outs: dict[Key, str | None] = field(default_factory=dict)
     elements: dict[Slot, Element] = field(default_factory=dict)
 
 
@@ -47,19 +48,19 @@ def refilled(forwards: Sequence[Forward], state: RulesetState, network: Network,
     for forward in forwards:
         name, slot, element = forward.id, slot_of(forward), element_of(forward)
         inner = internal_key(forward.transport, forward.internal)
-        held[name] = HeldForward(forward, now + element.timeout_s)
+        held[name] = HeldForward.of(forward, now + element.timeout_s)
         slots[slot] = name
         elements[slot] = element
         elements[carrying(slot)] = Element(b"", name, timeout_seconds(element.timeout_s + grace_s))
-        users[inner] = (*(users.get(inner) or ()), name)
+        users[inner] = with_name(users.get(inner), name)
         if router and forward.kind is MappingKind.PORT_MAPPING:
             port = slot.key if slot.map == "pm" else peer_key(forward.transport, forward.external_port)
-            ports[port] = (*(ports.get(port) or ()), name)
+            ports[port] = with_name(ports.get(port), name)
     if not len(forwards) == len(held) == len(slots):
         return None
     _add_outs(made, network, now)
     for port, names in ports.items():
-        until = max(found.until for name in names or () if (found := held[name]) is not None)
+        until = max(found.until for name in listed(names) if (found := held[name]) is not None)
         elements[Slot("external_ports", port)] = Element(b"", "", timeout_seconds(until - now))
     return made
 
@@ -69,9 +70,11 @@ def _add_outs(made: Refilled, network: Network, now: float) -> None:
     for inner, names in made.users.items():
         if is_ipv6(inner):
             continue
-        present = (found for name in names or () if (found := made.forwards[name]) is not None)
-        keeper = next((one for one in present if keeps_source_port(one.forward)), None)
-        data = source_port_data(keeper.forward, network) if keeper is not None else None
-        if keeper is not None and data is not None:
-            made.outs[inner] = keeper.forward.id, data
-            made.elements[Slot("out", inner)] = Element(data, "", timeout_seconds(keeper.until - now))
+        present = (found for name in listed(names) if (found := made.forwards[name]) is not None)
+        keeper = next((one for one in present if keeps_source_port(one)), None)
+        if keeper is None:
+            continue
+        element = out_element(keeper, network.external, timeout_seconds(keeper.until - now))
+        if element is not None:
+            made.outs[inner] = keeper.id
+            made.elements[Slot("out", inner)] = element

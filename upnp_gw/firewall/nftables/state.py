@@ -1,8 +1,10 @@
 """Our own record of the contents of the maps. A ``RulesetDelta`` works out each change to it."""
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 
 from upnp_gw.firewall.nftables.elements import HeldForward, Key, Slot
+from upnp_gw.firewall.nftables.names import Names
 from upnp_gw.model.network import Network
 
 LIVE_GRACE_S = 90.0
@@ -26,12 +28,14 @@ class RulesetState:
     """The number of slots in the maps of ``MANY_FOR_ONE``."""
     special_until: float = 0.0
     """The monotonic second at which the set of transports with special lookups is empty."""
-    users: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    users: dict[Key, Names] = field(default_factory=dict)
     """Internal endpoint -> the forwards that lead to it, oldest first."""
-    ports: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    ports: dict[Key, Names] = field(default_factory=dict)
     """External port -> the port mappings with it. Only in router mode."""
-    outs: dict[Key, tuple[str, bytes]] = field(default_factory=dict)
-    """Internal endpoint -> the forward whose external port it keeps, and the element's data."""
+    outs: dict[Key, str] = field(default_factory=dict)
+    """Internal endpoint -> the forward whose external port it keeps."""
+    outs_external: tuple[IPv4Address, ...] = ()
+    """The external address, if there is one, that the elements of ``outs`` lead to where their forward has none."""
     closed: dict[Slot, HeldForward] = field(default_factory=dict)
     """Carrying slot -> a closed forward whose flows it still carries, oldest first."""
     closed_at: dict[Key, tuple[Slot, ...]] = field(default_factory=dict)
