@@ -1,9 +1,10 @@
-"""Set-up for all tests: the hypothesis profiles, the ``lab`` mark, the coverage list of assertions."""
+"""Set-up for all tests: the hypothesis profiles, the ``lab`` mark, the coverage list of assertions, the workers."""
 
 import pytest
 
 from tests.fixtures.examples import register_profiles
 from tests.spec_coverage import SpecCoverage
+from tests.workers import Workers
 
 register_profiles()
 
@@ -13,11 +14,18 @@ def pytest_configure(config: pytest.Config) -> None:
     last_failed = getattr(options, "lf", False)  # missing with -p no:cacheprovider
     narrowed = options.keyword or options.markexpr or last_failed or config.args_source.name != "TESTPATHS"
     config.pluginmanager.register(SpecCoverage(full=not narrowed), "spec-coverage")
+    if config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(Workers(), "workers")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks every test that uses a network namespace, before ``-m`` selects."""
+    """Marks every test that uses a network namespace, before ``-m`` selects, and puts the files of the lab first.
+
+    They are the longest: several workers end at the same time if the last files are short.
+    """
     for item in items:
         if "namespaces" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.lab)
+    lab = {item.path for item in items if item.get_closest_marker("lab")}
+    items.sort(key=lambda item: item.path not in lab)

@@ -28,24 +28,28 @@ check() {
 check "ruff format" "$VENV/bin/ruff" format --check
 check "ruff" "$VENV/bin/ruff" check
 check "import contracts" "$VENV/bin/lint-imports" --no-cache
+
+# mypy beside the tests, many of which wait for a kernel's clock
+types=$(mktemp)
+trap 'rm -f "$types"' EXIT
+nice "$VENV/bin/mypy" >"$types" 2>&1 &
+types_pid=$!
+mypy() {
+    local code=0
+    wait "$types_pid" || code=$?
+    cat "$types"
+    return $code
+}
+
+pytest=("$VENV/bin/python" -m pytest)
+# a worker takes two seconds to start: all tests get workers, a selection does not
+[ $# -gt 0 ] || pytest+=(-n "$(nproc)")
 if [ "$mode" = quick ]; then
-    # mypy on one core and the tests on the other
-    types=$(mktemp)
-    trap 'rm -f "$types"' EXIT
-    "$VENV/bin/mypy" >"$types" 2>&1 &
-    types_pid=$!
-    check "pytest without the lab" "$VENV/bin/python" -m pytest --hypothesis-profile=quick -m "not lab" "$@"
-    mypy() {
-        local code=0
-        wait "$types_pid" || code=$?
-        cat "$types"
-        return $code
-    }
-    check "mypy --strict" mypy
+    check "pytest without the lab" "${pytest[@]}" --hypothesis-profile=quick -m "not lab" "$@"
 else
-    check "mypy --strict" "$VENV/bin/mypy"
-    check "pytest" "$VENV/bin/python" -m upnp_gw.lab.enter "$VENV/bin/python" -m pytest "$@"
+    check "pytest" "$VENV/bin/python" -m upnp_gw.lab.enter "${pytest[@]}" "$@"
 fi
+check "mypy --strict" mypy
 
 [ ${#failed[@]} = 0 ] || die "failed: $(printf '%s; ' "${failed[@]}")"
 say "all passed: ruff format, ruff, mypy --strict, import contracts, pytest$([ "$mode" = tests ] || echo " without the lab")"

@@ -63,11 +63,15 @@ class SpecCoverage:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """The ids go with the report: a worker of xdist sends it to the process that prints the list."""
         report = yield
-        if report.when == "call" or report.outcome != "passed":
-            for spec_id in ids_of(item):
-                self.outcomes.setdefault(spec_id, set()).add(report.outcome)
+        vars(report)["spec_ids"] = sorted(ids_of(item))
         return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            for spec_id in getattr(report, "spec_ids", ()):  # a worker that died sent none
+                self.outcomes.setdefault(spec_id, set()).add(report.outcome)
 
     @property
     def unexplained(self) -> set[str]:

@@ -1,32 +1,41 @@
 """The lab of tests/lab for the tests of the firewall, and both firewalls behind one driver."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
 from tests.fixtures.firewall_driver import Driver, driving
 from tests.fixtures.lab_firewall import Gateway, gateway_of
-from tests.lab.conftest import fresh_lab, lab, namespaces
+from tests.lab.conftest import fresh_lab, lab, namespaces, topology
 from upnp_gw.firewall import libnftables as library
 from upnp_gw.firewall.base import Firewall, FirewallMode
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall, Writing
 from upnp_gw.lab import Host, Lab
 
-__all__ = ["any_firewall", "fresh_lab", "gateway", "lab", "namespaces", "router"]
+__all__ = ["any_firewall", "fresh_lab", "gateway", "lab", "namespaces", "opened_on", "router", "topology"]
+
+OpenedOn = Callable[[Lab, FirewallMode], AbstractContextManager[Gateway]]
+
+
+@pytest.fixture
+def opened_on() -> OpenedOn:
+    """Opens the real firewall on the gateway of a lab. A module that needs other settings has its own."""
+    return gateway_of
 
 
 @pytest.fixture(params=list(FirewallMode))
-def gateway(fresh_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Gateway]:
+def gateway(fresh_lab: Lab, opened_on: OpenedOn, request: pytest.FixtureRequest) -> Iterator[Gateway]:
     """The real firewall on the gateway of a fresh lab, in each mode in turn."""
-    with gateway_of(fresh_lab, request.param) as gateway:
+    with opened_on(fresh_lab, request.param) as gateway:
         yield gateway
 
 
 @pytest.fixture
-def router(fresh_lab: Lab) -> Iterator[Gateway]:
+def router(fresh_lab: Lab, opened_on: OpenedOn) -> Iterator[Gateway]:
     """The same in router mode alone."""
-    with gateway_of(fresh_lab, FirewallMode.ROUTER) as gateway:
+    with opened_on(fresh_lab, FirewallMode.ROUTER) as gateway:
         yield gateway
 
 

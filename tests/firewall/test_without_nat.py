@@ -1,13 +1,14 @@
 """Hosts without NAT: a pinhole lets in its own traffic, to the host's own address. A LAN beside has NAT."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_network
 
 import pytest
 
+from tests.firewall.conftest import OpenedOn
 from tests.firewall.nftables.test_forged_sources import having, send
 from tests.firewall.test_lease_ends import ended, going_on
 from tests.firewall.test_traffic import ping
@@ -27,22 +28,19 @@ pytestmark = pytest.mark.lab
 TCP, UDP = Transport.TCP, Transport.UDP
 
 
-@pytest.fixture
-def lab(namespaces: None) -> Iterator[Lab]:
-    with Lab(Topology(lans=(HOME, OFFICE))) as lab:
-        yield lab
-
-
-@pytest.fixture(params=list(FirewallMode))
-def gateway(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Gateway]:
-    with gateway_without_nat(lab, request.param) as gateway:
-        yield gateway
+@pytest.fixture(scope="module")
+def topology() -> Topology:
+    return Topology(lans=(HOME, OFFICE))
 
 
 @pytest.fixture
-def router(lab: Lab) -> Iterator[Gateway]:
-    with gateway_without_nat(lab, FirewallMode.ROUTER) as gateway:
-        yield gateway
+def opened_on() -> OpenedOn:
+    return gateway_without_nat
+
+
+@pytest.fixture
+def lab(fresh_lab: Lab) -> Lab:
+    return fresh_lab
 
 
 @pytest.mark.parametrize("writing", list(Writing))

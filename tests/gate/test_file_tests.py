@@ -131,7 +131,7 @@ def test_the_rules_of_these_tests_deny_by_default() -> None:
 
 
 def test_the_scene_of_a_lan_without_nat() -> None:
-    """Where its address is public, or the test says so. A suggested other port is ignored there."""
+    """A public address means no NAT, unless the test says otherwise. A suggested other port is ignored there."""
     for sender, nat in (
         ('ip = "11.0.0.9"', False),
         ('ip = "203.0.113.9"', False),

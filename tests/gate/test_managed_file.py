@@ -12,9 +12,6 @@ from upnp_gw.gate.managed_file import (
 )
 
 WALL = 1_800_000_000.0
-GRANT = {"name": "allow-ps5", "who": "ps5", "int_ports": [3074, "4000-4010"], "until": toml_time(WALL)}
-FORBID = {"name": "block-pc", "who": ["pc", "ps5"]}
-PS5 = {"ps5": {"mac": ["ac:89:95:00:00:01"]}}
 
 
 @pytest.mark.parametrize(

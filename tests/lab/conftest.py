@@ -38,16 +38,22 @@ def namespaces() -> None:
 
 
 @pytest.fixture(scope="module")
-def lab(namespaces: None) -> Iterator[Lab]:
-    """The home lab: internet, gateway, console, pc, two peers. Shared by a module's tests."""
-    with Lab(Topology()) as lab:
+def topology() -> Topology:
+    """The home: internet, gateway, console, pc, two peers. A module that needs other hosts has its own."""
+    return Topology()
+
+
+@pytest.fixture(scope="module")
+def lab(namespaces: None, topology: Topology) -> Iterator[Lab]:
+    """A lab that the tests of a module share."""
+    with Lab(topology) as lab:
         yield lab
 
 
 @pytest.fixture
-def fresh_lab(namespaces: None) -> Iterator[Lab]:
-    """A home lab for one test alone."""
-    with Lab(Topology()) as lab:
+def fresh_lab(namespaces: None, topology: Topology) -> Iterator[Lab]:
+    """A lab for one test alone."""
+    with Lab(topology) as lab:
         yield lab
 
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 from tests.lab.end_to_end import REACHED_S, ROOMY, SHUT_S, TCP, Home, served_home
 from tests.lab.test_port5351 import NONCE, talk
@@ -57,23 +58,15 @@ class Office:
         address: IPAddress | None = None,
         peer: str = "peer1",
         source_port: int = 0,
+        timeout: float = REACHED_S,
     ) -> Proof:
         """A packet from the internet to an address of the office, the server's if none is named."""
         target, host = address or self.server.address, self.home.lab.hosts[peer]
-        return reach(host, transport, target, port, timeout=REACHED_S, source_port=source_port)
+        return reach(host, transport, target, port, timeout=timeout, source_port=source_port)
 
-    def shut(
-        self,
-        port: int = PORT,
-        transport: Transport = TCP,
-        *,
-        address: IPAddress | None = None,
-        peer: str = "peer1",
-        source_port: int = 0,
-    ) -> bool:
+    def shut(self, port: int = PORT, transport: Transport = TCP, **more: Any) -> bool:
         """Such a packet goes nowhere."""
-        target, host = address or self.server.address, self.home.lab.hosts[peer]
-        return not reach(host, transport, target, port, timeout=SHUT_S, source_port=source_port)
+        return not self.reach(port, transport, timeout=SHUT_S, **more)
 
 
 @contextmanager

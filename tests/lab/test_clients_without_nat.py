@@ -1,16 +1,22 @@
 """Real clients on a LAN without NAT: upnpc, python3-miniupnpc, natpmpc, IgdDevice, and datagrams of others."""
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab.end_to_end import ROUTER, TCP, UDP
+from tests.lab.end_to_end import ROUTER, TCP, UDP, Home
 from tests.lab.office import GATEWAY, PORT, Office, listening, natpmpc, served_office
-from tests.lab.test_end_to_end_clients import CONTROL_POINT, DEBIANS_PYTHON, MINIUPNPC, upnpc
+from tests.lab.test_end_to_end_clients import (
+    CONTROL_POINT,
+    VERSIONS,
+    mapped_by_miniupnpc,
+    needs_miniupnpc,
+    upnpc,
+)
+from tests.lab.test_end_to_end_clients import at as upnpc_at
 from tests.lab.test_port5351 import talk
 from tests.lab.test_request import REQUEST, VIAS, env
 from tests.protocols.test_port5351_captures import CAPTURED
@@ -21,25 +27,23 @@ from upnp_gw.protocols.pcp import codec
 
 pytestmark = pytest.mark.lab
 
-VERSIONS = pytest.mark.parametrize("igd_version", list(IgdVersion))
 CAPTURED_AT = bytes((192, 168, 77, 10))
 """The address of the client in every capture."""
 
 
 @pytest.fixture(scope="module")
-def module_office(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def module_home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     with served_office(tmp_path_factory.mktemp("d"), *ROUTER) as office:
-        yield office
+        yield office.home
 
 
 @pytest.fixture
-def office(module_office: Office) -> Iterator[Office]:
-    yield module_office
-    module_office.home.clear()
+def office(home: Home) -> Office:
+    return Office(home)
 
 
 def at(igd_version: IgdVersion) -> tuple[str, str]:
-    return "-u", f"http://{GATEWAY}:5000/{igd_version.value}.xml"
+    return upnpc_at(igd_version, GATEWAY)
 
 
 def test_upnpc_finds_the_gateway_connected_at_its_own_address(office: Office) -> None:
@@ -82,22 +86,17 @@ def test_upnpc_gets_its_own_port_where_it_takes_any(office: Office, igd_version:
         assert office.shut(3074, UDP)
 
 
-@pytest.mark.skipif(not os.path.exists(DEBIANS_PYTHON), reason="the distribution's Python is not installed")
+@needs_miniupnpc
 def test_python_miniupnpc(office: Office) -> None:
     server = office.server
-    if server.run([DEBIANS_PYTHON, "-c", "import miniupnpc"], check=False).returncode:
-        pytest.skip("python3-miniupnpc is not installed")
     office.home.point("desk").add(3074, UDP)  # at the desk's own address: no conflict
     with EchoServer(server, UDP, 3074):
-        process = server.popen([DEBIANS_PYTHON, "-c", MINIUPNPC], stdin=-1)
-        assert process.stdout is not None
-        report = json.loads(process.stdout.readline())
-        assert (report["address"], report["status"]) == (str(server.address), "Connected")
-        assert (report["port"], report["added"]) == (3074, True)
-        assert report["entry"][:2] == [str(server.address), 3074]
-        assert [row[:3] for row in report["walk"]] == [[3074, "UDP", [str(server.address), 3074]]]
-        assert office.reach(3074, UDP).answered_by == "server"
-        assert process.communicate("\n")[0].strip() == "true"
+        with mapped_by_miniupnpc(server) as report:
+            assert (report["address"], report["status"]) == (str(server.address), "Connected")
+            assert (report["port"], report["added"]) == (3074, True)
+            assert report["entry"][:2] == [str(server.address), 3074]
+            assert [row[:3] for row in report["walk"]] == [[3074, "UDP", [str(server.address), 3074]]]
+            assert office.reach(3074, UDP).answered_by == "server"
         assert office.shut(3074, UDP)
 
 

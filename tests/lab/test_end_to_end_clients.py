@@ -3,13 +3,18 @@
 import json
 import os
 import re
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address
+from typing import Any
 
 import pytest
 
 from tests.lab.end_to_end import TCP, UDP, Home
 from tests.lab.igd_control_point import refused
-from upnp_gw.lab import Host
+from upnp_gw.lab import HOME, Host
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model.mapping import Transport
 from upnp_gw.protocols.igd_services import IgdVersion
@@ -26,9 +31,9 @@ def upnpc(host: Host, *words: object) -> str:
     return host.run(["upnpc", *map(str, words)], check=False).stdout
 
 
-def at(igd_version: IgdVersion) -> tuple[str, str]:
+def at(igd_version: IgdVersion, gateway: IPv4Address = HOME.network[1]) -> tuple[str, str]:
     """upnpc's own way round the search, which takes it two seconds."""
-    return "-u", f"http://192.168.77.1:5000/{igd_version.value}.xml"
+    return "-u", f"http://{gateway}:5000/{igd_version.value}.xml"
 
 
 def test_upnpc_finds_the_gateway_and_its_status(home: Home) -> None:
@@ -133,21 +138,33 @@ print(json.dumps(client.deleteportmapping(port, "UDP")))
 """
 
 
-@pytest.mark.skipif(not os.path.exists(DEBIANS_PYTHON), reason="the distribution's Python is not installed")
+def has_miniupnpc() -> bool:
+    argv = [DEBIANS_PYTHON, "-c", "import miniupnpc"]
+    return os.path.exists(argv[0]) and subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+needs_miniupnpc = pytest.mark.skipif(not has_miniupnpc(), reason="python3-miniupnpc is not installed")
+
+
+@contextmanager
+def mapped_by_miniupnpc(host: Host) -> Iterator[dict[str, Any]]:
+    """Debian's Python bindings of miniupnpc map UDP port 3074 of the host; their report. Deleted at the end."""
+    process = host.popen([DEBIANS_PYTHON, "-c", MINIUPNPC], stdin=-1)
+    assert process.stdout is not None
+    yield json.loads(process.stdout.readline())
+    assert process.communicate("\n")[0].strip() == "true"
+
+
+@needs_miniupnpc
 def test_python_miniupnpc(home: Home) -> None:
     console = home.console
-    if console.run([DEBIANS_PYTHON, "-c", "import miniupnpc"], check=False).returncode:
-        pytest.skip("python3-miniupnpc is not installed")
     with EchoServer(console, UDP, 3074):
-        process = console.popen([DEBIANS_PYTHON, "-c", MINIUPNPC], stdin=-1)
-        assert process.stdout is not None
-        report = json.loads(process.stdout.readline())
-        assert report["found"] >= 1
-        assert (report["address"], report["status"], report["added"]) == (str(home.external), "Connected", True)
-        assert report["entry"][:2] == [str(console.address), 3074]
-        assert [row[:3] for row in report["walk"]] == [[report["port"], "UDP", [str(console.address), 3074]]]
-        assert home.reach(report["port"], UDP).answered_by == "console"
-        assert process.communicate("\n")[0].strip() == "true"
+        with mapped_by_miniupnpc(console) as report:
+            assert report["found"] >= 1
+            assert (report["address"], report["status"], report["added"]) == (str(home.external), "Connected", True)
+            assert report["entry"][:2] == [str(console.address), 3074]
+            assert [row[:3] for row in report["walk"]] == [[report["port"], "UDP", [str(console.address), 3074]]]
+            assert home.reach(report["port"], UDP).answered_by == "console"
         assert home.shut(report["port"], UDP)
 
 

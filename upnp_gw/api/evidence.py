@@ -16,7 +16,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     device_name: str | None
     transport: Transport
     kind: MappingKind
-    """What a request for it gets now."""
+    """The kind of mapping that a request for it gets now."""
     family: Literal["ip4", "ip6"]
     internal_port: Port
     requests: Count

@@ -158,7 +158,7 @@ class _Hosts:
     operator: bool
     target: IPAddress
     nat: bool
-    """Whether the LAN has NAT for the internal client."""
+    """True where the LAN has NAT for the internal client."""
 
     @property
     def own(self) -> bool:

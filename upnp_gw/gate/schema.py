@@ -219,7 +219,7 @@ class Case:
     """None: the first LAN of the gateway, or one that the policy names for the device."""
     zone: str | None
     nat: bool | None
-    """Whether the LAN has NAT for IPv4. None: unless the internal client has a public address."""
+    """True: the LAN has NAT for IPv4. None: it has, unless the internal client has a public address."""
     via: Via
     transport: Transport
     family: Family

@@ -92,6 +92,21 @@ def permission_line(sysctls: Path = Path("/proc/sys")) -> str:
     return "sudo " + " ".join(map(shlex.quote, sys.argv))
 
 
+def enter_own_network() -> None:
+    """Moves the calling thread into network and mount namespaces of its own: loopback up, /run empty.
+
+    ``ip netns`` keeps its names in /run. Needs ``acquire``, and to be called before other threads start: they stay
+    where they are. Raises LabUnavailable.
+    """
+    try:
+        unshare(CLONE_NEWNET | CLONE_NEWNS)
+        mount("none", "/", None, MS_REC | MS_PRIVATE)
+        mount("tmpfs", "/run", "tmpfs", 0)
+        _loopback_up()
+    except (OSError, subprocess.SubprocessError) as error:
+        raise LabUnavailable(f"no network of its own: {error}") from error
+
+
 def _enter_user_namespace() -> None:
     uid, gid = os.geteuid(), os.getegid()
     unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS)
@@ -100,6 +115,10 @@ def _enter_user_namespace() -> None:
     Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     # Ubuntu 24.04 lets every user make a user namespace, but without capabilities: only their first use fails
+    _loopback_up()
+
+
+def _loopback_up() -> None:
     subprocess.run(
         ["ip", "link", "set", "lo", "up"], env={"PATH": TOOL_PATH}, check=True, capture_output=True, timeout=10
     )

@@ -1,4 +1,4 @@
-"""What other firewalls have to do for hosts without NAT; the commands that are printed do it, by packets."""
+"""The needs of hosts without NAT in other firewalls; the printed commands meet them, tried by packets."""
 
 from collections.abc import Iterator
 from ipaddress import ip_interface
