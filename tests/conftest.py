@@ -22,10 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks every test that uses a network namespace, before ``-m`` selects, and puts the files of the lab first.
 
-    They are the longest: several workers end at the same time if the last files are short.
+    They are the longest: several workers end at the same time if the last files are short. After the others of the
+    lab comes the file that waits for the longest time, of an ``orphan``.
     """
     for item in items:
         if "namespaces" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.lab)
     lab = {item.path for item in items if item.get_closest_marker("lab")}
-    items.sort(key=lambda item: item.path not in lab)
+    waiting = {item.path for item in items if "orphan" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: (item.path not in lab, item.path in waiting))
