@@ -4,7 +4,6 @@ import pytest
 
 from tests.fixtures.examples import register_profiles
 from tests.spec_coverage import SpecCoverage
-from tests.workers import Workers
 
 register_profiles()
 
@@ -15,6 +14,8 @@ def pytest_configure(config: pytest.Config) -> None:
     narrowed = options.keyword or options.markexpr or last_failed or config.args_source.name != "TESTPATHS"
     config.pluginmanager.register(SpecCoverage(full=not narrowed), "spec-coverage")
     if config.pluginmanager.hasplugin("xdist"):
+        from tests.workers import Workers
+
         config.pluginmanager.register(Workers(), "workers")
 
 

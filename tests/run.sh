@@ -42,8 +42,13 @@ mypy() {
 }
 
 pytest=("$VENV/bin/python" -m pytest)
-# a worker takes two seconds to start: all tests get workers, a selection does not
-[ $# -gt 0 ] || pytest+=(-n "$(nproc)")
+# All tests get workers, a selection does not: a worker takes some seconds to start. Tests of the lab wait for most of
+# their time, so more of them run than there are cores.
+if [ $# = 0 ]; then
+    workers=$(nproc)
+    [ "$mode" = quick ] || workers=$((workers * 2))
+    pytest+=(-n "$workers")
+fi
 if [ "$mode" = quick ]; then
     check "pytest without the lab" "${pytest[@]}" --hypothesis-profile=quick -m "not lab" "$@"
 else

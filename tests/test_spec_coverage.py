@@ -1,4 +1,4 @@
-"""The coverage list itself: it knows every numbered text, and a dangling number fails the run."""
+"""The coverage list itself: it knows every numbered text, and a number without text fails its test."""
 
 import pytest
 
@@ -14,16 +14,24 @@ def test_every_checklist_is_read() -> None:
     assert len([i for i in ids if i.startswith("SR")]) == 38
 
 
-def test_a_number_without_text_fails_the_collection(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "workers"])
+def test_the_list_is_the_same_of_any_number_of_processes(
+    pytester: pytest.Pytester, workers: tuple[str, ...]
+) -> None:
     pytester.makeini("[pytest]\nmarkers = spec(*ids): numbers\nasyncio_default_fixture_loop_scope = function")
     pytester.makeconftest(
         "from tests.spec_coverage import SpecCoverage\n"
         "def pytest_configure(config):\n    config.pluginmanager.register(SpecCoverage())\n"
     )
-    pytester.makepyfile("import pytest\n@pytest.mark.spec('IGD-999')\ndef test_one(): pass\n")
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*IGD-999*"])
+    for name, spec_id, body in (("a", "SR-1", "pass"), ("b", "SR-2", "pass"), ("c", "SR-2", "assert False")):
+        pytester.makepyfile(
+            **{f"test_{name}": f"import pytest\n@pytest.mark.spec('{spec_id}')\ndef test_one(): {body}\n"}
+        )
+    pytester.makepyfile(test_d="import pytest\n@pytest.mark.spec('IGD-999')\ndef test_one(): pass\n")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", *workers)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*docs/spec has no text of IGD-999*", "SR: 1 of 38 covered", "  covered: 1"])
+    result.assert_outcomes(passed=2, failed=1, errors=1)
 
 
 def test_every_excuse_is_of_an_assertion_and_has_a_reason() -> None:

@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.lab.test_privilege import as_nobody
+from upnp_gw.lab import Host
+from upnp_gw.lab.program import run
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
@@ -127,6 +129,26 @@ def test_sigterm_is_for_the_program() -> None:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
         assert process.wait(60) == 5
+
+
+class Signalled(Host):
+    """A host whose first program is on its way when a signal comes."""
+
+    def popen(self, argv: Sequence[str | os.PathLike[str]], **more: Any) -> "subprocess.Popen[str]":
+        signal.raise_signal(signal.SIGTERM)
+        return super().popen(argv, **more)
+
+
+def test_a_signal_that_comes_while_the_program_is_started_reaches_it() -> None:
+    ours: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: ours.append(number))
+    host = Signalled("signalled")
+    try:
+        assert run.run_in(host, ["sleep", "10"], None) == 128 + signal.SIGTERM
+    finally:
+        host.close()
+        signal.signal(signal.SIGTERM, before)
+    assert ours == []
 
 
 @pytest.mark.skipif(shutil.which("transmission-daemon") is None, reason="transmission-daemon is not installed")

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +78,7 @@ def run_program(
         peers: frozenset[IPAddress] = frozenset({peer.address, peer.address6})
         with Capture(client, HTTP_PORT, peers) as capture, Openings(daemon.runtime_dir, peer, capture) as openings:
             began_s = capture.now()
-            code = _run(client, command, sys.stderr.fileno() if output_to_stderr else None)
+            code = run_in(client, command, sys.stderr.fileno() if output_to_stderr else None)
             took_s = capture.now() - began_s
             left = msgspec.convert(ask(daemon.runtime_dir, "GET", "/v1/mappings"), list[api.Mapping])
             processes = processes_of(client)
@@ -104,25 +104,38 @@ def _daemon(lab: Lab, directory: Path, faults: Sequence[str], options: Sequence[
     return LabDaemon(lab.gateway, directory, *options)
 
 
-def _run(client: Host, command: Sequence[str], stdout: int | None) -> int:
+def run_in(client: Host, command: Sequence[str], stdout: int | None) -> int:
     """Runs the command in the host. Returns its exit code, or 128 + N if signal N ended it."""
-    process = client.popen(command, stdin=None, stdout=stdout, stderr=None)
-    with _signals_for(process):
+    with _signals_for_program() as started:
+        process = client.popen(command, stdin=None, stdout=stdout, stderr=None)
+        started(process)
         code = process.wait()
     return code if code >= 0 else 128 - code
 
 
 @contextmanager
-def _signals_for(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """SIGINT and SIGTERM are for the program: it ends, and its report is made. A terminal sends SIGINT to both."""
+def _signals_for_program() -> Iterator[Callable[["subprocess.Popen[str]"], None]]:
+    """SIGINT and SIGTERM are for the program: it ends, and its report is made. A terminal sends SIGINT to both.
+
+    Yields the function to call with the program. It gets the signals that came while it was started.
+    """
+    running: list[subprocess.Popen[str]] = []
+    early: list[int] = []
 
     def forward(number: int, frame: object) -> None:
-        if number == signal.SIGTERM:
-            process.terminate()
+        if not running:
+            early.append(number)
+        elif number == signal.SIGTERM:
+            running[0].terminate()
+
+    def started(process: "subprocess.Popen[str]") -> None:
+        running.append(process)
+        for number in early:
+            process.send_signal(number)
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield started
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
