@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from datetime import date
 from ipaddress import IPv4Address, IPv4Interface, ip_address
@@ -47,6 +46,7 @@ from upnp_gw.protocols.igd.scpd import service_models
 from upnp_gw.protocols.igd_services import IgdVersion, service_of
 from upnp_gw.servers.http.control import Control, ControlAnswer, ControlBackend
 from upnp_gw.system.network_monitor import NetworkMonitor
+from upnp_gw.system.worker import Worker
 
 COUNT = 400
 PORTS = 20_000
@@ -148,9 +148,10 @@ def wrap_all(stages: Stages) -> None:
     wrap("plan", Planner, "plan")
     wrap("row", Transaction, "put")
     wrap("record", requests, "map_record")
-    wrap("kernel changes", sys.modules["upnp_gw.engine.writer"], "kernel_changes")
+    wrap("kernel changes", sys.modules["upnp_gw.engine.kernel_and_store"], "kernel_changes")
     wrap("firewall, loop side", NoKernel, "apply")
-    wrap("store, loop side", Persistence, "write")
+    wrap("store, loop side", Persistence, "prepared")
+    wrap("store, loop side", Persistence, "written")
     wrap("commit", Transaction, "commit")
     wrap("events", Events, "publish")
     wrap("log", logs, "on_event")
@@ -161,10 +162,10 @@ class NoKernel(MemoryFirewall):
 
     def __init__(self) -> None:
         super().__init__()
-        self._thread = ThreadPoolExecutor(1)
+        self._thread = Worker("kernel")
 
-    async def apply(self, changes: Sequence[Change]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, len, changes)
+    async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
+        await self._thread.run(then or (lambda: None))
 
 
 class CountingLoop(asyncio.SelectorEventLoop):

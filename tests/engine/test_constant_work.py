@@ -68,7 +68,7 @@ class CountingFirewall(MemoryFirewall):
         self.commands = 0
         """Bytes."""
 
-    async def apply(self, changes: Sequence[Change]) -> None:
+    async def apply(self, changes: Sequence[Change], then: object = None) -> None:
         delta = delta_of(self._state, changes, 0.0)
         self.changes += len(changes)
         self.commands += sum(map(len, batch_of(delta.edits.whole())))
@@ -123,11 +123,11 @@ def counted_sql(home: GatewayFixture, work: Work) -> Iterator[None]:
         db.set_trace_callback(statement if on else None)
         db.set_progress_handler(step if on else None, 1)
 
-    home.store._thread.submit(listen, True).result()
+    listen(True)
     try:
         yield
     finally:
-        home.store._thread.submit(listen, False).result()
+        listen(False)
 
 
 Ask = Callable[[GatewayFixture, int], Awaitable[object]]

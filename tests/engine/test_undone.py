@@ -1,22 +1,25 @@
 """An undone batch, a restart and a second request leave nothing behind."""
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from datetime import date
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, gateway_fixture
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, asks, gateway_fixture
 from upnp_gw.firewall.base import Change
+from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.transaction import Transaction
-from upnp_gw.model.mapping import MappingKind, Transport, Via
+from upnp_gw.model.mapping import Instant, MappingKind, Transport, Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Refusal, Refused
+from upnp_gw.store.store import Batch
 
 TCP = Transport.TCP
 WIDE = 'version = 1\n[[grant]]\nname = "wide"\nwho = "*"\nint_ports = ["1024-65535"]\next = "same-or-any"\n'
@@ -97,7 +100,7 @@ async def test_the_writer_survives_an_unforeseen_fault(tmp_path: Path, monkeypat
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
         apply = home.firewall.apply
 
-        async def fail(changes: Sequence[Change]) -> None:
+        async def fail(changes: Sequence[Change], then: object) -> None:
             monkeypatch.setattr(home.firewall, "apply", apply)
             raise RuntimeError("cannot start a thread")
 
@@ -123,6 +126,83 @@ async def test_the_writer_survives_every_disk_error(
         await home.granted(8001)
 
 
+class ThreadedFirewall(MemoryFirewall):
+    """Has a thread, as the real one, and can fail once after a change."""
+
+    fails: Exception | None = None
+
+    async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
+        await super().apply(changes)
+        if then is not None:
+            await asyncio.to_thread(then)
+        fails, self.fails = self.fails, None
+        if fails is not None:
+            raise fails
+
+
+async def test_a_batch_is_written_on_the_thread_of_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    firewall = ThreadedFirewall()
+    async with gateway_fixture(tmp_path, policy(WIDE), firewall=firewall) as home:
+        threads = []
+        write = home.store._write
+
+        def noted(batch: Batch, now: Instant) -> None:
+            threads.append(threading.current_thread().name)
+            write(batch, now)
+
+        monkeypatch.setattr(home.store, "_write", noted)
+        await home.granted(8000)
+        await home.refused(80)  # changes nothing of the kernel
+        assert len(threads) == 2
+        assert threads[0] != "store"
+        assert threads[1] == "store"
+        stored, _ = await home.store.load(home.clock())
+        assert [row.mapping.key.external_port for row in stored] == [8000]
+        firewall.fail_next = ["no memory"]
+        assert (await home.refused(8001)).refusal is Refusal.BACKEND
+        assert len(threads) == 2
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(home.store, "_write", full)
+        assert (await home.refused(8002)).refusal is Refusal.BACKEND
+        assert home.ports == {(TCP, 8000)}, "the kernel does not keep what the disk did not take"
+        monkeypatch.setattr(home.store, "_write", noted)
+        await home.granted(8003)
+
+
+async def test_a_fault_after_kernel_and_store_keeps_the_mapping(tmp_path: Path) -> None:
+    """The store has it, so the ledger and the kernel must have it too: the table is installed again."""
+    firewall = ThreadedFirewall()
+    async with gateway_fixture(tmp_path, policy(WIDE), firewall=firewall) as home:
+        firewall.fails = RuntimeError("nobody foresaw it")
+        await home.granted(8000)
+        await home.gateway.settled()
+        assert home.gateway.healed == 1
+        assert home.ports == {(TCP, 8000)}
+        stored, _ = await home.store.load(home.clock())
+        assert [row.mapping.key.external_port for row in stored] == [8000]
+
+
+async def test_the_connection_of_a_reply_is_closed_before_the_events(tmp_path: Path) -> None:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
+        seen: list[str] = []
+        loop = asyncio.get_running_loop()
+        home.published.subscribe(lambda event: seen.append("event"))
+
+        async def request() -> None:
+            await home.gateway.handle(asks(8000, CONSOLE_IP))
+            loop.call_soon(seen.append, "closed")  # as a transport does
+
+        await asyncio.create_task(request())
+        await home.gateway.settled()
+        assert seen[0] == "closed"
+        assert "event" in seen
+
+
 async def test_the_writer_survives_a_fault_of_the_persistence_or_of_the_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -130,13 +210,14 @@ async def test_the_writer_survives_a_fault_of_the_persistence_or_of_the_events(
         raise RuntimeError("nobody foresaw it")
 
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
-        for what in ("write", "batch"):
+        for what in ("written", "batch"):
             monkeypatch.setattr(home.persistence, what, fault)
             assert (await home.refused(8000)).refusal is Refusal.BACKEND
             assert home.ports == set()
             monkeypatch.undo()
         monkeypatch.setattr(home.published, "publish", fault)
         await home.granted(8000)  # nobody could be notified, but kernel and store have it
+        await home.gateway.settled()
         assert "an event could not be published" in caplog.text
         monkeypatch.undo()
         assert home.ports == {(TCP, 8000)}

@@ -1,11 +1,13 @@
 """The contract of ``firewall.base``, against every implementation."""
 
+import threading
 from dataclasses import replace
 
 import pytest
 
 from tests.fixtures.firewall_driver import NETWORK, Driver, forward, pinhole, settings
 from upnp_gw.firewall.base import Close, Cut, Firewall, FirewallMode, Forward, Open, Refill, UpdateNetwork
+from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
 
@@ -104,6 +106,24 @@ def test_a_replaced_element_leaves_in_the_same_transaction(firewall: Any2) -> No
     assert firewall.ids() == {"m2"}
     firewall.apply(Open(forward("m3", 3074)), Open(forward("m4", 5000)))
     assert firewall.ids() == {"m2", "m3", "m4"}
+
+
+def test_further_work_follows_a_change_only_if_it_was_made(firewall: Any2) -> None:
+    """On the thread of the transaction, or not at all: then it is the caller's."""
+    threads: list[int] = []
+
+    def work() -> None:
+        threads.append(threading.get_ident())
+
+    one = forward("m1", 4074)
+    firewall.do(firewall.firewall.apply([Open(one)], work))
+    assert len(threads) == (not isinstance(firewall.firewall, MemoryFirewall))
+    with pytest.raises(FirewallError, match="another forward"):
+        firewall.do(firewall.firewall.apply([Open(replace(one, id="m2"))], work))
+    assert len(threads) <= 1
+    firewall.loop.call_soon_threadsafe(lambda: threads.append(-threading.get_ident()))
+    assert firewall.ids() == {"m1"}
+    assert -threads[-1] not in threads, "not the event loop's"
 
 
 def test_without_nat_each_host_has_its_own_ports(firewall: Any2) -> None:

@@ -18,6 +18,7 @@ import faulthandler
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -63,16 +64,25 @@ class FaultyGateway(Gateway):
 
 
 class FaultyFirewall(NftablesFirewall):
-    async def apply(self, changes: Sequence[Change]) -> None:
+    async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
+        def after_kernel() -> None:
+            reached("kernel")
+            if then is not None:
+                then()
+
         reached("decided")
-        await super().apply(changes)
-        reached("kernel")
+        await super().apply(changes, after_kernel)
 
 
 class FaultyStore(Store):
     async def write(self, batch: Batch, now: Instant) -> None:
         await asyncio.sleep(float(fault_text("slow") or 0))
         await super().write(batch, now)
+        reached("stored")
+
+    def write_blocking(self, batch: Batch, now: Instant) -> None:
+        time.sleep(float(fault_text("slow") or 0))
+        super().write_blocking(batch, now)
         reached("stored")
 
     def _in_transaction(self, write: Callable[[sqlite3.Connection], object]) -> None:

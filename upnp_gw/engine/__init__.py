@@ -1,7 +1,7 @@
 """The way of a change: a request, a due lease, a new policy or a command of the operator.
 
 gateway              takes every request, and answers it
-writer               makes all changes, one after the other: ledger, kernel, store
+writer               makes all changes, one after the other: ledger, then kernel_and_store, in batches
 persistence          the store's side of the writer; write_backlog: changes while the disk fails
 requests             the changes of each kind of request
 refresh              decides a request as a refresh or as new

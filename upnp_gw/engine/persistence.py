@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as Table
 from dataclasses import replace
 from ipaddress import ip_address
+from time import perf_counter_ns
 from typing import Any
 
 from upnp_gw.engine.device_persistence import DevicePersistence
@@ -19,6 +20,37 @@ from upnp_gw.store.mapping_rows import StoredRow
 from upnp_gw.store.store import Batch, Store
 
 log = logging.getLogger(__name__)
+
+
+class StoreWrite:
+    """One transaction of the store: by a call on another thread, or by ``done``."""
+
+    def __init__(self, store: Store, batch: Batch, now: Instant) -> None:
+        self.batch = batch
+        self.tried = False
+        self.took_ns = 0
+        self._store = store
+        self._now = now
+        self._error: StoreError | None = None
+
+    def __call__(self) -> None:
+        """Writes it on the calling thread. Does not raise."""
+        self.tried, began = True, perf_counter_ns()
+        try:
+            if self.batch:
+                self._store.write_blocking(self.batch, self._now)
+        except StoreError as error:
+            self._error = error
+        self.took_ns = perf_counter_ns() - began
+
+    async def done(self) -> None:
+        """Raises StoreError if it was or is not written."""
+        if not self.tried:
+            self.tried, began = True, perf_counter_ns()
+            await self._store.write(self.batch, self._now)
+            self.took_ns = perf_counter_ns() - began
+        if self._error is not None:
+            raise self._error
 
 
 class Persistence:
@@ -76,17 +108,26 @@ class Persistence:
             [record for transaction in transactions for record in transaction.records],
         )
 
-    async def write(self, transactions: Sequence[Transaction], now: Instant) -> bool:
-        """One transaction. False: the disk failed and something opens, so that the turns have to be undone."""
+    def prepared(self, transactions: Sequence[Transaction], now: Instant) -> "StoreWrite":
+        """The write of these transactions. Call ``written`` or ``not_written`` with it."""
         batch = self.batch(transactions)
         batch.notes = self.memory.notes(now, devices=False)
-        if not batch:
+        return StoreWrite(self._store, batch, now)
+
+    def not_written(self, write: "StoreWrite") -> None:
+        """The changes did not happen."""
+        self.memory.not_taken(write.batch.notes)
+
+    async def written(self, write: "StoreWrite", transactions: Sequence[Transaction]) -> bool:
+        """Writes it, unless another thread did. False: the disk failed and something opens, so that the turns have
+        to be undone."""
+        if not write.batch:
             return True
         try:
-            await self._store.write(batch, now)
+            await write.done()
         except StoreError as error:
             self.write_backlog.failed(error)
-            self.memory.not_taken(batch.notes)
+            self.memory.not_taken(write.batch.notes)
             if any(transaction.opens for transaction in transactions):
                 return False
             self.write_backlog.add(transactions)

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from upnp_gw.engine.kernel_and_store import KernelAndStore
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
-from upnp_gw.engine.request_log import log_kernel_changes
-from upnp_gw.firewall.base import Change, Cut, Firewall, FirewallSettings, Refill, UpdateNetwork
+from upnp_gw.firewall.base import Cut, Firewall, FirewallSettings, Refill, UpdateNetwork
 from upnp_gw.ledger.events import Decided, Event, Events, FirewallHealed
 from upnp_gw.ledger.filters import allowed_peers
-from upnp_gw.ledger.forwards import forwards_of, kernel_changes
+from upnp_gw.ledger.forwards import forwards_of
 from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Instant
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 BATCH = 128
 """The most rows in one transaction of the kernel, so that no request waits long: 100 cost 0.9 ms."""
 HEAL_RETRY_S = 1.0
+TURNS = 2
+"""Turns of the event loop before the log and the listeners take their time: in the first one the replies leave, in
+the second one the connections of HTTP are closed, which many clients wait for."""
 
 Operation = Callable[[Transaction], Reply | None]
 
@@ -64,8 +67,8 @@ class Writer:
         self._events = events
         self._settings = settings
         self._clock = clock
-        self._measurements = measurements
         self._complete = complete
+        self._kernel_and_store = KernelAndStore(ledger, firewall, persistence, measurements, self.on_foreign_change)
         self.healed = 0
         """The number of times that our table was installed again after another program changed it."""
         self.deadlines_changed = asyncio.Event()
@@ -175,7 +178,8 @@ class Writer:
             for _ in jobs:
                 self._jobs.popleft()
             self._note_deadlines()
-            await asyncio.sleep(0)  # the replies leave before the log and the listeners take their time
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
             self._publish()
 
     def _note_deadlines(self) -> None:
@@ -220,7 +224,7 @@ class Writer:
                 transaction = Transaction(self._ledger, now)
                 replies.append(failed())
             transactions.append(transaction)
-        if not await self._make_true(transactions, now):
+        if not await self._kernel_and_store.write(transactions, now):
             return None
         for transaction in transactions:
             event = transaction.commit()
@@ -237,47 +241,6 @@ class Writer:
                 self._events.publish(event)
             except Exception:
                 log.exception("an event could not be published; the change that it is about stays")
-
-    async def _make_true(self, transactions: Sequence[Transaction], now: Instant) -> bool:
-        """One transaction of the kernel, then one of the store; False: neither holds it, all of it is undone."""
-        pairs = [pair for transaction in transactions for pair in transaction.pairs]
-        changes = kernel_changes(pairs, self._ledger.table, now)
-        log_kernel_changes(changes)
-        try:
-            if changes:
-                await self._measurements.kernel_time.of(self._firewall.apply(changes))
-        except FirewallError as error:
-            log.error("the kernel refused %d changes: %s", len(changes), error)
-            self._undo(transactions)
-            return False
-        except Exception:
-            log.exception("the firewall failed; all of it is installed again")
-            self._undo(transactions)
-            self.on_foreign_change("a fault of ours")
-            return False
-        try:
-            written = await self._measurements.store_time.of(self._persistence.write(transactions, now))
-        except Exception:
-            log.exception("cannot write to the store")
-            written = False
-        if written:
-            return True
-        self._undo(transactions)
-        undone = [(after, before) for before, after in reversed(pairs)]
-        await self._apply_quietly(kernel_changes(undone, self._ledger.table, now))
-        return False
-
-    def _undo(self, transactions: Sequence[Transaction]) -> None:
-        for transaction in reversed(transactions):
-            transaction.undo()
-
-    async def _apply_quietly(self, changes: Sequence[Change]) -> None:
-        """Undoes the changes that the store did not accept. If that fails too, the table is installed again."""
-        try:
-            if changes:
-                await self._firewall.apply(changes)
-        except FirewallError as error:
-            self.on_foreign_change(f"a change could not be undone ({error})")
 
     # -- alone: no operation is under way
 

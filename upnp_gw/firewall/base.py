@@ -218,8 +218,12 @@ class Firewall(Protocol):
         """
         ...
 
-    async def apply(self, changes: Sequence[Change]) -> None:
-        """Make all changes in one transaction, or none and raise FirewallError."""
+    async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
+        """Make all changes in one transaction, or none and raise FirewallError.
+
+        ``then`` is more work for the thread that made the transaction, right after it. An implementation without a
+        thread leaves it to the caller. It must not raise.
+        """
         ...
 
     async def read(self, remotes: bool = False) -> Reading:

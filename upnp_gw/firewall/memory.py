@@ -62,7 +62,7 @@ class MemoryFirewall:
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         self.settings, self.network, self._on_foreign_change = settings, settings.network, on_foreign_change
 
-    async def apply(self, changes: Sequence[Change]) -> None:
+    async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
         if self.settings is None:
             raise FirewallError("the firewall is not open")
         if self.fail_next:

@@ -1,6 +1,6 @@
-"""The ledger on disk: one SQLite database, written by one thread.
+"""The ledger on disk: one SQLite database, written by one thread at a time.
 
-store              opens, writes and loads; one batch of the writer is one transaction
+store              opens, writes and loads; one batch of the writer is one transaction, see ``batch``
 schema             the tables, made or upgraded
 upgrade            the steps from older schemas
 mapping_rows       mappings with their leases, and pending cuts, as rows

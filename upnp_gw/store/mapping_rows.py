@@ -224,3 +224,10 @@ def cut_of_row(values: Sequence[Any], now: Instant) -> PendingCut:
     )
     internal = Endpoint(ip_address(values[8]), values[9])
     return PendingCut(values[0], values[1], values[2], DecisionId(values[3]), key, internal, now.boot)
+
+
+def lines_of_mappings(db: sqlite3.Connection) -> list[str]:
+    """Each stored mapping in a line for the log."""
+    columns = "transport, external_port, internal_address, internal_port, device"
+    rows = db.execute(f"SELECT {columns} FROM mappings ORDER BY number")
+    return ["{} {} -> {} port {}, {}".format(*values) for values in rows]

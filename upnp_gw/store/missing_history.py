@@ -8,6 +8,7 @@ name.
 
 import logging
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ log = logging.getLogger(__name__)
 
 ENDS = ("", "-wal", "-shm", "-journal", END)
 """Suffixes of the files of one store."""
+LISTED = 50
+"""The most mappings that a start lists in the log when it closes them."""
 LOST = "The mappings, the audit log, and the UUID by which clients know the gateway"
 
 
@@ -214,3 +217,11 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def log_closed(mappings: Sequence[str]) -> None:
+    """Lists the mappings of a store that is not the newest one: they are not opened."""
+    for mapping in mappings[:LISTED]:
+        log.error("mapping closed: %s", mapping)
+    if len(mappings) > LISTED:
+        log.error("%d more mappings closed", len(mappings) - LISTED)

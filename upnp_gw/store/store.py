@@ -1,61 +1,49 @@
 """The ledger on disk: SQLite in WAL mode. One batch of the writer is one transaction.
 
-Every call runs in the store's thread. Old decisions are deleted there too, in portions between two batches.
+Every call runs in the store's thread, but for the batches that the kernel's thread writes behind its transactions.
+Old decisions are deleted in portions between two batches.
 """
 
 import asyncio
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from upnp_gw.ledger.evidence import Changes
 from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.model.errors import StoreError
-from upnp_gw.model.mapping import Instant, Mapping
+from upnp_gw.model.mapping import Instant
 from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.store import decision_rows, evidence_rows, policy_rows
 from upnp_gw.store import device_rows as notes
-from upnp_gw.store.device_rows import Note
+from upnp_gw.store.batch import Batch as Batch
 from upnp_gw.store.device_rows import NoteKind as NoteKind
 from upnp_gw.store.highest_numbers import HighestNumbers, load_highest
-from upnp_gw.store.mapping_rows import StoredRow, cut_of_row, cut_values, id_number, load_mappings, write_mappings
-from upnp_gw.store.missing_history import StoreState, check_history
+from upnp_gw.store.mapping_rows import (
+    StoredRow,
+    cut_of_row,
+    cut_values,
+    id_number,
+    lines_of_mappings,
+    load_mappings,
+    write_mappings,
+)
+from upnp_gw.store.missing_history import StoreState, check_history, log_closed
 from upnp_gw.store.pruning import KEEP, Pruning, Retention
 from upnp_gw.store.schema import SCHEMA_VERSION, prepare
 from upnp_gw.store.shared_parts import SharedParts
 from upnp_gw.store.syncing import Syncing
 from upnp_gw.system.files import FileProblem, own_directory
+from upnp_gw.system.worker import Worker
 
 NEXT_TRANSACTION = "UPDATE meta SET value = value + 1 WHERE key = 'transaction' RETURNING value"
-LISTED = 50
-"""The most mappings that a start lists in the log when it closes them."""
-
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class Batch:
-    """The content of one transaction."""
-
-    put: list[tuple[Mapping, int]] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    cuts_put: list[PendingCut] = field(default_factory=list)
-    cuts_done: list[int] = field(default_factory=list)
-    decisions: list[DecisionRecord] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.put or self.removed or self.cuts_put or self.cuts_done or self.decisions or self.notes)
 
 
 class Store:
@@ -76,12 +64,14 @@ class Store:
         self._prune_problem = ""
         self._parts = SharedParts()
         self._highest = HighestNumbers()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._thread = Worker("store")
+        self._lock = threading.Lock()
+        """Of the connection: held for each call that uses it."""
         self._db: sqlite3.Connection | None = None
         self._syncing: Syncing | None = None
         self._missing = ""
         # Reading the whole audit log takes a while: it has a thread of its own, so that no request waits for it.
-        self._audit_thread = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._audit_thread = Worker("audit")
         self._audit: sqlite3.Connection | None = None
 
     async def open(self) -> None:
@@ -90,7 +80,12 @@ class Store:
 
     async def write(self, batch: Batch, now: Instant) -> None:
         """One transaction. Raises StoreError: then nothing of the batch is in the store."""
-        await self._run(self._write, batch, now)
+        await self._run(lambda: self._write(batch, now))
+        self._prune_when_due()
+
+    def write_blocking(self, batch: Batch, now: Instant) -> None:
+        """The same on the calling thread, which is not the event loop's."""
+        self._converted(lambda: self._locked(lambda: self._write(batch, now)))
         self._prune_when_due()
 
     async def load(self, now: Instant) -> tuple[list[StoredRow], list[PendingCut]]:
@@ -98,19 +93,21 @@ class Store:
 
         Rows of another boot are written again: from now on they go by the clock of this one.
         """
-        return await self._run(self._load, now)
+        return await self._run(lambda: self._load(now))
 
     async def decisions(self, record_filter: RecordFilter) -> list[DecisionRecord]:
         """The newest decisions that pass the filter, newest first."""
-        return await self._run_in(self._audit_thread, self._decisions, record_filter)
+        return await self._run_in(
+            self._audit_thread, lambda: decision_rows.load_decisions(self._audit_db(), record_filter)
+        )
 
     async def keep_policy(self, digest: str, body: bytes) -> None:
         """Keeps the policy of this hash, before it decides. Raises StoreError."""
-        await self._run(self._in_transaction, lambda db: policy_rows.keep_policy(db, digest, body))
+        await self._transaction(lambda db: policy_rows.keep_policy(db, digest, body))
 
     async def policy_in_force(self, digest: str, newest: int) -> None:
         """The other policies are kept as long as decisions up to number ``newest`` are. Raises StoreError."""
-        await self._run(self._in_transaction, lambda db: policy_rows.put_in_force(db, digest, newest))
+        await self._transaction(lambda db: policy_rows.put_in_force(db, digest, newest))
 
     async def policy(self, digest: str) -> bytes | None:
         """A kept policy; None: it is not kept. Raises StoreError."""
@@ -118,10 +115,10 @@ class Store:
 
     async def get(self, key: str) -> str | None:
         """One value that outlives a restart (UDN, token, BOOTID); None: it is not set."""
-        return await self._run(self._get, key)
+        return await self._run(lambda: self._get(key))
 
     async def set(self, key: str, value: str) -> None:
-        await self._run(self._set, key, value)
+        await self._transaction(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value)))
 
     async def highest(self) -> tuple[int, int, int]:
         """The highest numbers ever used: of mapping ids, decisions and cuts."""
@@ -137,7 +134,7 @@ class Store:
 
     async def write_evidence(self, changes: Changes) -> None:
         """One transaction. A row that changes during the write is written again next time."""
-        await self._run(self._in_transaction, lambda db: evidence_rows.write_evidence(db, changes))
+        await self._transaction(lambda db: evidence_rows.write_evidence(db, changes))
 
     async def synced(self) -> None:
         """Returns when all written batches are on the disk. Raises StoreError if the disk fails or is too slow."""
@@ -153,19 +150,28 @@ class Store:
     async def close(self) -> None:
         await self._run_in(self._audit_thread, self._close_audit)
         await self._run(self._close)
-        self._audit_thread.shutdown()
-        self._thread.shutdown()
+        self._audit_thread.close()
+        self._thread.close()
 
-    # -- in the store's thread
+    async def _transaction(self, write: Callable[[sqlite3.Connection], object]) -> None:
+        await self._run(lambda: self._in_transaction(write))
 
-    async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run_in(self._thread, call, *args, **kwargs)
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await self._run_in(self._thread, lambda: self._locked(call))
 
-    async def _run_in(
-        self, thread: ThreadPoolExecutor, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def _run_in(self, thread: Worker, call: Callable[[], T]) -> T:
+        return await thread.run(lambda: self._converted(call))
+
+    # -- in the store's thread, or in another one with the lock
+
+    def _locked(self, call: Callable[[], T]) -> T:
+        with self._lock:
+            return call()
+
+    def _converted(self, call: Callable[[], T]) -> T:
+        """Raises StoreError for every failure."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(thread, partial(call, *args, **kwargs))
+            return call()
         except StoreError:
             raise
         except FileProblem as error:  # it names the file
@@ -198,9 +204,7 @@ class Store:
         closed: list[str] = []
 
         def write(db: sqlite3.Connection) -> None:
-            columns = "transport, external_port, internal_address, internal_port, device"
-            rows = db.execute(f"SELECT {columns} FROM mappings ORDER BY number")
-            closed.extend("{} {} -> {} port {}, {}".format(*values) for values in rows)
+            closed.extend(lines_of_mappings(db))
             (highest,) = db.execute("SELECT coalesce(max(id), 0) FROM mappings").fetchone()
             self._highest.keep(db, "mapping", highest)
             db.execute("DELETE FROM mappings")
@@ -209,10 +213,7 @@ class Store:
 
         self._in_transaction(write)
         log.error("%s: %s", self._path, history.missing)
-        for mapping in closed[:LISTED]:
-            log.error("mapping closed: %s", mapping)
-        if len(closed) > LISTED:
-            log.error("%d more mappings closed", len(closed) - LISTED)
+        log_closed(closed)
 
     @property
     def _open_db(self) -> sqlite3.Connection:
@@ -279,8 +280,7 @@ class Store:
     def _prune_when_due(self) -> None:
         """Queues the next portion behind the batches that wait."""
         if self._pruning.due:
-            with suppress(RuntimeError):  # the store was closed meanwhile
-                self._thread.submit(self._prune)
+            self._thread.post(lambda: self._locked(self._prune))
 
     def _prune(self) -> None:
         """One portion. It has no number of a transaction: that it is lost in a power loss costs nothing, so it
@@ -314,9 +314,6 @@ class Store:
         if self._syncing is not None:
             self._syncing.changed(db.total_changes - before)
 
-    def _decisions(self, record_filter: RecordFilter) -> list[DecisionRecord]:
-        return decision_rows.load_decisions(self._audit_db(), record_filter)
-
     def _audit_db(self) -> sqlite3.Connection:
         if self._audit is None:
             if self._db is None:
@@ -333,9 +330,6 @@ class Store:
     def _get(self, key: str) -> str | None:
         row = self._open_db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
-
-    def _set(self, key: str, value: str) -> None:
-        self._in_transaction(lambda db: db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value)))
 
     def _close(self) -> None:
         syncing, self._syncing = self._syncing, None

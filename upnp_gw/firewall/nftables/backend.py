@@ -4,8 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from upnp_gw.firewall.base import TABLE, Change, Cut, FirewallMode, FirewallSettings, Growth, Open, Reading, Refill
@@ -24,6 +24,7 @@ from upnp_gw.firewall.nftables.totals import Totals
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
 from upnp_gw.firewall.tables import has_chain
 from upnp_gw.model.errors import FirewallError
+from upnp_gw.system.worker import Worker
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class NftablesFirewall:
         self._writer: ElementWriter | None = None
         self._grace_s = live_grace_s
         self._clock = clock
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: Worker | None = None
         self._session: Session | None = None
         self._element_reader: ElementReader | None = None
         self._monitor: TableMonitor | None = None
@@ -67,7 +68,7 @@ class NftablesFirewall:
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         """As the contract says. Mappings of a previous run stay only where the structure is the same."""
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="nftables")
+            self._thread = Worker("nftables")
             self._teardown = FlowTeardown()
             self._growth = GrowthReader(self._totals)
         try:
@@ -87,13 +88,18 @@ class NftablesFirewall:
         self._state.router = settings.mode is FirewallMode.ROUTER
         self._state.special_until = 0.0  # the set may be a new one
 
-    async def apply(self, changes: Sequence[Change]) -> None:
+    async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
         state, flow_teardown = self._require_open()
         # a mapping may be opened again while its former flows are being ended: new flows must not end with them
         await flow_teardown.settled_for(change.forward for change in changes if isinstance(change, Open))
-        flows, taken_over = await self._run(self._transact, state, changes)
+        loop = asyncio.get_running_loop()
+
+        def taken_over(flows: Sequence[FlowsToEnd]) -> None:
+            loop.call_soon_threadsafe(partial(flow_teardown.end, flows, at_once=True))
+
+        flows = await self._run(self._transact, state, changes, taken_over, then)
         if flows:
-            flow_teardown.end(flows, at_once=taken_over)
+            flow_teardown.end(flows)
         if self._settings is not None and state.network is not self._settings.network:
             self._settings = replace(self._settings, network=state.network)
             if self._settings.mode is FirewallMode.ROUTER:
@@ -140,7 +146,7 @@ class NftablesFirewall:
             if self._growth is not None:
                 await self._growth.close()
             await self._run(self._disconnect)
-            self._thread.shutdown()
+            self._thread.close()
             self._thread = self._teardown = self._growth = self._state = self._settings = None
             self._totals = Totals()
 
@@ -166,7 +172,7 @@ class NftablesFirewall:
     async def _run(self, function: Callable[..., T], *args: object) -> T:
         """Calls it on the one thread that owns the libnftables context."""
         assert self._thread is not None
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+        return await self._thread.run(partial(function, *args))
 
     async def _flush(self, state: RulesetState) -> None:
         forwards = [held.forward(self._clock()) for held in state.forwards.values()]
@@ -207,15 +213,27 @@ class NftablesFirewall:
         if router:  # only now that the drops are in force
             sysctl.switch_on(settings.network.wan.name)
 
-    def _transact(self, state: RulesetState, changes: Sequence[Change]) -> tuple[list[FlowsToEnd], bool]:
-        """The flows to end, and whether at once."""
+    def _transact(
+        self,
+        state: RulesetState,
+        changes: Sequence[Change],
+        taken_over: Callable[[Sequence[FlowsToEnd]], None],
+        then: Callable[[], None] | None,
+    ) -> Sequence[FlowsToEnd]:
+        """Returns the flows to end. Those of a place that leads to another host now do not wait for ``then``."""
         delta = delta_of(state, changes, self._clock())
         with ElementChange(self._totals, delta, self._reader()) as change:
             self._write(state, delta)
             # on this thread: kernel and state agree even if the caller is cancelled meanwhile
             delta.commit()
             change.done(state.forwards)
-        return delta.flows(), delta.taken_over
+        flows = delta.flows()
+        if flows and delta.taken_over:
+            taken_over(flows)
+            flows = []
+        if then is not None:
+            then()
+        return flows
 
     def _write(self, state: RulesetState, delta: RulesetDelta) -> None:
         assert self._writer is not None

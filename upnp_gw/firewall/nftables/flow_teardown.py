@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -26,6 +26,8 @@ LATEST_S = 2.0
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Place = tuple[Transport, int]
+"""Transport and external port."""
 
 
 class FlowTeardown:
@@ -39,6 +41,9 @@ class FlowTeardown:
         self._waiting: list[FlowsToEnd] = []
         self._ending: list[FlowsToEnd] = []
         """Those of the pass that is under way."""
+        self._waiting_at: dict[Place, list[Flows]] = {}
+        """Those that a new mapping may have to wait for, without those that they spare."""
+        self._ending_at: dict[Place, list[Flows]] = {}
         self._task: asyncio.Task[None] | None = None
         self._at_once = asyncio.Event()
         """The next pass begins at once."""
@@ -50,6 +55,9 @@ class FlowTeardown:
     def end(self, flows: Sequence[FlowsToEnd], at_once: bool = False) -> None:
         """Returns at once. ``at_once``: the kernel lets these flows through until they are ended."""
         self._waiting += flows
+        for one in flows:
+            if isinstance(one, Flows) and one.internal is not None:
+                self._waiting_at.setdefault((one.transport, one.port), []).append(replace(one, spared=()))
         if at_once:
             self._at_once.set()
         if self._task is None or self._task.done():
@@ -58,19 +66,20 @@ class FlowTeardown:
     async def settled_for(self, forwards: Iterable[Forward]) -> None:
         """Returns when no flow through one of these is still to be ended, and none through its external port to
         another host, which the kernel lets through as its own: what comes through from now on is new."""
-        opening = {Flows.through(forward) for forward in forwards}
-        hosts: dict[tuple[Transport, int], set[IPAddress | None]] = {}
-        for flows in opening:
-            if flows.translated:  # the kernel knows the flows of a pinhole by its host
-                hosts.setdefault((flows.transport, flows.port), set()).add(flows.host)
-
-        def in_the_way(doomed: Flows) -> bool:
-            if doomed in opening:
-                return True
-            return doomed.translated and bool(hosts.get((doomed.transport, doomed.port), set()) - {doomed.host})
-
-        while self._working and any(map(in_the_way, self._doomed())):
+        if not self._working:
+            return
+        opening = [Flows.through(forward) for forward in forwards]
+        while self._working and any(map(self._in_the_way, opening)):
             await self._pass()
+
+    def _in_the_way(self, opening: Flows) -> bool:
+        place = opening.transport, opening.port
+        for doomed in (*self._waiting_at.get(place, ()), *self._ending_at.get(place, ())):
+            # the kernel knows the flows of a pinhole by its host
+            other_host = opening.translated and doomed.translated and opening.host != doomed.host
+            if other_host or doomed == opening:
+                return True
+        return False
 
     async def peers(self, forwards: Sequence[Forward]) -> dict[str, frozenset[IPAddress]] | None:
         """The remote hosts with a flow through each forward now; None: the kernel gives no answer."""
@@ -94,11 +103,6 @@ class FlowTeardown:
     def _working(self) -> bool:
         return self._task is not None and not self._task.done()
 
-    def _doomed(self) -> Iterator[Flows]:
-        for flows in (*self._waiting, *self._ending):
-            if isinstance(flows, Flows):
-                yield replace(flows, spared=())
-
     async def _pass(self) -> None:
         """Has the next pass begin at once. Returns at the end of this pass, or of the one that is under way."""
         self._at_once.set()
@@ -110,13 +114,14 @@ class FlowTeardown:
                 await self._rest()
                 self._at_once.clear()
                 self._ending, self._waiting = self._waiting, []
+                self._ending_at, self._waiting_at = self._waiting_at, {}
                 await self._end()
                 self._end_of_pass()
         finally:
             self._end_of_pass()
 
     def _end_of_pass(self) -> None:
-        self._ending = []
+        self._ending, self._ending_at = [], {}
         self._passed.set()  # all that wait go on, even if it is cleared at once
         self._passed.clear()
 
