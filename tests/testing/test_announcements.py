@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -50,6 +51,14 @@ def test_a_control_point_hears_it_come_and_go() -> None:
             nts = [row.nts for row in igd.announcements]
             assert nts.index("ssdp:byebye") < nts.index("ssdp:alive")
         heard(sock, address, "ssdp:byebye")
+
+
+def test_announcements_are_no_requests() -> None:
+    with Emulator(multicast=True) as one, Emulator(multicast=True) as other:
+        for igd in (one, other):
+            igd.announcements.wait_for(nts="ssdp:alive", count=12)
+            urllib.request.urlopen(igd.location).read()
+            assert [request.action for request in igd.requests] == ["GET"]
 
 
 def test_without_multicast_nothing_is_announced() -> None:

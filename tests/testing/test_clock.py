@@ -1,11 +1,15 @@
 """Time that a test moves: a frozen clock stands still, and what falls due on the way happens in its order."""
 
 import asyncio
+import http.client
+import socket
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.fixtures.waiting import async_until
+from upnp_gw.testing import Emulator
 from upnp_gw.testing.clock import MovableClock
 
 
@@ -42,3 +46,20 @@ async def test_a_sleep_ends_by_itself() -> None:
     began = time.monotonic()
     await MovableClock(frozen=True).sleep(0.02)
     assert time.monotonic() - began >= 0.02
+
+
+def test_a_kept_connection_ends_with_the_time_and_a_request_on_its_way_does_not() -> None:
+    with Emulator() as igd:
+        url = urlsplit(igd.location)
+        assert url.hostname
+        idle = http.client.HTTPConnection(url.netloc, timeout=5)
+        idle.request("GET", url.path)
+        idle.getresponse().read()
+        with socket.create_connection((url.hostname, url.port or 80), timeout=5) as new:
+            half = f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: close\r\n"
+            new.sendall(half.encode())
+            igd.advance(hours=1)
+            assert idle.sock.recv(1) == b"", "the gateway has closed it"
+            new.sendall(b"\r\n")
+            assert new.recv(15) == b"HTTP/1.1 200 OK"
+        idle.close()

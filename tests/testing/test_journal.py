@@ -1,12 +1,13 @@
 """What a test asks of the journal and the other lists: filters, messages, and waiting without polling."""
 
 import asyncio
+import socket
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import pytest
 
@@ -80,6 +81,25 @@ def test_an_action_that_a_client_made_up_is_in_the_journal_by_its_name(igd: Emul
     with pytest.raises(urllib.error.HTTPError):
         post(igd, "X_Unknown")
     assert igd.requests.of("X_Unknown").one().error == 401
+
+
+def test_a_request_is_one_line_with_the_name_of_its_error(igd: Emulator) -> None:
+    igd.advance(minutes=30)
+    with igd.answer("GetExternalIPAddress", error=501), suppress(OSError):
+        post(igd, "GetExternalIPAddress")
+    post(igd, "GetExternalIPAddress")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        for error in ("NETWORK_FAILURE", None):
+            with igd.answer("natpmp.address", error=error) if error else nullcontext():
+                sock.sendto(b"\0\0", igd.pcp_address)
+                sock.recv(100)
+    assert [str(request) for request in igd.requests] == [
+        "igd2 GetExternalIPAddress() from 127.0.0.1 at 1800 s: 501 Action Failed",
+        "igd2 GetExternalIPAddress() from 127.0.0.1 at 1800 s: 200 OK",
+        "natpmp natpmp.address() from 127.0.0.1 at 1800 s: 3 NETWORK_FAILURE",
+        "natpmp natpmp.address() from 127.0.0.1 at 1800 s: 12 bytes",
+    ]
 
 
 def test_the_journal_is_cleared_alone(igd: Emulator) -> None:

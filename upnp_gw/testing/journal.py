@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from upnp_gw.testing.changes import TIMEOUT_S, Changes, Live
-from upnp_gw.testing.outcomes import REQUESTS, check_action
+from upnp_gw.testing.outcomes import REQUESTS, check_action, error_name
 from upnp_gw.testing.records import Records, near
 
 
@@ -44,9 +44,17 @@ class Request:
     def __str__(self) -> str:
         shown = ("path",) if self.protocol == "http" else self.arguments
         arguments = ", ".join(f"{name}={self.arguments[name]}" for name in shown if name in self.arguments)
-        first = self.sent.partition(b"\r\n")[0] if self.sent[:5] == b"HTTP/" else self.sent
-        answer = first.decode("ascii", "replace") if first[:5] == b"HTTP/" else f"{len(first)} bytes"
-        return f"{self.protocol} {self.action}({arguments}) from {self.client}: {answer if first else 'no answer'}"
+        return f"{self.protocol} {self.action}({arguments}) from {self.client} at {self.at_s:g} s: {self._answer}"
+
+    @property
+    def _answer(self) -> str:
+        if not self.answers:
+            return "no answer"
+        if self.error is not None:
+            return f"{self.error} {error_name(self.action, self.error)}".rstrip()
+        if self.sent.startswith(b"HTTP/"):
+            return self.sent.partition(b"\r\n")[0].partition(b" ")[2].decode("ascii", "replace")
+        return f"{len(self.answers)} answers" if len(self.answers) > 1 else f"{len(self.sent)} bytes"
 
 
 class Requests(Records[Request]):

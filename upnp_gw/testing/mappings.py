@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import ceil
 
 from upnp_gw.ledger.events import Event, TableChanged
 from upnp_gw.model.mapping import Instant, Mapping, MappingKind
@@ -33,6 +34,11 @@ class HeldMapping:
         return f"{place} via {self.via}, {self.left_s} of {self.lease_s} s left, {self.description!r}"
 
 
+def seconds_left(until: float, now: float) -> int:
+    """Whole seconds, rounded up. A difference of two clock readings is not exact: 1800 s may be 1800.0000000001."""
+    return ceil(round(until - now, 6))
+
+
 class GrantedLeases:
     """Keeps the length of each lease at its grant. A listener of ``Events``."""
 
@@ -57,7 +63,7 @@ class GrantedLeases:
 
     def _row(self, mapping: Mapping, now: Instant) -> HeldMapping:
         last = max(mapping.holds, key=lambda hold: hold.until)
-        left_s = -int(-(mapping.until - now.boot) // 1)
+        left_s = seconds_left(mapping.until, now.boot)
         return HeldMapping(
             external_port=mapping.key.external_port,
             internal_port=mapping.internal.port,

@@ -68,3 +68,10 @@ def error_code(action: str, name: str) -> int:
     if name not in codes:
         raise ValueError(f"{action} has no error {name!r}; accepted: a code, or {', '.join(codes) or 'none'}")
     return codes[name]
+
+
+def error_name(action: str, code: int) -> str:
+    """The name of an error of this action; empty: it has none."""
+    if action in SOAP:
+        return ERRORS.get(code, "")
+    return next((result.name for result in RESULTS.get(action, ()) if result.value == code), "")

@@ -17,6 +17,8 @@ LARGEST = 65536
 """Bytes: more than any datagram has. Windows gives an error for one that is cut."""
 MULTICAST_TTL = 2
 """Of announcements (UDA 1.1 section 1.2)."""
+NOTIFY = b"NOTIFY "
+"""Announcements, also its own ones. A router's kernel drops them (``servers.udp.filter``)."""
 IP_MULTICAST_ALL = 49
 """linux/in.h: 0: no datagrams of groups that another program has joined on another interface."""
 
@@ -112,8 +114,12 @@ class PlainSocket:
     def receive(self) -> Datagram | None:
         """Raises OSError."""
         found = self._read(self._socket, self._key.address)
-        if found is None and self._group is not None:
+        while found is None and self._group is not None:
             found = self._read(self._group, IPV4.address)
+            if found is None:
+                break
+            if found.data.startswith(NOTIFY):
+                found = None
         return found
 
     def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from upnp_gw.model.mapping import Instant
 from upnp_gw.protocols.gena.subscriptions import ActiveSubscription
+from upnp_gw.testing.mappings import seconds_left
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +39,5 @@ def subscriber(row: ActiveSubscription, now: Instant) -> Subscriber:
         sid=row.sid,
         callback=f"http://{callback.host}{callback.target}",
         next_seq=row.next_seq,
-        left_s=-int(-(row.expires_at - now.boot) // 1),
+        left_s=seconds_left(row.expires_at, now.boot),
     )

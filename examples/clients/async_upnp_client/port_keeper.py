@@ -1,5 +1,8 @@
 """Keeps one TCP port of this host open on the router, with async-upnp-client's IgdDevice."""
 
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from ipaddress import IPv4Address, ip_address
 
@@ -19,7 +22,7 @@ class NotReachableError(Exception):
 
 
 class PortKeeper:
-    """Call ``keep``, and again every ``renew_s`` seconds."""
+    """``run`` keeps the port open until it is cancelled."""
 
     def __init__(self, location: str, host: IPv4Address, port: int) -> None:
         """``location``: the URL of the router's description; ``host``: this host's address on the LAN."""
@@ -31,6 +34,12 @@ class PortKeeper:
         self._port = port
         self._lease_s = LEASE_S
         self._device: IgdDevice | None = None
+
+    async def run(self, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+        """Opens the port and renews its lease, for good. Raises as ``keep``."""
+        while True:
+            await self.keep()
+            await sleep(self.renew_s)
 
     async def keep(self) -> None:
         """Opens the port, or renews its lease. Raises NotReachableError, and UpnpError if the router refuses."""
@@ -79,3 +88,8 @@ class PortKeeper:
             else:
                 return
         raise NotReachableError(f"{TRIES} ports from {self._port} on are taken")
+
+
+if __name__ == "__main__":
+    location, host, port = sys.argv[1:]
+    asyncio.run(PortKeeper(location, IPv4Address(host), int(port)).run())

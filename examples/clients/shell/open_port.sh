@@ -28,7 +28,10 @@ while [ "$external" -lt $((port + 10)) ]; do
     answer=$(upnpc -u "$location" -a "$host" "$port" "$external" tcp $lease 2>&1) || true
     case $answer in
     *"failed with code 718"*) external=$((external + 1)) ;;
-    *"failed with code 725"*) lease=0 ;;
+    *"failed with code 725"*)
+        [ $lease != 0 ] || break
+        lease=0
+        ;;
     *"is redirected to internal"*)
         finish "$(echo "$answer" | sed -n 's/^ExternalIPAddress = //p')" "$external"
         ;;

@@ -1,11 +1,11 @@
-"""Tests of a shell script with upnpc and natpmpc, against the emulator."""
+"""The script against a router of its own: the fixture ``igd`` of upnp-gw."""
 
 import subprocess
 from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).with_name("open_port.sh")
+SCRIPT = Path(__file__).parents[1] / "open_port.sh"
 
 
 def open_port(igd):
@@ -35,10 +35,12 @@ def test_it_opens_the_port_over_upnp_where_natpmp_fails(upnp_only):
 
 
 def test_it_renews_over_a_day(igd):
+    """As with a cron job every half hour."""
     for _ in range(48):
         assert open_port(igd)[0] == 0
         igd.advance(minutes=30)
-        assert igd.mappings.one().left_s > 1700
+        assert igd.mappings.one().left_s == 1800
+    assert [request.at_s for request in igd.requests.of("natpmp.map")] == list(range(0, 24 * 3600, 1800))
 
 
 def test_it_takes_the_next_port_after_a_conflict(upnp_only):
@@ -68,6 +70,7 @@ def test_it_says_that_a_private_external_address_is_of_no_use(igd, address):
     assert open_port(igd) == (3, f"{address} 8080")
 
 
-def test_a_refusal_is_exit_code_1(upnp_only):
-    upnp_only.answer("AddPortMapping", error=606)
+@pytest.mark.parametrize("error", [606, 725])
+def test_a_refusal_is_exit_code_1(upnp_only, error):
+    upnp_only.answer("AddPortMapping", error=error)
     assert open_port(upnp_only)[0] == 1
