@@ -43,7 +43,8 @@ uname -r
 nft --version
 failed=0
 .venv/bin/upnp-gw demo || failed=1
-.venv/bin/python -m pytest -p no:cacheprovider $(printf '%q ' "$@") || failed=1
+# the limit for a hanging test is that of a machine that is not emulated
+.venv/bin/python -m pytest -p no:cacheprovider -o faulthandler_timeout=1800 $(printf '%q ' "$@") || failed=1
 [ \$failed = 0 ] && echo "$PASSED"
 sync
 echo o >/proc/sysrq-trigger

@@ -34,7 +34,7 @@ from tests.bench.rows import (
     RENEW,
     WALK,
 )
-from tests.bench.samples import Point, Samples, Table
+from tests.bench.samples import Point, Samples, Table, paired
 
 JUDGED = "upnp-gw full"
 PEER = "miniupnpd"
@@ -126,6 +126,8 @@ class Judgement:
     unit: str
     """``x`` for a ratio."""
     noisy: bool
+    between: tuple[float, float] | None = None
+    """The interval of a ratio that was measured in pairs."""
 
     @property
     def met(self) -> bool:
@@ -157,6 +159,9 @@ def judge(table: Table, busy: bool) -> list[Judgement]:
                 or (point.conntrack and bar.mappings is not None)
             ):
                 continue
+            if bar.reference is Reference.BARE:
+                judgements += _in_pairs(table, bar, point, samples, busy)
+                continue
             measured = samples.statistic(bar.statistic)
             reference, reference_noisy = _reference(table, bar, point)
             if measured is None or reference is None:
@@ -165,6 +170,16 @@ def judge(table: Table, busy: bool) -> list[Judgement]:
             noisy = busy or samples.noisy or reference_noisy
             judgements.append(Judgement(bar, point, measured / reference, unit, noisy))
     return judgements
+
+
+def _in_pairs(table: Table, bar: Bar, point: Point, samples: Samples, busy: bool) -> list[Judgement]:
+    """The judgement of a ratio round by round. It is noise where the limit is within its interval."""
+    bare = table.get(BARE, bar.row, point)
+    ratio = paired(samples, bare) if bare is not None else None
+    if ratio is None:
+        return []
+    noisy = busy or ratio.low <= bar.limit <= ratio.high
+    return [Judgement(bar, point, ratio.median, "x", noisy, (ratio.low, ratio.high))]
 
 
 def peer_figure(table: Table, row: str, point: Point, statistic: str = "median") -> float | None:
@@ -183,8 +198,6 @@ def _reference(table: Table, bar: Bar, point: Point) -> tuple[float | None, bool
     samples: Samples | None = table.get(PEER, bar.row, point)
     if bar.reference is Reference.OWN:
         samples = table.get(JUDGED, bar.row, Point(0, 0))
-    if bar.reference is Reference.BARE:
-        samples = table.get(BARE, bar.row, point)
     if bar.reference is not Reference.PEER:
         return (samples.statistic(bar.statistic), samples.noisy) if samples else (None, False)
     return peer_figure(table, bar.row, point, bar.statistic), samples is not None and samples.noisy

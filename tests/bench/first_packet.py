@@ -17,6 +17,7 @@ from tests.bench.load import Request, collected, datagrams_one_by_one, open_sock
 from tests.bench.rows import checked, in_turn
 from tests.bench.samples import Point, Table
 from upnp_gw.lab import Host, Lab
+from upnp_gw.model.mapping import IPAddress
 
 UDP_IN = "first packet of a flow, UDP, in"
 UDP_OUT = "first packet of a flow, UDP, out"
@@ -34,6 +35,8 @@ table ip bare {{
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that closes with a reset, so that no connection waits."""
 WAIT_S = 5.0
+TURN = 10
+"""Flows of one way before the next one's turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Way:
     lab: Lab
     host: Host
     port: int
+    target: IPAddress
+    """The address that the internet sends to."""
 
 
 @contextmanager
@@ -52,7 +57,7 @@ def bare_rule() -> Iterator[Way]:
     with lab_of(1) as lab:
         (host,) = [lab.hosts[host.name] for host in lab.topology.lans[0].hosts]
         lab.gateway.nft(BARE_TABLE.format(port=BARE_PORT, address=host.address))
-        yield Way(BARE, lab, host, BARE_PORT)
+        yield Way(BARE, lab, host, BARE_PORT, lab.external[0])
 
 
 @contextmanager
@@ -68,36 +73,45 @@ def mapped(gateway: Gateway) -> Iterator[Way]:
 
     ask(messages.LEASE_S)
     try:
-        yield Way(gateway.name, gateway.lab, host, port)
+        yield Way(gateway.name, gateway.lab, host, port, gateway.lab.external[0])
     finally:
         ask(0)
 
 
 def measure(table: Table, ways: Sequence[Way], point: Point, rounds: int, flows: int) -> None:
-    """So many flows a round over each transport, one way after the other."""
+    """So many flows a round over each transport. The ways take turns after a few flows, so that a round's medians
+    of all of them are of the same moments."""
     for number in range(rounds + 1):
-        for way in in_turn(ways, number):
-            kept = table if number else Table()  # the first round fills caches
-            _udp(kept, way, point, flows)
-            _tcp(kept, way, point, flows)
+        times: dict[tuple[str, str], list[float]] = {}
+        for turn, first in enumerate(range(0, flows, TURN)):
+            for way in in_turn(ways, number + turn):
+                count = min(TURN, flows - first)
+                for row, values in (*_udp(way, count), *_tcp(way, count)):
+                    times.setdefault((way.name, row), []).extend(values)
+        for way in ways:
             way.lab.gateway.run(["conntrack", "-F"])
+        if number:  # the first round fills caches
+            for (name, row), values in times.items():
+                table.add(name, row, point, "us", values)
 
 
 def _sockets(way: Way, flows: int, kind: socket.SocketKind) -> list[socket.socket]:
     return open_sockets([Request(way.lab.hosts[PEER_HOST], b"")] * flows, kind)
 
 
-def _udp(table: Table, way: Way, point: Point, flows: int) -> None:
+def _udp(way: Way, flows: int) -> list[tuple[str, list[float]]]:
+    """Rows and microseconds."""
     with way.host.inside():
         inner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     senders = _sockets(way, flows, socket.SOCK_DGRAM)
     inner.bind(("", way.port))
     inner.settimeout(WAIT_S)
-    inward, outward = [], []
+    inward: list[float] = []
+    outward: list[float] = []
     with collected(), inner:
         for sender in senders:
             sender.settimeout(WAIT_S)
-            sender.connect((str(way.lab.external[0]), way.port))
+            sender.connect((str(way.target), way.port))
             started = time.perf_counter()
             sender.send(b"in")
             inward.append((time.perf_counter() - started) * 1e6)
@@ -107,25 +121,24 @@ def _udp(table: Table, way: Way, point: Point, flows: int) -> None:
             outward.append((time.perf_counter() - started) * 1e6)
             sender.recv(10)
             sender.close()
-    table.add(way.name, UDP_IN, point, "us", inward)
-    table.add(way.name, UDP_OUT, point, "us", outward)
+    return [(UDP_IN, inward), (UDP_OUT, outward)]
 
 
-def _tcp(table: Table, way: Way, point: Point, flows: int) -> None:
+def _tcp(way: Way, flows: int) -> list[tuple[str, list[float]]]:
     with way.host.inside():
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     connections = _sockets(way, flows, socket.SOCK_STREAM)
     listener.bind(("", way.port))
     listener.listen(flows)
-    times = []
+    times: list[float] = []
     with collected(), listener:
         for connection in connections:
             connection.settimeout(WAIT_S)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             started = time.perf_counter()
-            connection.connect((str(way.lab.external[0]), way.port))
+            connection.connect((str(way.target), way.port))
             times.append((time.perf_counter() - started) * 1e6)
             accepted, _ = listener.accept()
             connection.close()
             accepted.close()
-    table.add(way.name, TCP_OPEN, point, "us", times)
+    return [(TCP_OPEN, times)]

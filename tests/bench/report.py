@@ -52,6 +52,7 @@ def as_json(
             "unit": judgement.unit,
             "met": judgement.met,
             "noisy": judgement.noisy,
+            "between": judgement.between,
         }
         for judgement in judgements
     ]
@@ -139,11 +140,15 @@ def _bars(judgements: Sequence[Judgement]) -> str:
                 f"{bar.row}, {STATISTICS[bar.statistic]}{' ' + bar.reference.value if bar.reference.value else ''}",
                 place,
                 f"{sign}{bar.limit:g}{unit}",
-                f"{number(judgement.measured)}{unit}",
+                f"{number(judgement.measured)}{unit}{_between(judgement)}",
                 judgement.verdict,
             )
         )
     return "\n".join(lines) + "\n"
+
+
+def _between(judgement: Judgement) -> str:
+    return f" ({' to '.join(map(number, judgement.between))})" if judgement.between is not None else ""
 
 
 def _one_host(limits: Sequence[HostLimit]) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 BEYOND = 8
 """So many samples must lie beyond a percentile, or it is not given: p99 needs 800 samples, p99.9 needs 8,000."""
+UNSURE = 0.05
+"""The probability that the interval of a median misses it."""
 NOISY = 0.25
 """Rounds whose medians differ by more than this, of the median of all, make a figure noise."""
 
@@ -74,6 +76,35 @@ class Samples:
             "medians_of_rounds": self.medians,
             "noisy": self.noisy,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """The ratio of two series that were measured in the same rounds."""
+
+    median: float
+    """Of the ratios of each round's medians: what slows the machine for some rounds slows both."""
+    low: float
+    high: float
+    """The median of more rounds lies between them with a probability of 95 %."""
+
+
+def paired(one: Samples, other: Samples) -> Paired | None:
+    """``one`` to ``other``, round by round; None: they have no rounds together."""
+    ratios = sorted(a / b for a, b in zip(one.medians, other.medians, strict=False) if b)
+    if not ratios:
+        return None
+    rank = _rank_beyond(len(ratios))
+    return Paired(statistics.median(ratios), ratios[rank], ratios[-1 - rank])
+
+
+def _rank_beyond(count: int) -> int:
+    """So many of sorted values may be left out at each end of the interval of a median (sign test); 0 for few."""
+    rank, beyond = 0, 0.5**count
+    while rank < (count - 1) // 2 and beyond + math.comb(count, rank + 1) * 0.5**count <= UNSURE / 2:
+        rank += 1
+        beyond += math.comb(count, rank) * 0.5**count
+    return rank if beyond <= UNSURE / 2 else 0
 
 
 @dataclass(frozen=True, slots=True, order=True)

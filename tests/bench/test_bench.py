@@ -12,7 +12,7 @@ from tests import ROOT
 from tests.bench import bars, first_packet, lifecycle, mixed, rows
 from tests.bench.bars import JUDGED, PEER, judge
 from tests.bench.rows import ADD, CROWD_RATE, DELETE, MEMORY
-from tests.bench.samples import Point, Samples, Table, percentile
+from tests.bench.samples import Point, Samples, Table, paired, percentile
 
 DEADLINE_S = 240
 EMPTY = Point(0, 0)
@@ -89,6 +89,46 @@ def test_the_peer_at_ten_thousand_may_be_a_known_figure() -> None:
     (judgement,) = judge(table, busy=False)
     assert judgement.measured == pytest.approx(0.001)
     assert judgement.met
+
+
+def test_a_ratio_to_one_rule_is_that_of_the_same_rounds() -> None:
+    """A machine that is slow for some rounds is slow for both."""
+    table = Table()
+    for slowness in (1.0, 3.0, 1.0, 2.0, 1.0, 1.0, 4.0, 1.0):
+        table.add(JUDGED, first_packet.UDP_IN, EMPTY, "us", [10.5 * slowness] * 3)
+        table.add(first_packet.BARE, first_packet.UDP_IN, EMPTY, "us", [10.0 * slowness] * 3)
+    (judgement,) = judge(table, busy=False)
+    assert judgement.measured == pytest.approx(1.05)
+    assert judgement.between == pytest.approx((1.05, 1.05))
+    assert judgement.verdict == "met"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "low", "high"),
+    [
+        ([1.3, 1.0, 1.1], 1.0, 1.3),
+        ([1.0, 1.1, 1.2, 1.3, 1.4, 1.5], 1.0, 1.5),
+        ([1.0 + n / 100 for n in range(20)], 1.05, 1.14),
+    ],
+    ids=["three", "six", "twenty"],
+)
+def test_the_interval_of_a_ratio_leaves_out_the_rounds_beyond_it(
+    ratios: list[float], low: float, high: float
+) -> None:
+    """Sign test: of 20 values the sixth from each end, of up to 8 the outermost ones."""
+    one, other = Samples("us", [[ratio] for ratio in ratios]), Samples("us", [[1.0]] * len(ratios))
+    ratio = paired(one, other)
+    assert ratio is not None
+    assert (ratio.low, ratio.high) == pytest.approx((low, high))
+
+
+def test_a_ratio_is_noise_where_the_limit_is_within_its_interval() -> None:
+    table = Table()
+    for own in (10.0, 11.0, 12.0, 10.0, 11.0, 12.0):
+        table.add(JUDGED, first_packet.UDP_IN, EMPTY, "us", [own])
+        table.add(first_packet.BARE, first_packet.UDP_IN, EMPTY, "us", [10.0])
+    (judgement,) = judge(table, busy=False)
+    assert judgement.verdict == "met, noise"
 
 
 def test_a_figure_whose_rounds_differ_is_noise() -> None:
