@@ -48,7 +48,7 @@ from upnp_gw.system.dhcp_lease_files import LeaseFiles
 from upnp_gw.system.listening_ports import ListeningPorts
 from upnp_gw.system.network_monitor import AddressSettled, NeighbourEvent, NeighbourSeen, NetworkMonitor
 from upnp_gw.system.privileges import check_right, settle
-from upnp_gw.system.process import begin_collection, bound_heap, end_process
+from upnp_gw.system.process import begin_collection, bound_heap, end_process, share_interpreter
 from upnp_gw.system.sd_notify import READY, STOPPING, keep_watchdog, notify
 from upnp_gw.system.signals import Signals
 from upnp_gw.system.tasks import BackgroundTasks
@@ -313,6 +313,7 @@ def run_daemon(
     Raises ConfigError before the start.
     """
     bound_heap()
+    share_interpreter()
     logs.configure(config.log_format, config.log_level)
     os.umask(0o027)  # not every user of the machine may read the requests and the token of the control URLs
     try:

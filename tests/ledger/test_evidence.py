@@ -20,6 +20,7 @@ from upnp_gw.ledger.evidence import (
     RuleEvidence,
 )
 from upnp_gw.model.mapping import DAY_S, Transport
+from upnp_gw.store import evidence_rows
 from upnp_gw.store.store import Store
 
 NOW = 1_800_000_000.0
@@ -101,6 +102,20 @@ def test_changes_that_the_store_did_not_write_are_written_again() -> None:
     assert table.pop_changes() == changes
 
 
+def test_changes_are_written_in_portions() -> None:
+    """A batch of the writer waits for one portion, not for thousands of rows."""
+    table = EvidenceTable()
+    for port in range(1, 8):
+        table.row(opening(port), NOW)
+    whole = evidence.Changes(table.pop_changes().openings, gone=[opening(9)], gone_rules=["games"])
+    portions = list(evidence_rows.portions(whole, 3))
+    assert [len(each.openings) for each in portions] == [0, 0, 3, 3, 1]
+    assert portions[0].gone == whole.gone
+    assert portions[1].gone_rules == whole.gone_rules
+    assert [row for each in portions for row in each.openings] == whole.openings
+    assert not list(evidence_rows.portions(evidence.Changes()))
+
+
 def test_a_burst_is_twelve_ports_in_ten_minutes() -> None:
     table = EvidenceTable()
     for port in range(11):
@@ -154,8 +169,6 @@ def test_rows_on_disk_are_the_rows(
     found: list[Evidence], seen: list[DeviceEvidence], known: list[RuleEvidence]
 ) -> None:
     import sqlite3
-
-    from upnp_gw.store import evidence_rows
 
     database = sqlite3.connect(":memory:")
     database.executescript(evidence_rows.SCHEMA)

@@ -1,6 +1,7 @@
 """Operations of the control socket on mappings, decisions and devices, and the status."""
 
 import os
+from collections import Counter
 from ipaddress import IPv4Address
 
 from upnp_gw import __version__, api
@@ -21,6 +22,7 @@ from upnp_gw.model.mapping import Endpoint, Instant, Via
 from upnp_gw.model.network import missing_interfaces, shared_prefixes
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
+from upnp_gw.system.tasks import in_portions
 
 GATEWAY_ITSELF = Source(IPv4Address("127.0.0.1"), "")
 
@@ -86,7 +88,7 @@ class GatewayOperator:
         network, config = self._environment.network, self._daemon.config
         now = self._environment.clock()
         policy = self._decider.in_force.policy
-        rows = list(self._ledger.table)
+        mappings = await self._count_mappings()
         return api.Status(
             version=__version__,
             pid=os.getpid(),
@@ -114,9 +116,9 @@ class GatewayOperator:
             ],
             locations=list(self._daemon.locations()),
             mappings=api.MappingCount(
-                active=sum(row.active for row in rows),
-                parked=sum(row.parked for row in rows),
-                disabled=sum(not row.enabled and not row.parked for row in rows),
+                active=mappings["active"],
+                parked=mappings["parked"],
+                disabled=mappings["disabled"],
                 limit=policy.limits.total_mappings,
             ),
             policy=api.PolicyState(
@@ -132,6 +134,12 @@ class GatewayOperator:
             questions=len(questions_waiting(self._decider, now.wall)),
             detected=list(self._daemon.detected),
         )
+
+    async def _count_mappings(self) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        async for row in in_portions(list(self._ledger.table)):
+            counts["active" if row.active else "parked" if row.parked else "disabled"] += 1
+        return counts
 
     async def decisions(self, query: api.DecisionFilter) -> list[api.Decision]:
         records = await self._store.decisions(

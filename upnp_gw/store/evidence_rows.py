@@ -1,6 +1,7 @@
 """Evidence on disk: the tables, and rows to and from their values."""
 
 import sqlite3
+from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
@@ -30,6 +31,10 @@ CREATE TABLE IF NOT EXISTS evidence_rules (
 Rows = tuple[list[Evidence], list[DeviceEvidence], list[RuleEvidence]]
 
 
+PORTION = 128
+"""Rows of one transaction: one or two milliseconds."""
+
+
 def load_evidence(db: sqlite3.Connection) -> Rows:
     """All rows."""
     return (
@@ -37,6 +42,14 @@ def load_evidence(db: sqlite3.Connection) -> Rows:
         [DeviceEvidence(*values) for values in db.execute("SELECT * FROM evidence_devices")],
         [RuleEvidence(*values) for values in db.execute("SELECT * FROM evidence_rules")],
     )
+
+
+def portions(changes: Changes, rows: int = PORTION) -> Iterator[Changes]:
+    """The same in portions of at most so many rows, deletions first."""
+    for name in ("gone", "gone_devices", "gone_rules", "openings", "devices", "rules"):
+        every = getattr(changes, name)
+        for first in range(0, len(every), rows):
+            yield Changes(**{name: every[first : first + rows]})
 
 
 def write_evidence(db: sqlite3.Connection, changes: Changes) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -133,8 +134,10 @@ class Store:
         return await self._run(lambda: evidence_rows.load_evidence(self._open_db))
 
     async def write_evidence(self, changes: Changes) -> None:
-        """One transaction. A row that changes during the write is written again next time."""
-        await self._transaction(lambda db: evidence_rows.write_evidence(db, changes))
+        """In portions: a batch of the writer waits for one of them at the most. A row that changes during the write
+        is written again next time."""
+        for portion in evidence_rows.portions(changes):
+            await self._transaction(partial(evidence_rows.write_evidence, changes=portion))
 
     async def synced(self) -> None:
         """Returns when all written batches are on the disk. Raises StoreError if the disk fails or is too slow."""

@@ -13,7 +13,7 @@ from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.flows import Flows, FlowsToEnd
 from upnp_gw.firewall.netlink import NfnetlinkSocket
 from upnp_gw.firewall.nftables import flow_teardown
-from upnp_gw.firewall.nftables.flow_teardown import GATHER_S, LATEST_S, FlowTeardown, rest_s
+from upnp_gw.firewall.nftables.flow_teardown import GATHER_S, LATEST_S, SHORT_S, FlowTeardown, rest_s, share_s
 from upnp_gw.model.mapping import Endpoint, IPAddress
 
 WALK_S = 1000.0
@@ -133,6 +133,11 @@ async def test_a_waiting_caller_does_not_wait_for_later_flows(
 @pytest.mark.parametrize(("left_s", "rest"), [(-5.0, GATHER_S), (0.0, GATHER_S), (0.3, 0.3), (WALK_S, LATEST_S)])
 def test_the_rest_between_two_passes(left_s: float, rest: float) -> None:
     assert rest_s(left_s) == rest
+
+
+@pytest.mark.parametrize(("spent_s", "rest"), [(0.0, 0.0), (0.004, 0.08), (SHORT_S, 0.1), (0.01, 0.4), (0.03, 3.6)])
+def test_a_pass_that_held_a_processor_for_longer_rests_longer(spent_s: float, rest: float) -> None:
+    assert share_s(spent_s) == pytest.approx(rest)
 
 
 async def test_a_pass_that_fails_is_logged_and_the_next_one_is_made(

@@ -21,7 +21,10 @@ GATHER_S = 0.05
 SHARE = 20
 """After a pass no other one begins for so many times its processor time. A walk over the kernel's table costs 8 ms
 and more on a large machine, and many changes in a row could ask for one each."""
-LATEST_S = 2.0
+SHORT_S = 0.005
+"""Processor time of a pass that nobody notices. After a longer one the next waits longer in proportion: as long as
+the kernel walks, its processor does nothing else, and a request or a packet may wait for all of it."""
+LATEST_S = 10.0
 """Seconds after which flows are ended all the same."""
 
 log = logging.getLogger(__name__)
@@ -132,7 +135,7 @@ class FlowTeardown:
         except OSError as error:
             log.error("cannot end the flows of closed mappings, they go on until they are idle: %s", error)
             return
-        self._rested_at = time.monotonic() + spent_s * SHARE
+        self._rested_at = time.monotonic() + share_s(spent_s)
         if ended:
             log.info("ended %d flows of %d mappings", ended, len(flows))
 
@@ -161,6 +164,11 @@ class FlowTeardown:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(rest_s(self._rested_at - time.monotonic())):
                 await self._at_once.wait()
+
+
+def share_s(spent_s: float) -> float:
+    """Seconds after a pass of so much processor time until the next one."""
+    return spent_s * SHARE * max(1.0, spent_s / SHORT_S)
 
 
 def rest_s(left_s: float) -> float:
