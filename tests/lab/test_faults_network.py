@@ -19,7 +19,7 @@ from tests.soak.household import Household, household
 from tests.soak.load import Load
 from upnp_gw.lab import GUEST, HOME, Topology
 from upnp_gw.lab.lab import _cable
-from upnp_gw.lab.probe import EchoServer
+from upnp_gw.lab.probe import EchoServer, dial
 
 pytestmark = pytest.mark.lab
 
@@ -132,6 +132,30 @@ def test_mappings_of_a_lan_that_disappears_are_back_with_it(namespaces: None, tm
             assert until(lambda: bool(home.reach(8081)), 10)
         assert sorted(row["external_port"] for row in home.rows()) == [8080, 8081]
         assert until(home.agrees), "the gateway asks again who is on the link that came back"
+
+
+def test_a_lan_link_that_is_down_for_a_moment_parks_its_mappings_and_cuts_no_flow(
+    namespaces: None, tmp_path: Path
+) -> None:
+    """As a cable that is pulled: until the device alone answers again, another host may have its address."""
+    with served_home(tmp_path, *ROUTER) as home, home.watch() as watch:
+        home.point().add(8080)
+        home.point("pc").add(8081)
+        with EchoServer(home.console, TCP, 8080), dial(home.peer, TCP, home.external, 8080) as flow:
+            assert flow.ask().answered_by == "console"
+            home.gateway.ip("link set lan0 down")
+            for port in (8080, 8081):
+                watch.wait("changed", external_port=port, state="parked")
+            assert home.installed() == {}
+            home.pc.ip("link set eth0 down")
+            home.gateway.ip("link set lan0 up")
+            watch.wait("changed", external_port=8080, state="active")
+            assert until(lambda: bool(home.reach(8080)), 10)
+            assert flow.ask().answered_by == "console", "the connection from before goes on"
+        assert home.row(8081)["state"] == "parked", "its device is not back"
+        home.pc.ip("link set eth0 up")
+        watch.wait("changed", external_port=8081, state="active")
+        assert until(home.agrees)
 
 
 def test_flapping_links_under_load_lose_no_mapping(alone: Household) -> None:
