@@ -101,8 +101,9 @@ def test_only_the_commands_that_need_it_know_the_lab() -> None:
 
 
 def test_only_the_writer_changes_the_kernel() -> None:
-    """Outside ``firewall/`` the writer and its last step call ``apply``. Only seven know a firewall: two build it,
-    two pass it on, two change it, one reads it."""
+    """Outside ``firewall/`` the writer and its last step call ``apply``, and the emulator's seam passes that on.
+    Only eight know a firewall: two build it, two pass it on, two change it, one reads it, one puts faults before
+    it."""
     outside = [path for path in sorted(PACKAGE.rglob("*.py")) if not name_of(path).startswith("upnp_gw/firewall/")]
     callers = {
         name_of(path)
@@ -110,7 +111,11 @@ def test_only_the_writer_changes_the_kernel() -> None:
         for node in nodes(path)
         if isinstance(node, ast.Attribute) and node.attr == "apply"
     }
-    assert callers == {"upnp_gw/engine/writer.py", "upnp_gw/engine/kernel_and_store.py"}
+    assert callers == {
+        "upnp_gw/engine/writer.py",
+        "upnp_gw/engine/kernel_and_store.py",
+        "upnp_gw/testing/firewall_seam.py",
+    }
     firewalls = {"base.Firewall", "memory.MemoryFirewall", "nftables.NftablesFirewall"}
     knows = {name_of(path) for path in outside if any(i.endswith(tuple(firewalls)) for i in imports(path))}
     assert {name for name in knows if not name.startswith(LAB)} == {
@@ -120,6 +125,7 @@ def test_only_the_writer_changes_the_kernel() -> None:
         "upnp_gw/engine/kernel_and_store.py",
         "upnp_gw/engine/usage_reader.py",
         "upnp_gw/engine/writer.py",
+        "upnp_gw/testing/firewall_seam.py",
         "upnp_gw/testing/gateway.py",
     }
 
@@ -131,7 +137,7 @@ def test_no_code_uses_wait_for() -> None:
 
 
 OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
-NO_FILE = {"read_text", "self._firewall.open", "self._store.open"}
+NO_FILE = {"read_text", "self._firewall.open", "self._inner.open", "self._store.open"}
 """Functions of ours of the same names."""
 OPENERS = {
     "upnp_gw/system/files.py",

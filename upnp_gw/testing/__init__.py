@@ -9,9 +9,12 @@ clock             time that a test moves forward
 fault             what a fault is: its seam, the moment it strikes
 faults            every fault; registry has their names, and builds them
 rules             the faults in force; fault_in_force: what the test has of one
+fault_control     puts them in force and takes them back
+firewall_seam     the firewall, with faults between it and the gateway
 outcomes          actions and their errors, by code and name
 fault_option      faults as text
-personalities     kinds of routers
+personality       what a kind of router is: options and faults
+router_kinds      every one; personalities has their names
 catalogue         faults and personalities as a page
 journal           the requests that came in
 events            the events that were sent; subscribers: their readers

@@ -1,5 +1,7 @@
 """UDP sockets on the emulator's address or a LAN of the lab: they note datagrams, and answer as the test asks."""
 
+import asyncio
+import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,6 +20,7 @@ from upnp_gw.servers.udp.socket import Datagram, SocketKey
 from upnp_gw.servers.udp.sockets import LanSocket
 from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.testing.fault import LateDatagram
+from upnp_gw.testing.faults.octets import field_of
 from upnp_gw.testing.journal import Journal, Request
 from upnp_gw.testing.plain_sockets import PlainSocket
 from upnp_gw.testing.rules import Rules, Struck
@@ -45,6 +48,9 @@ class NotedSocket:
         """Sender -> its latest request, and the faults of its answers."""
         self._late = BackgroundTasks()
         self._closed = False
+        self._announced: dict[bytes, tuple[bytes, Peer, IPAddress | None]] = {}
+        """USN -> its latest announcement."""
+        self._alive = asyncio.Event()
 
     @property
     def dropped(self) -> int:
@@ -79,12 +85,31 @@ class NotedSocket:
             self._answer(data, peer, None, struck)
         return None
 
+    async def send_byebye(self) -> None:
+        """ssdp:byebye for all that was announced with ssdp:alive, when the first announcement has left."""
+        await self._alive.wait()
+        for data, peer, own in self._announced.values():
+            said = re.sub(rb"(?i)\r\n(CACHE-CONTROL|LOCATION|SERVER):[^\r\n]*", b"", data)
+            self._send(said.replace(b"ssdp:alive", b"ssdp:byebye"), peer, own)
+
     def send(self, data: bytes, peer: Peer, own: IPAddress | None = None) -> None:
+        if peer.address.is_multicast:
+            self._announce(data, peer, own)
+            return
         _, struck = self._open.get(peer, (None, None))
         if struck is not None:
             self._answer(data, peer, own, struck)
         else:
             self._send(data, peer, own)
+
+    def _announce(self, data: bytes, peer: Peer, own: IPAddress | None) -> None:
+        for fault in self._noted.rules.lasting:
+            for changed in fault.write_datagram(data, None):
+                data = changed.data
+        if b"ssdp:alive" in data:
+            self._announced[field_of(data, b"USN")] = data, peer, own
+            self._alive.set()
+        self._send(data, peer, own)
 
     def _answer(self, data: bytes, peer: Peer, own: IPAddress | None, struck: Struck) -> None:
         """Sends the gateway's answer, or that of a fault in its place, in the way of the faults."""

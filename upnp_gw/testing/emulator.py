@@ -11,6 +11,7 @@ from upnp_gw.testing.announcements import Announcement
 from upnp_gw.testing.changes import Changes, Live, LiveRecords
 from upnp_gw.testing.clock import MovableClock
 from upnp_gw.testing.events import SentEvent
+from upnp_gw.testing.fault_control import FaultControl
 from upnp_gw.testing.fault_in_force import FaultInForce
 from upnp_gw.testing.gateway import EmulatedGateway, running
 from upnp_gw.testing.host import Done, Host
@@ -43,6 +44,7 @@ class Emulator:
             self._take_on((given.personality,) if isinstance(given.personality, str) else given.personality)
         self._changes = Changes()
         self._host = Host(self._serving)
+        self._control: FaultControl
 
     # -- life
 
@@ -77,8 +79,8 @@ class Emulator:
     async def _serving(self) -> AsyncIterator[EmulatedGateway]:
         clock = MovableClock(frozen=self._given.frozen)
         async with running(self._options, clock, self._changes) as gateway:
-            if self._shape:
-                await gateway.become(self._options, self._shape)
+            self._control = FaultControl(gateway)
+            await self._control.become(self._options, self._shape)
             yield gateway
 
     # -- where a client finds it
@@ -230,7 +232,7 @@ class Emulator:
         usual one again. It starts again where the options differ; its mappings and faults stay. Raises ValueError
         for an unknown name."""
         self._take_on(names)
-        return self._host.change(self._running.become(self._options, self._shape))
+        return self._host.change(self._control.become(self._options, self._shape))
 
     def _take_on(self, names: tuple[str, ...]) -> None:
         from upnp_gw.testing.personalities import rules_of, with_personality
@@ -241,15 +243,15 @@ class Emulator:
     def clear(self) -> Done:
         """Takes back every fault and every answer. The personality stays."""
         gateway = self._running
-        return self._host.change(gateway.take_all_back(), all(rule.at_once for rule in gateway.rules.all()))
+        return self._host.change(self._control.take_all_back(), all(rule.at_once for rule in gateway.rules.all()))
 
     def _put(self, rule: Rule) -> FaultInForce:
-        gateway, host = self._running, self._host
+        gateway, control, host = self._running, self._control, self._host
 
         def take_back() -> Done:
-            return host.change(gateway.take_back(rule), rule.at_once) if host.serves(gateway) else Done()
+            return host.change(control.take_back(rule), rule.at_once) if host.serves(gateway) else Done()
 
-        begun = host.change(gateway.put_in_force(rule), rule.at_once)
+        begun = host.change(control.put_in_force(rule), rule.at_once)
         return FaultInForce(rule, begun, take_back, lambda: host.call(lambda: tuple(rule.struck)))
 
     def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> Done:
@@ -270,13 +272,14 @@ class Emulator:
         address = before.external_address if external_address is None else external_address
         return self._host.change(before.change_wan(address, before.wan_up if up is None else up))
 
-    def reboot(self, *, keep_mappings: bool = False) -> Done:
+    def reboot(self, *, keep_mappings: bool = False, new_urls: bool | None = None, new_port: bool = False) -> Done:
         """Stops the gateway, and starts it again on the same address and ports, with a new epoch and BOOTID.
 
-        Subscriptions end. Without ``keep_mappings`` the mappings are lost, and control URLs and UDN are new. The
-        journal and the faults stay.
+        Subscriptions end. Without ``keep_mappings`` the mappings are lost. ``new_urls``: control URLs and UDN are
+        new; None: where the mappings are lost. ``new_port``: another HTTP port too. Journal and faults stay.
         """
-        return self._host.change(self._running.reboot(keep_mappings))
+        changed = not keep_mappings if new_urls is None else new_urls
+        return self._host.change(self._running.reboot(keep_mappings, new_urls=changed, new_port=new_port))
 
     def lose_events(self, number: int) -> None:
         """The next so many events do not reach their subscribers: these see a gap in SEQ."""

@@ -5,7 +5,7 @@ The gateway between them is a router's.
 """
 
 import enum
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from enum import StrEnum
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -71,6 +71,14 @@ Send = Callable[[Delivery], Awaitable[DeliveryOutcome]]
 """Sends one event."""
 
 
+class Announcing(Protocol):
+    """The sockets of the emulated gateway."""
+
+    async def send_byebye(self) -> None:
+        """Takes back what was announced. Raises ValueError where nothing is announced."""
+        ...
+
+
 class Router(Protocol):
     """The emulated gateway, as faults that strike at once change it."""
 
@@ -81,6 +89,22 @@ class Router(Protocol):
     @property
     def wan_up(self) -> bool: ...
     async def change_wan(self, external_address: str, up: bool) -> None: ...
+    def change_ipv6_firewall(self, state: Ipv6Firewall) -> None: ...
+    async def load_policy(self, owner: object, text: str) -> None:
+        """Brings a policy into force until ``drop_policy`` with the same owner. Raises ConfigError."""
+        ...
+
+    async def drop_policy(self, owner: object) -> None: ...
+    async def reboot(self, keep_mappings: bool, *, new_urls: bool, new_port: bool) -> None: ...
+    @property
+    def ports(self) -> "Announcing": ...
+    def is_mapped(self, external_port: int, transport: str) -> bool:
+        """True where this port of TCP or UDP (``tcp``, ``udp``) is mapped now."""
+        ...
+
+    def mapping_count(self) -> int:
+        """The number of port mappings now."""
+        ...
 
 
 class Fault:
@@ -93,6 +117,8 @@ class Fault:
     """The requests that it can strike. Empty: it is in force for all, until it is taken back."""
     silent: ClassVar[bool] = False
     """True: nothing is sent, and an HTTP connection stays open."""
+    waits: ClassVar[bool] = False
+    """True: ``begin`` and ``end`` wait for the router."""
     once: ClassVar[bool] = False
     """True: it happens, and there is nothing to take back."""
 
@@ -141,8 +167,8 @@ class Fault:
 
     # -- the firewall
 
-    def changes(self, changes: Sequence[Change], installed: int) -> Sequence[Change]:
-        """The changes that reach the firewall, which has so many forwards. Raises FirewallError."""
+    def changes(self, changes: Sequence[Change], installed: Collection[str]) -> Sequence[Change]:
+        """The changes that reach the firewall, which has the forwards with these ids. Raises FirewallError."""
         return changes
 
     # -- at once

@@ -1,6 +1,7 @@
 """The gateway of an emulator: the program of a router over a memory firewall, on one loopback address."""
 
-from collections.abc import AsyncIterator, Sequence
+import secrets
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -8,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Interface
 from pathlib import Path
 from random import SystemRandom
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 from weakref import WeakSet
 
 from upnp_gw.composition import Composition, Surroundings
@@ -15,16 +17,18 @@ from upnp_gw.config.settings import EMULATED_WAN, Config
 from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.policy_files import local_today
 from upnp_gw.engine.policy_in_force import PolicyInForce
+from upnp_gw.engine.reevaluation import Reevaluation
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.builtin import home_policy
 from upnp_gw.gate.load import LoadedPolicy, load_text
-from upnp_gw.ledger.events import Event, Events, WanChanged
-from upnp_gw.ledger.transaction import Ledger
+from upnp_gw.ledger.events import Event, Events, Ipv6FirewallChanged, WanChanged
+from upnp_gw.ledger.transaction import Ledger, Transaction
+from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import IPAddress, MappingKind
 from upnp_gw.model.network import GatewayPorts, Link, Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.protocols.mode import ServiceMode
-from upnp_gw.servers.identity import Identity
+from upnp_gw.servers.identity import TOKEN_BYTES, Identity
 from upnp_gw.servers.lan import LanServers
 from upnp_gw.servers.wire import WireClasses
 from upnp_gw.store.store import Store
@@ -33,6 +37,7 @@ from upnp_gw.testing.announcements import Announced
 from upnp_gw.testing.changes import Changes
 from upnp_gw.testing.clock import MovableClock
 from upnp_gw.testing.events import EventDelivery
+from upnp_gw.testing.firewall_seam import FirewallSeam
 from upnp_gw.testing.http_connection import NotedConnection
 from upnp_gw.testing.journal import Journal
 from upnp_gw.testing.mappings import GrantedLeases, HeldMapping
@@ -40,7 +45,7 @@ from upnp_gw.testing.options import EmulatorOptions
 from upnp_gw.testing.place import find_place
 from upnp_gw.testing.plain_sockets import listen
 from upnp_gw.testing.ports import IPV6_LOOPBACK, Ports
-from upnp_gw.testing.rules import Rule, Rules
+from upnp_gw.testing.rules import Rules
 from upnp_gw.testing.subscribers import Subscriber, subscriber
 
 SPEED = 100_000_000
@@ -72,8 +77,8 @@ class EmulatedGateway:
         """Part of the paths of control and event URLs."""
         self._changes = changes
         self._directory = directory
-        self._shape: list[Rule] = []
-        """The faults of its personality."""
+        self._policies: dict[object, str] = {}
+        """The policies of faults, by their owner, the newest last."""
         self._boots = self._losses = 0
         """The number of its starts, and of losses of its state before."""
         self._connections = WeakSet[NotedConnection]()
@@ -86,14 +91,16 @@ class EmulatedGateway:
         self._ledger: Ledger
         self._store: Store
         self._composition: Composition
+        self._firewall: FirewallSeam
         self._servers: LanServers
 
     def epoch_s(self) -> int:
         """The epoch of NAT-PMP and PCP, seconds."""
         return self._ledger.epoch.seconds(self.clock())
 
-    async def start(self) -> None:
-        """Raises ConfigError for a policy with mistakes, and for an HTTP port that is taken."""
+    async def start(self, stored: Mapping[str, str | None] | None = None) -> None:
+        """``stored``: values of its identity that are in the store already. Raises ConfigError for a policy with
+        mistakes, and for an HTTP port that is taken."""
         stack, options = self._stack, self.options
         self._boots += 1
         config = Config(
@@ -110,16 +117,20 @@ class EmulatedGateway:
         self._store = Store(self._directory / f"ledger-{self._losses}.db", f"boot-{self._boots}", temporary=True)
         stack.push_async_callback(self._store.close)
         await self._store.open()
+        for name, value in (stored or {}).items():
+            if value is not None:
+                await self._store.set(name, value)
         # two starts in one second have two BOOTIDs, also where the first one was lost
         boots = self._boots
         identity = await Identity.load(self._store, lambda: self.clock.running().wall + boots)
         stack.push_async_callback(identity.settled)
         self.token = identity.token
+        self._firewall = FirewallSeam(MemoryFirewall(self.clock.monotonic), lambda: self.rules.lasting)
         self._events, self._environment = Events(), Environment(self._network(config), self.clock)
         self._events.subscribe(self._on_event)
         around = Surroundings(
             environment=self._environment,
-            firewall=MemoryFirewall(self.clock.monotonic),
+            firewall=self._firewall,
             store=self._store,
             events=self._events,
             random=SystemRandom(),
@@ -130,7 +141,7 @@ class EmulatedGateway:
             ipv6_firewall=lambda: self.ipv6_firewall,
             idle_timeout_s=lambda transport: IDLE_S,
         )
-        self._composition = Composition(config, self._policy(), around)
+        self._composition = Composition(config, PolicyInForce(self._policy(), self.clock().wall), around)
         self._ledger, engine = self._composition.decider.ledger, self._composition.engine
         stack.push_async_callback(engine.gateway.stop)
         await engine.gateway.start()
@@ -155,10 +166,12 @@ class EmulatedGateway:
         self._leases.on_event(event, self.clock())
         self._changes.changed()
 
-    def _policy(self) -> PolicyInForce:
-        text, wall = self.options.policy, self.clock().wall
-        loaded = load_text(text, "policy", local_today(wall)) if text else LoadedPolicy(home_policy(), ())
-        return PolicyInForce(loaded, wall)
+    def _policy(self) -> LoadedPolicy:
+        """The newest of those that a fault brought into force; else the option. Raises ConfigError."""
+        text = next(reversed(self._policies.values()), self.options.policy)
+        if not text:
+            return LoadedPolicy(home_policy(), ())
+        return load_text(text, "policy", local_today(self.clock().wall))
 
     def _network(self, config: Config) -> Network:
         place = self.place
@@ -183,38 +196,6 @@ class EmulatedGateway:
 
     # -- for the test
 
-    async def put_in_force(self, rule: Rule) -> None:
-        """Raises ValueError where a fault cannot begin now; it is not in force then."""
-        for fault in rule.faults:
-            await fault.begin(self)
-        if not any(fault.once for fault in rule.faults):
-            self.rules.add(rule)
-
-    async def take_back(self, rule: Rule) -> None:
-        """Does nothing for a rule that is not in force."""
-        if self.rules.remove(rule):
-            for fault in rule.faults:
-                await fault.end(self)
-
-    async def take_all_back(self) -> None:
-        """Every fault, the newest first. Those of the personality stay."""
-        for rule in reversed(self.rules.all()):
-            if rule not in self._shape:
-                await self.take_back(rule)
-
-    async def become(self, options: EmulatorOptions, rules: Sequence[Rule]) -> None:
-        """Starts again with other options, on the same address and ports, and with these faults of a personality in
-        place of the ones so far. Mappings, identity and the other faults stay."""
-        for rule in reversed(self._shape):
-            await self.take_back(rule)
-        self._shape = []
-        if options != self.options:
-            self.options = options
-            await self.reboot(keep_mappings=True)
-        for rule in rules:
-            await self.put_in_force(rule)
-            self._shape.append(rule)
-
     @property
     def external_address(self) -> str:
         """The external IPv4 address; empty: there is none."""
@@ -236,7 +217,18 @@ class EmulatedGateway:
 
     def held(self, kind: MappingKind) -> list[HeldMapping]:
         """The mappings of one kind."""
-        return self._leases.held(self._ledger.table, kind, self.clock())
+        return self._leases.held(self._ledger.table, kind, self.clock(), self._firewall.forwards)
+
+    def is_mapped(self, external_port: int, transport: str) -> bool:
+        """As ``fault.Router``."""
+        now = self.clock().boot
+        keys = {(m.key.external_port, m.key.transport.value) for m in self._ledger.table if m.until > now}
+        return (external_port, transport) in keys
+
+    def mapping_count(self) -> int:
+        """As ``fault.Router``."""
+        now = self.clock().boot
+        return sum(m.kind is MappingKind.PORT_MAPPING and m.until > now for m in self._ledger.table)
 
     async def settled_held(self, kind: MappingKind) -> list[HeldMapping]:
         """``held``, when all requests so far are done."""
@@ -277,11 +269,49 @@ class EmulatedGateway:
             await self._servers.external_changed()
         await self._do_due()
 
-    async def reboot(self, keep_mappings: bool) -> None:
-        """Stops, and starts again on the same address and ports. Without its mappings it has new URLs too."""
+    def change_ipv6_firewall(self, state: Ipv6Firewall) -> None:
+        """Clients get an event."""
+        self.ipv6_firewall = state
+        self._events.publish(Ipv6FirewallChanged())
+
+    async def load_policy(self, owner: object, text: str) -> None:
+        """As ``fault.Router``. Mappings that the policy does not allow end."""
+        self._policies[owner] = text
+        try:
+            await self._enforce(self._policy())
+        except ConfigError:
+            del self._policies[owner]
+            raise
+
+    async def drop_policy(self, owner: object) -> None:
+        """The policy before is in force again."""
+        if self._policies.pop(owner, None) is not None:
+            await self._enforce(self._policy())
+
+    async def _enforce(self, loaded: LoadedPolicy) -> None:
+        def replace_policy(transaction: Transaction) -> None:
+            Reevaluation(self._composition.decider).policy_changed(transaction, loaded)
+
+        await self._composition.engine.writer.submit(replace_policy)
+        await self._composition.engine.gateway.settled()
+
+    async def reboot(self, keep_mappings: bool, *, new_urls: bool, new_port: bool = False) -> None:
+        """Stops, and starts again on the same address and UDP ports, with a new epoch and BOOTID. ``new_urls``:
+        with other control URLs and UDNs; ``new_port``: with another HTTP port."""
+        names = ("uuid", "token")
+        identity = {} if new_urls else {name: await self._store.get(name) for name in names}
+        if keep_mappings and new_urls:
+            identity = {"uuid": str(uuid4()), "token": secrets.token_hex(TOKEN_BYTES)}
         await self.stop()
         self._losses += not keep_mappings
-        await self.start()
+        self.http_port = 0 if new_port else self.http_port
+        await self.start(identity)
+
+    def choose(self, options: EmulatorOptions) -> None:
+        """Other options from the next start on."""
+        if options.external_address != self.options.external_address:
+            self._external = _addresses(options.external_address)
+        self.options = options
 
     async def _do_due(self) -> None:
         engine = self._composition.engine

@@ -1,6 +1,6 @@
 """Port mappings and pinholes of the emulator, as a test compares them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil
 
@@ -28,10 +28,13 @@ class HeldMapping:
     remote_host: str
     """The address or prefix that may connect; empty: anyone."""
     enabled: bool
+    forwards: bool = True
+    """False: the firewall does not have it, by a fault, or since it is disabled."""
 
     def __str__(self) -> str:
+        dead = "" if self.forwards else ", not forwarding"
         place = f"{self.transport} {self.external_port} to {self.internal_client}:{self.internal_port}"
-        return f"{place} via {self.via}, {self.left_s} of {self.lease_s} s left, {self.description!r}"
+        return f"{place} via {self.via}, {self.left_s} of {self.lease_s} s left, {self.description!r}{dead}"
 
 
 def seconds_left(until: float, now: float) -> int:
@@ -56,12 +59,15 @@ class GrantedLeases:
             if end != mapping.until:
                 self._granted[mapping.id] = mapping.until, round(mapping.until - now.boot)
 
-    def held(self, mappings: Iterable[Mapping], kind: MappingKind, now: Instant) -> list[HeldMapping]:
-        """Those of one kind whose lease has not ended, by external port."""
-        rows = [self._row(m, now) for m in mappings if m.kind is kind and m.until > now.boot]
+    def held(
+        self, mappings: Iterable[Mapping], kind: MappingKind, now: Instant, forwards: Callable[[str], bool]
+    ) -> list[HeldMapping]:
+        """Those of one kind whose lease has not ended, by external port. ``forwards``: True for the id of a mapping
+        that the firewall has."""
+        rows = [self._row(m, now, forwards(m.id)) for m in mappings if m.kind is kind and m.until > now.boot]
         return sorted(rows, key=lambda row: (row.external_port, row.transport))
 
-    def _row(self, mapping: Mapping, now: Instant) -> HeldMapping:
+    def _row(self, mapping: Mapping, now: Instant, forwards: bool) -> HeldMapping:
         last = max(mapping.holds, key=lambda hold: hold.until)
         left_s = seconds_left(mapping.until, now.boot)
         return HeldMapping(
@@ -75,4 +81,5 @@ class GrantedLeases:
             description=mapping.description,
             remote_host=str(mapping.key.remote or ""),
             enabled=mapping.enabled,
+            forwards=forwards,
         )

@@ -1,85 +1,59 @@
-"""Personalities: options and faults of one kind of router, named by what it does. Loaded when one is used."""
+"""The personalities by name: kinds of routers, named by what they do. Loaded when one is used."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any
 
 from upnp_gw.testing.options import EmulatorOptions
+from upnp_gw.testing.personality import Personality
 from upnp_gw.testing.registry import description_of, make_rule
+from upnp_gw.testing.router_kinds import addresses, descriptions, mappings
 from upnp_gw.testing.rules import Rule
 
-
-@dataclass(frozen=True, slots=True)
-class FaultChoice:
-    """A fault of the catalogue with its parameters."""
-
-    name: str
-    action: str | None
-    after: bool | None
-    parameters: Mapping[str, Any]
-
-    def __str__(self) -> str:
-        given = [f"{name}={value}" for name, value in self.parameters.items()]
-        chosen = [] if self.after is None else ["after" if self.after else "before"]
-        return ",".join([f"{self.action}={self.name}" if self.action else self.name, *given, *chosen])
-
-
-def fault(name: str, action: str | None = None, *, after: bool | None = None, **parameters: Any) -> FaultChoice:
-    """A fault of a personality."""
-    return FaultChoice(name, action, after, parameters)
-
-
-class Personality:
-    """The first paragraph of a docstring says what a client sees, the last one where the quirk is from."""
-
-    options: ClassVar[Mapping[str, Any]] = {}
-    """Of ``Emulator``, in place of the given ones."""
-    faults: ClassVar[tuple[FaultChoice, ...]] = ()
-
-
-class V1Only(Personality):
-    """It has InternetGatewayDevice:1 only: no AddAnyPortMapping, no IPv6 pinholes.
-
-    Source: UDA allows it, and most home routers before 2012 are like this; WANIPConnection:1 section 2.4.
-    """
-
-    options = {"versions": (1,)}
-
-
-class V2Only(Personality):
-    """It has InternetGatewayDevice:2 only: its description names version 2, also to a client that searched for
-    version 1.
-
-    Source: WANIPConnection:2 section 2.3.
-    """
-
-    options = {"versions": (2,)}
-
-
-class OnlyPermanentLeases(Personality):
-    """AddPortMapping with a lease is refused with 725. With lease 0 it works.
-
-    Source: WANIPConnection:1 section 2.4.16.
-    """
-
-    faults = (fault("error", "AddPortMapping", code=725),)
-
-
-class DoubleNat(Personality):
-    """Its external address is a private one: another router stands before the internet.
-
-    Source: RFC 6887 section 18.2.
-    """
-
-    faults = (fault("private-external-address"),)
-
-
 PERSONALITIES: dict[str, type[Personality]] = {
-    "v1-only": V1Only,
-    "v2-only": V2Only,
-    "only-permanent-leases": OnlyPermanentLeases,
-    "double-nat": DoubleNat,
+    "v1-only": descriptions.V1Only,
+    "v2-only": descriptions.V2Only,
+    "v1-search-v2-description": descriptions.V1SearchV2Description,
+    "ppp-connection": descriptions.PppConnection,
+    "two-wan-connections-one-down": descriptions.TwoWanConnectionsOneDown,
+    "only-permanent-leases": mappings.OnlyPermanentLeases,
+    "no-permanent-leases": mappings.NoPermanentLeases,
+    "lease-always-a-day": mappings.LeaseAlwaysADay,
+    "mappings-vanish": mappings.MappingsVanish,
+    "sixteen-slot-table": mappings.SixteenSlotTable,
+    "full-table-says-success": mappings.FullTableSaysSuccess,
+    "accepts-and-forgets": mappings.AcceptsAndForgets,
+    "renewal-is-conflict": mappings.RenewalIsConflict,
+    "renumbering-index": mappings.RenumberingIndex,
+    "did-it-and-says-501": mappings.DidItAndSays501,
+    "says-no-such-entry-as-501": mappings.SaysNoSuchEntryAs501,
+    "refuses-others-as-718": mappings.RefusesOthersAs718,
+    "same-ports-only": mappings.SamePortsOnly,
+    "internal-port-ignored": mappings.InternalPortIgnored,
+    "external-port-zero-refused": mappings.ExternalPortZeroRefused,
+    "external-port-always-random": mappings.ExternalPortAlwaysRandom,
+    "spaces-in-urls": descriptions.SpacesInUrls,
+    "spaces-around-urls": descriptions.SpacesAroundUrls,
+    "relative-control-urls-with-urlbase": descriptions.RelativeControlUrlsWithUrlBase,
+    "urlbase-without-port": descriptions.UrlBaseWithoutPort,
+    "upper-case-udn": descriptions.UpperCaseUdn,
+    "other-udn-in-ssdp": descriptions.OtherUdnInSsdp,
+    "no-ssdp": descriptions.NoSsdp,
+    "rootdevice-search-only": descriptions.RootDeviceSearchOnly,
+    "missing-service-descriptions": descriptions.MissingServiceDescriptions,
+    "broken-xml": descriptions.BrokenXml,
+    "stale-events": descriptions.StaleEvents,
+    "double-nat": addresses.DoubleNat,
+    "carrier-nat": addresses.CarrierNat,
+    "unspecified-external-address": addresses.UnspecifiedExternalAddress,
+    "no-external-address": addresses.NoExternalAddress,
+    "natpmp-only": addresses.NatPmpOnly,
+    "pcp-version-1-only": addresses.PcpVersion1Only,
+    "natpmp-with-pcp-version": addresses.NatPmpWithPcpVersion,
+    "natpmp-ports-truncated": addresses.NatPmpPortsTruncated,
+    "epoch-of-eighty-years": addresses.EpochOfEightyYears,
+    "pcp-forgets-nonces": addresses.PcpForgetsNonces,
+    "no-check-pinhole-working": descriptions.NoCheckPinholeWorking,
 }
 """By the name that ``Emulator.personality`` takes."""
 

@@ -10,7 +10,7 @@ from upnp_gw.protocols.ssdp.groups import PORT as SEARCH_PORT
 from upnp_gw.servers.udp.socket import SocketKey
 from upnp_gw.servers.udp.sockets import LanSocket
 from upnp_gw.testing.announcements import Announced
-from upnp_gw.testing.datagram_sockets import Noted, port5351_socket, search_socket
+from upnp_gw.testing.datagram_sockets import Noted, NotedSocket, port5351_socket, search_socket
 from upnp_gw.testing.options import EmulatorOptions
 from upnp_gw.testing.place import Place
 from upnp_gw.testing.plain_sockets import PlainSocket, multicast, unicast
@@ -35,6 +35,7 @@ class Ports:
         """None: not known yet."""
         self.unopened: list[ConfigError] = []
         """Sockets that could not be opened."""
+        self._search: NotedSocket | None = None
         self._noted = noted
         self._multicast = options.multicast
         self._place = place
@@ -51,7 +52,14 @@ class Ports:
         opened = self._opened("search_port", SEARCH_PORT, self.search, self._place.exclusive)
         sock = PlainSocket(key._replace(address=own), opened, group, self._noted.announcements.add)
         self.search = sock.port
-        return search_socket(self._noted, sock)
+        self._search = search_socket(self._noted, sock)
+        return self._search
+
+    async def send_byebye(self) -> None:
+        """Takes back what was announced to the multicast group. Raises ValueError where nothing is announced."""
+        if self._search is None or not self._multicast:
+            raise ValueError("announcements are sent with Emulator(multicast=True) only")
+        await self._search.send_byebye()
 
     def open_port5351(self, key: SocketKey) -> LanSocket:
         """The socket of NAT-PMP and PCP. Raises OSError."""

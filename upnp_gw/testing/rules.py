@@ -32,19 +32,23 @@ class Rule:
 
     @property
     def at_once(self) -> bool:
-        """True: it comes into force, and is taken back, without a change of the router."""
-        return all(type(f).begin is Fault.begin and type(f).end is Fault.end for f in self.faults)
+        """True: it comes into force, and is taken back, without waiting for the router."""
+        return not any(fault.waits for fault in self.faults)
 
     def fits(self, action: str) -> bool:
         """True if it strikes this action."""
         return action == self.action if self.action else all(fault.fits(action) for fault in self.faults)
 
     @property
-    def before(self) -> bool:
-        """True: the gateway does not see a request that it strikes."""
+    def answers(self) -> bool:
+        """True: it answers some requests in place of the gateway, and leaves others alone."""
+        return any(type(fault).reply is not Fault.reply for fault in self.faults)
+
+    def keeps_away(self, replied: bool) -> bool:
+        """True: the gateway does not see the request that it strikes, and that it answers itself or not."""
         if self.after is not None:
             return not self.after
-        return any(fault.strikes in (Strikes.BEFORE, Strikes.EITHER) for fault in self.faults)
+        return replied and any(fault.strikes in (Strikes.BEFORE, Strikes.EITHER) for fault in self.faults)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,9 @@ class Rules:
         self._stopping.set()
         self._stopping = asyncio.Event()
 
-    def add(self, rule: Rule) -> None:
-        """Puts it in force."""
-        self._rules.append(rule)
+    def add(self, rule: Rule, place: int | None = None) -> None:
+        """Puts it in force, as the newest, or as number ``place`` from the oldest."""
+        self._rules.insert(len(self._rules) if place is None else place, rule)
 
     def remove(self, rule: Rule) -> bool:
         """Takes it back; False: it is not in force any more."""
@@ -120,21 +124,21 @@ class Rules:
             return None
         outcome: Outcome = (None, None)
         taken: list[Rule] = []
-        answered = False
+        answered = before = False
         for rule in reversed(self.all()):
-            if rule.lasting:
-                taken.append(rule)
-            elif rule.fits(request.action):
-                reply = next((r for fault in rule.faults if (r := fault.reply(request)) is not None), None)
-                answers = any(type(fault).reply is not Fault.reply for fault in rule.faults)
-                if answers and (answered or reply is None):
-                    continue
-                if reply is not None:
-                    outcome, answered = outcome_of(request.action, reply), True
-                taken.append(rule)
-                self._used(rule, request)
+            if not rule.lasting and not rule.fits(request.action):
+                continue
+            reply = next((r for fault in rule.faults if (r := fault.reply(request)) is not None), None)
+            if not rule.lasting and rule.answers and (answered or reply is None):
+                continue
+            if reply is not None and not answered:
+                outcome, answered = outcome_of(request.action, reply), True
+                before |= rule.keeps_away(True)
+            elif not rule.answers:
+                before |= rule.keeps_away(False)
+            taken.append(rule)
+            self._used(rule, request)
         faults = tuple(fault for rule in reversed(taken) for fault in rule.faults)
-        before = any(rule.before for rule in taken if not rule.lasting)
         return Struck(faults, outcome, before, sum(fault.delay_s() for fault in faults)) if faults else None
 
     def _used(self, rule: Rule, request: Request) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 from upnp_gw.protocols.pcp.messages import ResultCode
 from upnp_gw.testing.fault import Fault, Strikes
 from upnp_gw.testing.journal import Request
-from upnp_gw.testing.outcomes import HTTP, NATPMP, PCP, REQUESTS, SOAP, Reply, outcome_of
+from upnp_gw.testing.outcomes import HTTP, NATPMP, NOTIFY, PCP, REQUESTS, SOAP, Reply, outcome_of
 
 DELAY_MAX_S = 25.0
 """The gateway's own limit for an answer is 30 seconds."""
@@ -54,9 +54,9 @@ class GivenAnswer(Fault):
 
 @dataclass(eq=False)
 class Slow(Fault):
-    """The answer comes late. `advance` ends the wait."""
+    """The answer, or the event, comes late. `advance` ends the wait."""
 
-    actions = REQUESTS
+    actions = REQUESTS | NOTIFY
 
     seconds: Annotated[float, "0 to 25"] = 5.0
 

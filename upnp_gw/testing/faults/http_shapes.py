@@ -3,10 +3,12 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from upnp_gw.testing.fault import End, Fault, LateDatagram, Sent, Strikes
+from upnp_gw.testing.faults.octets import is_scpd, whole, with_field
 from upnp_gw.testing.journal import Request
-from upnp_gw.testing.outcomes import DOCUMENTS, HTTP, REQUESTS, SOAP
+from upnp_gw.testing.outcomes import DOCUMENTS, HTTP, REQUESTS, SOAP, Reply
 
 
 @dataclass(eq=False)
@@ -166,16 +168,60 @@ class OtherServiceVersion(Fault):
         return whole(head, re.sub(rb"(:service:\w+:)([12])", lambda urn: urn[1] + other[urn[2]], body))
 
 
+@dataclass(eq=False)
+class NulTerminated(BodyFault):
+    """A NUL byte after the XML document, counted in Content-Length."""
+
+    def write_http(self, head: bytes, body: bytes, request: Request | None) -> Sent:
+        return whole(head, body + b"\0")
+
+
+@dataclass(eq=False)
+class CapitalFaultElements(Fault):
+    """A SOAP fault has faultCode and faultString in place of faultcode and faultstring."""
+
+    actions = SOAP
+
+    def write_http(self, head: bytes, body: bytes, request: Request | None) -> Sent:
+        return whole(head, body.replace(b"faultcode>", b"faultCode>").replace(b"faultstring>", b"faultString>"))
+
+
+@dataclass(eq=False)
+class OtherErrorCode(Fault):
+    """Errors with one code have another one, without a description."""
+
+    actions = SOAP
+
+    of: Annotated[int, "the code of the gateway"]
+    code: Annotated[int, "the code that the client gets"]
+
+    def write_http(self, head: bytes, body: bytes, request: Request | None) -> Sent:
+        found = rb"<errorCode>%d</errorCode><errorDescription>[^<]*" % self.of
+        return whole(head, re.sub(found, b"<errorCode>%d</errorCode><errorDescription>" % self.code, body))
+
+
+@dataclass(eq=False)
+class MissingScpd(Fault):
+    """The service descriptions that the device description names are not there: 404."""
+
+    strikes = Strikes.BEFORE
+    actions = DOCUMENTS
+
+    def reply(self, request: Request) -> Reply:
+        return 404 if is_scpd(request) else None
+
+
+@dataclass(eq=False)
+class ScpdWithoutNamespace(Fault):
+    """The service descriptions declare no namespace."""
+
+    actions = DOCUMENTS
+
+    def write_http(self, head: bytes, body: bytes, request: Request | None) -> Sent:
+        plain = body.replace(b' xmlns="urn:schemas-upnp-org:service-1-0"', b"") if is_scpd(request) else body
+        return whole(head, plain)
+
+
 def half(body: bytes) -> bytes:
     """The first half."""
     return body[: len(body) // 2]
-
-
-def whole(head: bytes, body: bytes) -> Sent:
-    """The head with the length of this body."""
-    return Sent(with_field(head, b"Content-Length", b"%d" % len(body)) + body)
-
-
-def with_field(head: bytes, name: bytes, value: bytes) -> bytes:
-    """The head with another value of a field that it has."""
-    return re.sub(rb"(?i)(\r\n%b:)[^\r\n]*" % name, lambda field: field[1] + b" " + value, head)

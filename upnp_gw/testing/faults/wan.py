@@ -12,6 +12,7 @@ class WanFault(Fault):
 
     seam = Seam.MACHINE
     strikes = Strikes.AT_ONCE
+    waits = True
 
     def __post_init__(self) -> None:
         self._before = "", True

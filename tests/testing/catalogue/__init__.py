@@ -1,0 +1,1 @@
+"""The whole catalogue of faults and personalities, as clients see it."""

@@ -1,0 +1,37 @@
+"""A firewall around another one, with the faults of the test between."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from upnp_gw.firewall.base import Change, FirewallSettings, Growth, Reading
+from upnp_gw.firewall.memory import MemoryFirewall
+from upnp_gw.testing.fault import Fault
+
+
+class FirewallSeam:
+    """A ``Firewall``. ``faults``: those in force now."""
+
+    def __init__(self, inner: MemoryFirewall, faults: Callable[[], Iterable[Fault]]) -> None:
+        self._inner = inner
+        self._faults = faults
+
+    def forwards(self, mapping_id: str) -> bool:
+        """True where the firewall has this mapping."""
+        return mapping_id in self._inner.installed
+
+    async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
+        await self._inner.open(settings, on_foreign_change)
+
+    async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
+        """Raises FirewallError, also where a fault refuses the changes."""
+        for fault in self._faults():
+            changes = fault.changes(changes, self._inner.installed)
+        await self._inner.apply(changes, then)
+
+    async def read(self, remotes: bool = False) -> Reading:
+        return await self._inner.read(remotes)
+
+    async def read_growth(self, remotes: bool = False) -> Growth:
+        return await self._inner.read_growth(remotes)
+
+    async def close(self, flush: bool = False) -> None:
+        await self._inner.close(flush)

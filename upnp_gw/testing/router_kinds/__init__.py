@@ -1,0 +1,1 @@
+"""The personalities: mappings, descriptions, addresses. ``testing.personalities`` has their names."""
