@@ -392,6 +392,12 @@ def test_mistakes_of_a_test_are_errors_at_once(igd: Emulator) -> None:
         igd.answer("AddPortMapping", error=718, times=0)
     with pytest.raises(ValueError, match="time does not go back"):
         igd.advance(seconds=-1)
+    with pytest.raises(TypeError, match="an emulator has no option nats; did you mean nat"):
+        Emulator(nats=True)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="external_address must be an IPv4 address as text, or empty, not"):
+        Emulator(external_address="1.2")
+    with pytest.raises(ValueError, match="visibility must be 'own' or 'all', not 'any'"):
+        Emulator(visibility="any")
     with pytest.raises(ValueError, match="has no service"):
         igd.control_url("WANIPv6FirewallControl", version=1)
 

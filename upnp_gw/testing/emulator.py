@@ -17,7 +17,7 @@ from upnp_gw.testing.gateway import EmulatedGateway, running
 from upnp_gw.testing.host import Done, Host
 from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.mappings import HeldMapping
-from upnp_gw.testing.options import EmulatorOptions, Options
+from upnp_gw.testing.options import EmulatorOptions, Options, check_options
 from upnp_gw.testing.outcomes import Reply
 from upnp_gw.testing.ports import IPV6_LOOPBACK
 from upnp_gw.testing.rules import Rule
@@ -36,6 +36,7 @@ class Emulator:
 
     def __init__(self, **options: Unpack[Options]) -> None:
         """Raises TypeError for an unknown option, ValueError for a wrong value."""
+        check_options(options)
         given = EmulatorOptions(**options)
         self._given = self._options = given
         """As they were given, and as the personality changes them."""

@@ -1,9 +1,12 @@
 """What a test can choose before the start of an emulator."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from typing import TypedDict
 
 from upnp_gw.config.settings import EMULATED_ADDRESS
+from upnp_gw.testing.records import near
 
 
 class Options(TypedDict, total=False):
@@ -29,7 +32,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class EmulatorOptions:
-    """Raises ValueError for another version than 1 and 2, or none."""
+    """Raises ValueError for a wrong value."""
 
     external_address: str = str(EMULATED_ADDRESS)
     """The external IPv4 address; empty: there is none."""
@@ -67,3 +70,18 @@ class EmulatorOptions:
     def __post_init__(self) -> None:
         if not self.versions or not {1, 2}.issuperset(self.versions):
             raise ValueError("versions must be (1,), (2,) or (1, 2)")
+        if self.visibility not in ("own", "all"):
+            raise ValueError(f"visibility must be 'own' or 'all', not {self.visibility!r}")
+        try:
+            IPv4Address(self.external_address or "0.0.0.0")
+        except ValueError:
+            accepted = "an IPv4 address as text, or empty"
+            raise ValueError(f"external_address must be {accepted}, not {self.external_address!r}") from None
+
+
+def check_options(given: Iterable[str]) -> None:
+    """Raises TypeError for a word that is no option; it says which one is near."""
+    names = list(EmulatorOptions.__dataclass_fields__)
+    for name in given:
+        if name not in names:
+            raise TypeError(f"an emulator has no option {name}{near(name, names)} it has {', '.join(names)}")
