@@ -1,5 +1,6 @@
 """The fixture ``igd`` in a pytest of its own, with the examples of docs/testing.md; and what it costs others."""
 
+import os
 import re
 import subprocess
 import sys
@@ -26,6 +27,56 @@ def test_the_first_example_of_the_page_ends_as_the_page_says(tmp_path: Path) -> 
     assert "1 failed, 1 passed" in done.stdout, done.stdout
     failure = next(line for line in PAGE.splitlines() if line.startswith("E "))
     assert failure.strip() in done.stdout
+
+
+def test_the_wheel_has_all_that_the_first_example_needs(tmp_path: Path) -> None:
+    """A newcomer's walk, but for the packages of others: pip finds the plugin by itself."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    wheels, site = tmp_path / "wheels", tmp_path / "site"
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(wheels), str(ROOT)]
+    subprocess.run([*pip, *build], check=True, capture_output=True, timeout=120)
+    (wheel,) = wheels.iterdir()
+    install = ["install", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
+    subprocess.run([*pip, *install], check=True, capture_output=True, timeout=120)
+    (tmp_path / "test_it.py").write_text(
+        next(block for block in BLOCKS if "(igd)" in block)
+        + "\n\ndef test_place():\n    import upnp_gw\n    assert 'site' in upnp_gw.__file__\n"
+    )
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "test_it.py"]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert "1 failed, 2 passed" in done.stdout, done.stdout
+    assert (site / "upnp_gw" / "py.typed").exists()
+
+
+MANY = """
+import urllib.request
+from pathlib import Path
+import pytest
+from upnp_gw.testing import Emulator
+
+KEPT = []
+
+@pytest.mark.parametrize("number", range(100))
+def test_one_of_many(number):
+    igd = Emulator()
+    igd.start()
+    KEPT.append(igd)
+    Path("addresses", igd.gateway_address).touch(exist_ok=False)
+    assert (igd.pcp_address[1], igd.search_address[1]) == (5351, 1900)
+    for each in (KEPT[0], igd):
+        each.requests.clear()
+        urllib.request.urlopen(each.location).read()
+        assert len(each.requests) == 1
+"""
+
+
+def test_a_hundred_beside_each_other_under_xdist(tmp_path: Path) -> None:
+    """Two processes, each of which keeps its emulators: at the end all of them serve at the same time."""
+    (tmp_path / "addresses").mkdir()
+    done = run_pytest(tmp_path, MANY, "-n", "2")
+    assert "100 passed" in done.stdout, done.stdout
+    assert len(list((tmp_path / "addresses").iterdir())) == 100
 
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if "(igd)" not in block])
