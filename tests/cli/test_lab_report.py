@@ -6,6 +6,7 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
+from lxml import etree
 
 from tests import ROOT
 from upnp_gw.cli.lab_report import as_text, junit_xml, report_json
@@ -97,6 +98,20 @@ def test_a_program_that_fails_is_a_failed_case_of_well_formed_xml() -> None:
     assert failure is not None
     assert failure.get("message") == "exit code 3"
     assert (suite.findtext("system-out") or "").splitlines() == as_text(REPORT)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        EMPTY,
+        REPORT,
+        replace(EMPTY, openings=[OPENING, replace(OPENING, answer=REFUSED), replace(OPENING, arrived=False)]),
+    ],
+    ids=["nothing", "failed", "mappings"],
+)
+def test_the_xml_is_what_ci_servers_accept(report: ProgramReport) -> None:
+    schema = etree.XMLSchema(etree.parse(ROOT / "tests" / "cli" / "junit.xsd"))
+    schema.assertValid(etree.fromstring(junit_xml(report).encode()))
 
 
 def test_the_page_names_every_key_of_json() -> None:

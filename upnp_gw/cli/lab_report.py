@@ -52,14 +52,14 @@ def junit_xml(report: ProgramReport) -> str:
     program = ElementTree.SubElement(suite, "testcase", classname="program", name=_command(report))
     program.set("time", f"{report.took_s:.3f}")
     if report.exit_code:
-        ElementTree.SubElement(program, "failure", message=f"exit code {report.exit_code}")
+        ElementTree.SubElement(program, "failure", type="exit code", message=f"exit code {report.exit_code}")
     for opening in report.openings:
         name = f"{opening.mapping} {opening.transport} {opening.external} -> {opening.internal}"
-        case = ElementTree.SubElement(suite, "testcase", classname="mapping", name=name)
+        case = ElementTree.SubElement(suite, "testcase", classname="mapping", name=name, time="0.000")
         if opening.answer == UNPROBED:
             ElementTree.SubElement(case, "skipped", message=shown(opening.note, LONGEST))
         elif not opening.arrived:
-            ElementTree.SubElement(case, "failure", message=_outcome(opening))
+            ElementTree.SubElement(case, "failure", type="no packet", message=_outcome(opening))
         elif opening.answer == REFUSED:
             ElementTree.SubElement(case, "skipped", message=_outcome(opening))
     ElementTree.SubElement(suite, "system-out").text = click.unstyle("\n".join(as_text(report)))
