@@ -143,6 +143,7 @@ OPENERS = {
     "upnp_gw/system/files.py",
     # files of the kernel or the package itself: nobody can put something else there
     "upnp_gw/client/route.py",
+    "upnp_gw/control/measurements.py",
     "upnp_gw/doctor/holders.py",
     "upnp_gw/doctor/inspection.py",
     "upnp_gw/firewall/conntrack_timeouts.py",

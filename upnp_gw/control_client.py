@@ -130,10 +130,11 @@ class ControlClient:
 
     @asynccontextmanager
     async def events(
-        self, query: Mapping[str, str] = NOTHING, after: str | None = None
+        self, query: Mapping[str, str] = NOTHING, after: str | None = None, hello: bool = False
     ) -> AsyncIterator[AsyncIterator[api.Event]]:
         """The event stream: every event from the moment of entering on. It ends with the daemon. ``after``: the id
-        of the last event that is known; the events since come first, as far as the daemon knows them."""
+        of the last event that is known; the events since come first, as far as the daemon knows them. ``hello``:
+        the stream begins with that event, which tells if some were missed."""
         if self._events is None:
             self._events = self._made(aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_S))
         try:
@@ -141,14 +142,16 @@ class ControlClient:
             async with self._events.get("http://localhost/v1/events", params=query, headers=headers) as answer:
                 if answer.status != 200:
                     raise Declined(answer.status, _problem(await answer.read()))
-                hello = await answer.content.readline()
-                if not hello:
+                first = await answer.content.readline()
+                if not first:
                     raise Unreachable(f"the daemon at {self.path} ended the event stream")
-                yield self._lines(answer.content)
+                yield self._lines(answer.content, first if hello else b"")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unreachable(self._problem(error)) from None
 
-    async def _lines(self, content: aiohttp.StreamReader) -> AsyncIterator[api.Event]:
+    async def _lines(self, content: aiohttp.StreamReader, first: bytes) -> AsyncIterator[api.Event]:
+        if first:
+            yield msgspec.json.decode(first, type=api.Event)
         while line := await content.readline():
             yield msgspec.json.decode(line, type=api.Event)
 

@@ -234,7 +234,16 @@ def test_every_command_has_its_help(upnp_gw: Run, name: str) -> None:
 def test_every_command_but_run_takes_runtime_dir_and_json() -> None:
     import click
 
-    local = {"run", "policy", "api-schema", "demo", "lab", "request"}  # a request goes to any gateway, over the LAN
+    local = {
+        "run",
+        "page",
+        "notify",
+        "policy",
+        "api-schema",
+        "demo",
+        "lab",
+        "request",
+    }  # a request goes to any gateway, over the LAN
     with click.Context(main) as context:
         for name in COMMANDS.keys() - local:
             command = main.get_command(context, name)

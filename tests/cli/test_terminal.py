@@ -144,7 +144,19 @@ def test_no_line_is_too_wide_and_no_address_is_cut(
 
 
 def test_every_command_that_shows_addresses_is_among_them() -> None:
-    others = {"run", "demo", "uninstall", "allow", "retract", "deny", "request", "api-schema", "lab"}
+    others = {
+        "run",
+        "page",
+        "notify",
+        "demo",
+        "uninstall",
+        "allow",
+        "retract",
+        "deny",
+        "request",
+        "api-schema",
+        "lab",
+    }
     assert {command[0] for command in LISTINGS} == set(COMMANDS) - others
 
 
@@ -156,8 +168,8 @@ def test_a_firewall_rule_is_printed_on_one_line(daemon: ServedOperator, terminal
 @pytest.mark.parametrize("columns", [60, 80, 120])
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_fits(terminal: Terminal, command: str, columns: int) -> None:
-    below = ["", "check", "show", "diff", "init", "suggest"] if command == "policy" else [""]
-    for more in below:
+    below = {"policy": ["check", "show", "diff", "init", "suggest"], "notify": ["test"]}
+    for more in ("", *below.get(command, ())):
         _, output = terminal(*command.split(), *more.split(), "--help", columns=columns)
         lines = click.unstyle(output).splitlines()
         assert lines[0].startswith(f"Usage: {' '.join(('upnp-gw', *command.split(), *more.split()))}")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
-from upnp_gw.config.file import KEYS, load, read_file, read_options
+from upnp_gw.config.file import KEYS, NOTIFY, load, read_file, read_options
+from upnp_gw.config.notify_tables import NotifyTarget
 from upnp_gw.config.settings import Config, Settings
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import ConfigError
@@ -96,7 +97,8 @@ def test_every_key_reaches_its_field(tmp_path: Path) -> None:
 
 def test_the_file_can_say_everything_that_config_holds() -> None:
     keys = [key for table in KEYS.values() for key in table.values()]
-    assert sorted(key.field for key in keys) == sorted(field.name for field in fields(Config))
+    assert sorted([*(key.field for key in keys), "page_notify"]) == sorted(field.name for field in fields(Config))
+    assert [key.field for key in NOTIFY.values()] == [field.name for field in fields(NotifyTarget)]
 
 
 MISTAKES = [

@@ -44,6 +44,8 @@ async def test_counts_times_and_the_state_of_the_moment(tmp_path: Path) -> None:
         device = found.devices[0]
         assert (device.device, device.device_name, device.mappings) == (CONSOLE, "console", 1)
         assert (device.bytes, device.connections) == (1000, 2)
+        assert 10_000_000 < found.process.resident_bytes < 2_000_000_000
+        assert (found.process.cpu_s > 0, found.process.open_files > 3) == (True, True)
         assert found.servers == {"ssdp.search": 3}
         time = found.request_time["igd1"]
         assert (sum(time.counts), len(time.counts), time.bounds_s[0]) == (2, len(time.bounds_s) + 1, 0.00001)

@@ -36,7 +36,7 @@ from upnp_gw.api.devices import (
 )
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
 from upnp_gw.api.mappings import AddMapping, Mapping
-from upnp_gw.api.measurements import DeviceTraffic, Histogram, Measurements, RequestCount
+from upnp_gw.api.measurements import DeviceTraffic, Histogram, Measurements, Process, RequestCount
 from upnp_gw.api.policy import PolicyText, Reloaded, RevokedMapping
 from upnp_gw.api.problems import problem_of
 from upnp_gw.api.routes import ROUTES, Route, encode
@@ -78,6 +78,7 @@ __all__ = [
     "PolicyText",
     "Port",
     "Problem",
+    "Process",
     "Question",
     "Released",
     "Reloaded",

@@ -44,10 +44,21 @@ class DeviceTraffic(Struct, frozen=True, kw_only=True):
     connections: Count
 
 
+class Process(Struct, frozen=True, kw_only=True):
+    """The daemon as the system sees it."""
+
+    cpu_s: float
+    """Processor time of all its threads, in seconds."""
+    resident_bytes: Count
+    open_files: Count
+
+
 class Measurements(Struct, frozen=True, kw_only=True):
     """Everything but ``..._open``, ``..._waiting`` and ``mappings`` counts since the start of the daemon."""
 
+    version: str
     started_at: datetime
+    process: Process
     requests: list[RequestCount]
     request_time: dict[str, Histogram]
     """Protocol -> from a request's arrival to its reply, with the kernel and the store."""

@@ -11,6 +11,7 @@
     evidence stale                              used and unused rules        (evidence)
     status doctor                               state and problems           (health)
     page                                        the page for people          (page)
+    notify                                      tests of its messages        (notify)
     request                                     a client; needs no daemon
     lab                                         a program behind the gateway (lab; lab_report,
                                                 lab_gateway)
@@ -40,6 +41,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "status": ("upnp_gw.cli.health", "status", "Show the state of the gateway."),
         "doctor": ("upnp_gw.cli.health", "doctor", "Check this machine for problems."),
         "page": ("upnp_gw.cli.page", "page", "Run the page for people."),
+        "notify": ("upnp_gw.cli.notify", "notify", "Check the messages that the page sends."),
         "demo": ("upnp_gw.cli.demo", "demo", "Demonstrate upnp-gw in network namespaces."),
         "uninstall": ("upnp_gw.cli.uninstall", "uninstall", "Remove our table from the kernel."),
     },

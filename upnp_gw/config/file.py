@@ -6,11 +6,13 @@ known one.
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from upnp_gw.config import lan_tables, values
+from upnp_gw.config import lan_tables, notify_tables, values
+from upnp_gw.config.notify_tables import NotifyTarget
 from upnp_gw.config.settings import Config, Settings, check
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import ConfigError
@@ -126,11 +128,31 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "runtime_dir": Key("page_runtime_dir", values.path, '"/run/upnp-gw-page"'),
         "state_dir": Key("page_state_dir", values.path, '"/var/lib/upnp-gw-page"'),
     },
+    "metrics": {
+        "listen": Key("page_metrics_listen", values.endpoint, '"127.0.0.1:9909"'),
+        "devices": Key("page_metrics_devices", values.number(0, 1000, "a number of devices"), "50"),
+    },
     "daemon": {
         "user": Key("user", values.user, '"upnp-gw"', "--user"),
     },
 }
-"""Table -> key -> field. These are all keys of the file. There may be several ``[[lan]]``."""
+"""Table -> key -> field. These are all keys of the file, with ``NOTIFY``. There may be several ``[[lan]]``."""
+
+_NOTIFY_EVENTS = values.list_of(values.one_of(notify_tables.EVENTS), "a list of events", least=1)
+NOTIFY: Mapping[str, Key] = {
+    "url": Key("url", notify_tables.target_url, '"https://ntfy.sh/my-topic"'),
+    "events": Key("events", _NOTIFY_EVENTS, '["question", "incident"]'),
+    "format": Key("format", values.one_of(notify_tables.FORMATS), '"ntfy"'),
+    "body": Key("body", notify_tables.template, """'{"content": "$text"}'"""),
+    "content_type": Key("content_type", values.shown_text(100), '"text/plain"'),
+    "headers": Key("headers", notify_tables.header_table, '{ X-Room = "hall" }'),
+    "secret": Key("secret", values.shown_text(200), '"a long random text"'),
+    "secret_file": Key("secret_file", values.path, '"/etc/upnp-gw/notify.secret"'),
+    "token_file": Key("token_file", values.path, '"/etc/upnp-gw/ntfy.token"'),
+    "ca_file": Key("ca_file", values.path, '"/etc/upnp-gw/home-ca.pem"'),
+}
+"""The keys of ``[[notify]]``, and the fields of ``NotifyTarget``. There may be several such tables."""
+TABLES = (*KEYS, "notify")
 
 PATHS = frozenset(
     {
@@ -168,6 +190,8 @@ def _settings_at(path: Path, text: str) -> Settings:
         settings["lease_files"] = tuple(path.absolute().parent / file for file in settings["lease_files"])
     for field in PATHS & settings.keys():
         settings[field] = path.absolute().parent / settings[field]
+    if "page_notify" in settings:
+        settings["page_notify"] = tuple(map(partial(_placed, path.absolute().parent), settings["page_notify"]))
     return settings
 
 
@@ -180,29 +204,55 @@ def parse_text(text: str, where: str) -> Settings:
 def _settings(where: str, document: Mapping[str, object]) -> Settings:
     settings: Settings = {}
     for name, table in document.items():
-        if name not in KEYS:
-            raise ConfigError(where, name, _unknown_word(name, KEYS, "tables"))
-        settings |= _lans(where, table) if name == "lan" else _table(where, name, name, table)
+        if name not in TABLES:
+            raise ConfigError(where, name, _unknown_word(name, TABLES, "tables"))
+        if name == "lan":
+            settings |= _lans(where, table)
+        elif name == "notify":
+            settings["page_notify"] = _targets(where, table)
+        else:
+            settings |= _table(where, name, name, table, KEYS[name])
     return settings
+
+
+def _targets(where: str, value: object) -> tuple[NotifyTarget, ...]:
+    """All ``[[notify]]``."""
+    if not isinstance(value, list):
+        problem = f"got {toml_text.describe(value)}; accepted: [[notify]], once for each target"
+        raise ConfigError(where, "notify", problem)
+    tables = {f"notify[{index}]": table for index, table in enumerate(value)}
+    return tuple(
+        notify_tables.made_target(where, place, _table(where, "notify", place, table, NOTIFY))
+        for place, table in tables.items()
+    )
+
+
+def _placed(directory: Path, target: NotifyTarget) -> NotifyTarget:
+    """The target with its files at their places: a relative path starts at the directory of the configuration."""
+    paths = {name: getattr(target, name) for name in notify_tables.PATHS}
+    return replace(target, **{name: directory / path for name, path in paths.items() if path is not None})
 
 
 def _lans(where: str, value: object) -> Settings:
     """The settings of ``[lan]``, or of all ``[[lan]]``."""
     places = {f"lan[{index}]": table for index, table in enumerate(value)} if isinstance(value, list) else {}
-    tables = {place: _table(where, "lan", place, table) for place, table in (places or {"lan": value}).items()}
+    tables = {
+        place: _table(where, "lan", place, table, KEYS["lan"])
+        for place, table in (places or {"lan": value}).items()
+    }
     return lan_tables.merged(where, tables)
 
 
-def _table(where: str, name: str, place: str, table: object) -> Settings:
+def _table(where: str, name: str, place: str, table: object, keys: Mapping[str, Key]) -> Settings:
     """The settings of one table. ``place``: its key path."""
     if not isinstance(table, dict):
         problem = f"got {toml_text.describe(table)}; accepted: a table, such as [{name}] on a line of its own"
         raise ConfigError(where, place, problem)
     settings: Settings = {}
     for key, value in table.items():
-        known = KEYS[name].get(key)
+        known = keys.get(key)
         if known is None:
-            raise ConfigError(where, f"{place}.{key}", _unknown_word(key, KEYS[name], f"keys of [{name}]"))
+            raise ConfigError(where, f"{place}.{key}", _unknown_word(key, keys, f"keys of [{name}]"))
         settings[known.field] = _parse(where, f"{place}.{key}", known, value, f"{key} = {known.example}")
     return settings
 

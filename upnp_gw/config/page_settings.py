@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upnp_gw.config.file import read_with_text
+from upnp_gw.config.notify_tables import NotifyTarget
 from upnp_gw.config.settings import PAGE_LISTEN, Settings
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Endpoint
@@ -23,6 +24,9 @@ class PageSettings:
     plain: bool = False
     runtime_dir: Path = Path("/run/upnp-gw-page")
     state_dir: Path = Path("/var/lib/upnp-gw-page")
+    metrics_listen: Endpoint | None = None
+    metrics_devices: int = 50
+    notify: tuple[NotifyTarget, ...] = ()
     control_dir: Path = Path("/run/upnp-gw")
     """The daemon's runtime directory."""
     log_format: str = "text"
@@ -58,4 +62,8 @@ def _check(settings: PageSettings, where: str) -> None:
     if settings.port == settings.listen.port:
         raise ConfigError(
             where, "page.port", f"got {settings.port}, which is the port of listen; accepted: another one"
+        )
+    if settings.metrics_listen is not None and settings.metrics_listen == settings.listen:
+        raise ConfigError(
+            where, "metrics.listen", f"got {settings.listen}, which is listen of [page]; accepted: another one"
         )

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from typing import Any
 
+from upnp_gw.config.notify_tables import NotifyTarget
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Endpoint, IPNetwork
@@ -108,6 +109,11 @@ class Config:
     """True: the operator's page is served without TLS, although others on the LAN can read it."""
     page_runtime_dir: Path = Path("/run/upnp-gw-page")
     page_state_dir: Path = Path("/var/lib/upnp-gw-page")
+    page_metrics_listen: Endpoint | None = None
+    """Serves metrics there without a token; None: only the operator's page has them, for a token."""
+    page_metrics_devices: int = 50
+    """Devices with metrics of their own."""
+    page_notify: tuple[NotifyTarget, ...] = ()
     log_format: str = "text"
     """text: a line for people; json: one object a line."""
     log_level: str = "info"

@@ -1,8 +1,10 @@
 """The operation ``measurements``: what the engine counted since the start, and the state of the moment."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
-from upnp_gw import api
+from upnp_gw import __version__, api
 from upnp_gw.control.on_demand import DaemonParts
 from upnp_gw.control.serialize import Serializer, address_kind
 from upnp_gw.engine.measurements import BOUNDS_NS, Histogram
@@ -26,7 +28,9 @@ class MeasurementCommands:
         now, network = environment.clock(), environment.network
         rows = list(ledger.table)
         return api.Measurements(
+            version=__version__,
             started_at=api.moment(daemon.started.wall),
+            process=_process(),
             requests=[
                 api.RequestCount(via=via, verdict=verdict, count=count)  # type: ignore[arg-type]
                 for (via, verdict), count in sorted(counted.requests.items())
@@ -67,6 +71,16 @@ class MeasurementCommands:
                 bytes=used.bytes if used else 0,
                 connections=used.connections if used else 0,
             )
+
+
+def _process() -> api.Process:
+    times = os.times()
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return api.Process(
+        cpu_s=times.user + times.system,
+        resident_bytes=pages * os.sysconf("SC_PAGE_SIZE"),
+        open_files=len(os.listdir("/proc/self/fd")),
+    )
 
 
 def _histogram(histogram: Histogram) -> api.Histogram:

@@ -10,13 +10,14 @@ from contextlib import AsyncExitStack, suppress
 import uvloop
 from aiohttp import web
 
-from upnp_gw import __version__
+from upnp_gw import __version__, metrics, notify
 from upnp_gw.config.page_settings import PageSettings
 from upnp_gw.control_client import ControlClient
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.page.operator_part import operator_application
 from upnp_gw.page.readings import Readings
-from upnp_gw.system.sd_notify import READY, STOPPING, notify
+from upnp_gw.system import sd_notify
+from upnp_gw.system.sd_notify import READY, STOPPING
 from upnp_gw.system.signals import Signals
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ AddRoutes = Callable[[web.Application, ControlClient, PageSettings], None]
 """Adds routes to the operator's part, before it starts. They need a sign-in or a token like every other route."""
 Run = Callable[[ControlClient, PageSettings], Awaitable[None]]
 """Runs beside the page until it is cancelled."""
-MORE_ROUTES: tuple[AddRoutes, ...] = ()
-MORE_TASKS: tuple[Run, ...] = ()
+MORE_ROUTES: tuple[AddRoutes, ...] = (metrics.add_routes,)
+MORE_TASKS: tuple[Run, ...] = (metrics.run, notify.run)
 
 
 class Page:
@@ -42,10 +43,10 @@ class Page:
         with self._signals.handled():
             async with self._stack:
                 await self._start()
-                notify(os.environ, READY, f"upnp-gw page {__version__} at {self.settings.listen}")
+                sd_notify.notify(os.environ, READY, f"upnp-gw page {__version__} at {self.settings.listen}")
                 print(f"upnp-gw page {__version__}: http://{self.settings.listen}/", flush=True)
                 await self._signals.stop.wait()
-                notify(os.environ, STOPPING)
+                sd_notify.notify(os.environ, STOPPING)
 
     async def _start(self) -> None:
         client = ControlClient(self.settings.control_dir)
