@@ -14,6 +14,7 @@ COVERED_ELSEWHERE = {
     "api/evidence.py": "control/test_evidence.py",
     "api/mappings.py": "control/test_server.py",
     "api/problems.py": "control/test_field_errors.py",
+    "api/reading.py": "control/test_field_errors.py",
     "api/routes.py": "control/test_server.py",
     "api/values.py": "control/test_field_errors.py",
     "cli/client.py": "cli/test_terminal.py",

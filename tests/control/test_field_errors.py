@@ -10,7 +10,7 @@ import pytest
 from tests.fixtures.plain_words import raw_words
 from upnp_gw import api
 from upnp_gw.api.problems import ACCEPTED
-from upnp_gw.control.server import read_body, read_query
+from upnp_gw.api.reading import read_body, read_query
 
 WRONG: tuple[object, ...] = (
     None,

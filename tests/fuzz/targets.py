@@ -15,8 +15,8 @@ from multidict import CIMultiDict
 from tests import ROOT
 from tests.fuzz import through
 from upnp_gw import api
+from upnp_gw.api.reading import read_body, read_query
 from upnp_gw.config.file import parse_text
-from upnp_gw.control.server import read_body, read_query
 from upnp_gw.engine.other_tables import all_drops
 from upnp_gw.firewall.conntrack import matching_entries, parse_tuple
 from upnp_gw.firewall.conntrack_dumps import flows_by_key

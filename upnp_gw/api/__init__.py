@@ -10,8 +10,8 @@ seconds. ``description`` and device names are as the client sent them: escape th
     devices    ``devices`` and the commands that change rules, ``queue``, ``approve``, ``deny``
     policy     ``policy show``, ``reload``
     evidence   ``evidence``, ``policy suggest``, ``stale``
-    problems   error messages for a body or a query
     measurements  counts and times, for Prometheus
+    reading    bodies and queries; problems: their error messages
     status     ``status``, ``doctor``, the event stream, ``Problem``
     routes     method, path, body, query and answer of each operation
 """
@@ -38,7 +38,8 @@ from upnp_gw.api.evidence import AskSuggestion, Evidence, Listener, Stale, Stale
 from upnp_gw.api.mappings import AddMapping, Mapping
 from upnp_gw.api.measurements import DeviceTraffic, Histogram, Measurements, Process, RequestCount
 from upnp_gw.api.policy import PolicyText, Reloaded, RevokedMapping
-from upnp_gw.api.problems import problem_of
+from upnp_gw.api.problems import Vocabulary, problem_of
+from upnp_gw.api.reading import read_body, read_query
 from upnp_gw.api.routes import ROUTES, Route, encode
 from upnp_gw.api.status import Check, Event, LanState, MappingCount, PolicyState, Problem, Status, WanState
 from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, For, Port, moment
@@ -93,10 +94,13 @@ __all__ = [
     "Status",
     "Suggestion",
     "Trial",
+    "Vocabulary",
     "WanState",
     "Written",
     "encode",
     "moment",
     "problem_of",
     "questions_wait",
+    "read_body",
+    "read_query",
 ]

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -52,12 +52,25 @@ ACCEPTED: Mapping[str, str] = {
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _NAMED = re.compile(r"^Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`$", re.DOTALL)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
-OTHER = "see docs/api.json"
 LONGEST = 60
 """Characters of a value or name in a message."""
 
 
-def problem_of(error: msgspec.ValidationError, kind: type, given: object) -> tuple[str | None, str]:
+class Vocabulary(NamedTuple):
+    """The words of one API."""
+
+    accepted: Mapping[str, str]
+    """Field of a body or a query -> accepted values."""
+    other: str
+    """In place of them, for a field that is not there."""
+
+
+CONTROL = Vocabulary(ACCEPTED, "see docs/api.json")
+
+
+def problem_of(
+    error: msgspec.ValidationError, kind: type, given: object, words: Vocabulary = CONTROL
+) -> tuple[str | None, str]:
     """The field with the error, and a message. ``given``: the body or query."""
     if isinstance(error.__cause__, FieldError):
         return error.__cause__.field, str(error.__cause__)
@@ -67,7 +80,7 @@ def problem_of(error: msgspec.ValidationError, kind: type, given: object) -> tup
     if named := _NAMED.match(problem):
         name = named["name"][:LONGEST]
         if named["how"] == "missing required":
-            return f"{place}{name}", f"missing; accepted: {ACCEPTED.get(name, OTHER)}"
+            return f"{place}{name}", f"missing; accepted: {words.accepted.get(name, words.other)}"
         return f"{place}{name}", f"unknown; accepted: {_fields(kind, path)}"
     if not path:
         return (
@@ -75,7 +88,7 @@ def problem_of(error: msgspec.ValidationError, kind: type, given: object) -> tup
             f"the body is {_shown(given)}; accepted: fields in braces, such as {{...}}: {_fields(kind, '')}",
         )
     field = re.sub(r"\[[^\]]*\]", "", path).rpartition(".")[2]
-    return path, f"got {_shown(_at(given, path))}; accepted: {ACCEPTED.get(field, OTHER)}"
+    return path, f"got {_shown(_at(given, path))}; accepted: {words.accepted.get(field, words.other)}"
 
 
 def _fields(kind: type, path: str) -> str:

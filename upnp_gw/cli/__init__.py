@@ -15,6 +15,7 @@
     request                                     a client; needs no daemon
     lab                                         a program behind the gateway (lab; lab_report,
                                                 lab_gateway)
+    emulate                                     a router for tests of clients
     api-schema uninstall demo                   (schema, uninstall, demo; demo_report)
 
 Shared by the commands: ``client`` (of the control socket), ``terminal``, ``table``, ``formats``, ``parameters``,
@@ -79,6 +80,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     "As a client, and for programs": {
         "request": ("upnp_gw.cli.request", "request", "Ask the gateway of this host for a port."),
         "lab": ("upnp_gw.cli.lab", "lab", "Run any program behind the gateway."),
+        "emulate": ("upnp_gw.cli.emulate", "emulate", "Emulate a router for tests of clients."),
         "api-schema": ("upnp_gw.cli.schema", "api_schema", "Print the control API as OpenAPI."),
     },
 }

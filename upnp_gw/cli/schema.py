@@ -1,7 +1,8 @@
-"""``api-schema``: the control API as an OpenAPI 3.1 document, made from ``api.ROUTES``."""
+"""``api-schema``: the control API, or that of the emulator, as an OpenAPI 3.1 document, made from their routes."""
 
 import json
 import re
+from collections.abc import Mapping
 from inspect import cleandoc
 from typing import Any
 
@@ -39,24 +40,42 @@ class Components:
 
 def document() -> Json:
     """The document of docs/api.json."""
+    description = (
+        "HTTP over the Unix socket control.sock in the runtime directory. A user who may open it is the operator:"
+        " nothing else is checked. Times are RFC 3339 in UTC, durations whole seconds."
+    )
+    return _document("upnp-gw control API", description, api.ROUTES, api.Problem)
+
+
+def emulator_document() -> Json:
+    """The document of docs/emulate-api.json."""
+    from upnp_gw.testing.api.bodies import Problem
+    from upnp_gw.testing.api.routes import ROUTES
+
+    description = (
+        "HTTP on the loopback, at the control URL that upnp-gw emulate prints. Host must be 127.0.0.1 or localhost"
+        " with its port, and requests of web pages are refused. Bytes are base64. Seconds are those of the"
+        " emulator's own clock. A body whose fields are all optional can be left out."
+    )
+    made = _document("upnp-gw emulate", description, ROUTES, Problem)
+    port = {"default": "5080", "description": "That of the control URL"}
+    return {**made, "servers": [{"url": "http://127.0.0.1:{port}", "variables": {"port": port}}]}
+
+
+def _document(title: str, description: str, routes: Mapping[str, api.Route], problem: type) -> Json:
     components = Components()
     paths: dict[str, Json] = {}
-    for operation, route in api.ROUTES.items():
-        paths.setdefault(route.path, {})[route.method.lower()] = _operation(operation, route, components)
+    for operation, route in routes.items():
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(operation, route, problem, components)
     return {
         "openapi": "3.1.0",
-        "info": {
-            "title": "upnp-gw control API",
-            "version": "1",
-            "description": "HTTP over the Unix socket control.sock in the runtime directory. A user who may open it"
-            " is the operator: nothing else is checked. Times are RFC 3339 in UTC, durations whole seconds.",
-        },
+        "info": {"title": title, "version": "1", "description": description},
         "paths": paths,
         "components": {"schemas": dict(sorted(components.schemas.items()))},
     }
 
 
-def _operation(operation: str, route: api.Route, components: Components) -> Json:
+def _operation(operation: str, route: api.Route, problem: type, components: Components) -> Json:
     operation_object: Json = {"operationId": operation, "summary": route.summary}
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
@@ -82,7 +101,7 @@ def _operation(operation: str, route: api.Route, components: Components) -> Json
         },
         "default": {
             "description": "The reason of a refusal or an error",
-            "content": _content(api.Problem, components),
+            "content": _content(problem, components),
         },
     }
     return operation_object
@@ -93,6 +112,7 @@ def _content(kind: object, components: Components) -> Json:
 
 
 @click.command("api-schema")
-def api_schema() -> None:
+@click.option("--emulator", is_flag=True, help="That of `upnp-gw emulate` (docs/emulate-api.json).")
+def api_schema(emulator: bool) -> None:
     """Print the control API as an OpenAPI document (docs/api.json)."""
-    click.echo(json.dumps(document(), indent=2))
+    click.echo(json.dumps(emulator_document() if emulator else document(), indent=2))

@@ -142,9 +142,9 @@ class ControlServer:
         """Calls the method with the name of the operation; arguments: the names in the path, then body or query."""
         arguments: list[object] = list(request.match_info.values())
         if route.body is not None:
-            arguments.append(read_body(await request.read(), route.body))
+            arguments.append(api.read_body(await request.read(), route.body))
         if route.query is not None:
-            arguments.append(read_query(dict(request.query), route.query))
+            arguments.append(api.read_query(dict(request.query), route.query))
         work = self._method(operation)(*arguments)
         return await self._answer(work if route.method == "GET" else self._finish(work))
 
@@ -196,29 +196,6 @@ class ControlServer:
             task.cancel()
         if self._changes:
             await asyncio.wait(self._changes, timeout=SHUTDOWN_S)
-
-
-def read_body(data: bytes, kind: type[T]) -> T:
-    """The body of an operation. Raises FieldError, and msgspec.DecodeError if it is not JSON."""
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except msgspec.ValidationError as error:
-        problem = error
-    except UnicodeDecodeError:
-        raise msgspec.DecodeError("a string is not UTF-8") from None
-    try:
-        given = msgspec.json.decode(data)
-    except (UnicodeDecodeError, RecursionError):  # after the first error
-        raise msgspec.DecodeError("a string is not UTF-8, or the body is nested too deeply") from None
-    raise api.FieldError(*api.problem_of(problem, kind, given))
-
-
-def read_query(query: dict[str, str], kind: type[T]) -> T:
-    """The query of an operation. Raises FieldError."""
-    try:
-        return msgspec.convert(query, kind, strict=False)
-    except msgspec.ValidationError as error:
-        raise api.FieldError(*api.problem_of(error, kind, query)) from None
 
 
 def _handler(serve: Serve) -> Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]:

@@ -213,7 +213,7 @@ def _problem(status: os.stat_result, private: bool, owned: bool) -> str:
 
 
 def _world_writable(status: os.stat_result) -> bool:
-    return bool(status.st_mode & stat.S_IWOTH)
+    return os.name != "nt" and bool(status.st_mode & stat.S_IWOTH)  # Windows has no such bit
 
 
 def _sticky(status: os.stat_result) -> bool:

@@ -41,6 +41,7 @@ class Emulator:
         self._given = self._options = given
         """As they were given, and as the personality changes them."""
         self._shape: list[Rule] = []
+        self._personality_names: tuple[str, ...] = ()
         if given.personality:
             self._take_on((given.personality,) if isinstance(given.personality, str) else given.personality)
         self._changes = Changes()
@@ -133,6 +134,21 @@ class Emulator:
         return self.gateway_address, self._running.ports.pcp or 0
 
     @property
+    def connection_url(self) -> str:
+        """The URL for SOAP calls of its WAN connection service, in its highest version."""
+        return self.control_url("WANIPConnection", max(self.versions))
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The versions of InternetGatewayDevice that it has."""
+        return self._options.versions
+
+    @property
+    def personality_names(self) -> tuple[str, ...]:
+        """The kinds of router that it is."""
+        return self._personality_names
+
+    @property
     def external_address(self) -> str:
         """The external IPv4 address; empty: there is none."""
         return self._running.external_address
@@ -174,6 +190,21 @@ class Emulator:
         """The SSDP announcements so far. Without the option ``multicast`` there are none."""
         read = self._running.announcements.all
         return self._live(Announcement, "announcement", read, lambda: self.announcements)
+
+    @property
+    def changes(self) -> Changes:
+        """Wakes those who wait for what it sees."""
+        return self._changes
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since its start, by its own clock."""
+        return self._running.journal.now_s()
+
+    @property
+    def wan_up(self) -> bool:
+        """False: the link to the internet is down."""
+        return self._running.wan_up
 
     # -- what a test changes
 
@@ -228,6 +259,12 @@ class Emulator:
 
         return self._put(make_rule(name, action, times=times, after=after, parameters=parameters))
 
+    def parsed_fault(self, text: str) -> FaultInForce:
+        """``fault`` and ``answer`` for a text as the option --fault takes it: ``AddPortMapping=718,times=1``."""
+        from upnp_gw.testing.fault_option import parse_fault
+
+        return self._put(parse_fault(text))
+
     def personality(self, *names: str) -> Done:
         """Makes it another kind of router (docs/testing-faults.md), several kinds at once, or without a name the
         usual one again. It starts again where the options differ; its mappings and faults stay. Raises ValueError
@@ -239,7 +276,7 @@ class Emulator:
         from upnp_gw.testing.personalities import rules_of, with_personality
 
         options, shape = with_personality(self._given, names), rules_of(names)
-        self._options, self._shape = options, shape
+        self._options, self._shape, self._personality_names = options, shape, names
 
     def clear(self) -> Done:
         """Takes back every fault and every answer. The personality stays."""
@@ -253,7 +290,13 @@ class Emulator:
             return host.change(control.take_back(rule), rule.at_once) if host.serves(gateway) else Done()
 
         begun = host.change(control.put_in_force(rule), rule.at_once)
-        return FaultInForce(rule, begun, take_back, lambda: host.call(lambda: tuple(rule.struck)))
+        return FaultInForce(
+            rule,
+            begun,
+            take_back,
+            lambda: host.call(lambda: tuple(rule.struck)),
+            lambda: host.serves(gateway) and host.call(lambda: rule in gateway.rules.all()),
+        )
 
     def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> Done:
         """Moves the emulator's clock. What falls due on the way has happened at the return, in its order: ends of

@@ -16,12 +16,38 @@ class FaultInForce:
     """
 
     def __init__(
-        self, rule: Rule, begun: Done, take_back: Callable[[], Done], struck: Callable[[], tuple[Request, ...]]
+        self,
+        rule: Rule,
+        begun: Done,
+        take_back: Callable[[], Done],
+        struck: Callable[[], tuple[Request, ...]],
+        in_force: Callable[[], bool],
     ) -> None:
         self._rule = rule
         self._begun = begun
         self._take_back = take_back
         self._struck = struck
+        self._in_force = in_force
+
+    @property
+    def name(self) -> str:
+        """In the catalogue; ``answer`` for an answer in place of the gateway's."""
+        return self._rule.name
+
+    @property
+    def action(self) -> str | None:
+        """The request that it strikes; None: all that it can strike."""
+        return self._rule.action
+
+    @property
+    def left(self) -> int | None:
+        """The number of requests that it still strikes; None: until it is taken back."""
+        return self._rule.left
+
+    @property
+    def in_force(self) -> bool:
+        """False as soon as it was taken back, or has struck as often as it should."""
+        return self._in_force()
 
     @property
     def struck(self) -> Requests:

@@ -151,7 +151,7 @@ class Journal:
     """Kept on the emulator's loop. ``now_s``: seconds since its start."""
 
     def __init__(self, now_s: Callable[[], float], changes: Changes | None = None) -> None:
-        self._now_s = now_s
+        self.now_s = now_s
         self._began = monotonic()
         self._changes = changes or Changes()
         self._requests: list[Request] = []
@@ -159,7 +159,7 @@ class Journal:
     def add(self, protocol: str, action: str, arguments: dict[str, str], client: str, received: bytes) -> Request:
         """Notes a message. ``answered`` adds its answers."""
         real_s = monotonic() - self._began
-        request = Request(protocol, action, arguments, client, received, self._now_s(), real_s)
+        request = Request(protocol, action, arguments, client, received, self.now_s(), real_s)
         self._requests.append(request)
         self._changes.changed()
         return request

@@ -1,0 +1,1 @@
+"""Tests of the control API of `upnp-gw emulate`, over HTTP."""
