@@ -38,6 +38,8 @@ missing_packages() {
     [ -e /etc/protocols ] || echo netbase # the tests' own rules name protocols; the gateway's do not
     command -v upnpc >/dev/null || echo miniupnpc
     command -v natpmpc >/dev/null || echo natpmpc
+    command -v curl >/dev/null || echo curl
+    command -v node >/dev/null || echo nodejs
     command -v iptables-nft >/dev/null || echo iptables
     command -v conntrack >/dev/null || echo conntrack
     command -v sysctl >/dev/null || echo procps

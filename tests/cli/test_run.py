@@ -242,6 +242,7 @@ def test_every_command_but_run_takes_runtime_dir_and_json() -> None:
         "api-schema",
         "demo",
         "lab",
+        "emulate",
         "request",
     }  # a request goes to any gateway, over the LAN
     with click.Context(main) as context:

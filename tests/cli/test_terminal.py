@@ -156,6 +156,7 @@ def test_every_command_that_shows_addresses_is_among_them() -> None:
         "request",
         "api-schema",
         "lab",
+        "emulate",
     }
     assert {command[0] for command in LISTINGS} == set(COMMANDS) - others
 

@@ -39,8 +39,9 @@ def test_without_nat_a_client_gets_its_own_address_and_port(lab: Lab, tmp_path: 
         assert added["ok"], added
         assert (refused["ok"], refused["code"]) == (False, 724)
         assert [lan["nat"] for lan in daemon.json("status")["lan"]] == [False]
-        assert daemon.output[0].startswith("upnp-gw "), daemon.output
-        assert "serves lo without NAT for emulated" in daemon.output[0]
+        assert "upnp-gw emulate" in daemon.output[0]
+        assert daemon.output[1].startswith("upnp-gw "), daemon.output
+        assert "serves lo without NAT for emulated" in daemon.output[1]
 
 
 def test_it_needs_no_wan_no_route_and_no_neighbour_port(namespaces: None, tmp_path: Path) -> None:

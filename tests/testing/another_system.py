@@ -15,6 +15,8 @@ import sys
 import time
 from typing import Any
 
+import ifaddr  # noqa: F401 - before something is taken away: for Windows it has other code
+
 MODULES = ("fcntl", "grp", "nftables", "pwd", "resource", "termios", "uvloop")
 """Windows has none of them."""
 ATTRIBUTES: dict[Any, tuple[str, ...]] = {

@@ -139,7 +139,7 @@ def emulate(
     any free ones. Faults, time and journal: HTTP at the control URL (docs/emulate.md). Example:
 
     \b
-      upnp-gw emulate --personality v1-only --fault AddPortMapping=718,times=1
+      upnp-gw emulate --fault AddPortMapping=718,times=1
 
     Exit codes: 0: stopped; 2: wrong usage, or a port that is taken.
     """

@@ -98,6 +98,11 @@ def _run_daemon(config: Config, detected: tuple[str, ...]) -> int:
         gc.enable()
 
 
+FOR_TESTS = (
+    "This is the daemon on the loopback; for tests of clients there is upnp-gw emulate, with faults and time."
+)
+
+
 def is_emulator(given: Settings) -> bool:
     """True if the memory backend serves the loopback alone: an emulated router for tests of clients."""
     return given.get("backend") == "memory" and tuple(given.get("lan", ())) == ("lo",)
@@ -110,7 +115,7 @@ def emulator_defaults(given: Settings) -> tuple[Settings, tuple[str, ...]]:
         chosen["wan"] = EMULATED_WAN
         if not given.get("external_addresses"):
             chosen["external_addresses"] = (EMULATED_ADDRESS,)
-    return chosen, ()
+    return chosen, (FOR_TESTS,)
 
 
 def configure(

@@ -22,6 +22,7 @@ announcements     those of SSDP
 mappings          port mappings and pinholes
 records           lists that say what they hold where a test fails
 changes           waiting for what comes
+api               the emulator as a process, with an API over HTTP
 http_connection, datagram_sockets
 plain_sockets     sockets as every system has them
 """
