@@ -134,11 +134,6 @@ class Emulator:
         return self.gateway_address, self._running.ports.pcp or 0
 
     @property
-    def connection_url(self) -> str:
-        """The URL for SOAP calls of its WAN connection service, in its highest version."""
-        return self.control_url("WANIPConnection", max(self.versions))
-
-    @property
     def versions(self) -> tuple[int, ...]:
         """The versions of InternetGatewayDevice that it has."""
         return self._options.versions

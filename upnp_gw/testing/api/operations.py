@@ -71,7 +71,7 @@ class Operations:
             location=igd.location,
             location_v1=urls.get(1, ""),
             location_v2=urls.get(2, ""),
-            control_url=igd.connection_url,
+            control_url=igd.control_url("WANIPConnection", max(igd.versions)),
             gateway_address=igd.gateway_address,
             search_port=igd.search_address[1],
             pcp_port=igd.pcp_address[1],
