@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from upnp_gw.system.tasks import CHECKED_EVERY, PORTION_S, BackgroundTasks, in_portions
+from upnp_gw.system.tasks import CHECKED_EVERY, PORTION_S, BackgroundTasks, Deadline, in_portions
 
 
 async def test_wait_returns_when_all_tasks_have_ended_with_later_ones() -> None:
@@ -98,3 +98,29 @@ async def test_short_work_does_not_wait() -> None:
     await asyncio.sleep(0)
     assert task.done()
     assert done == list(range(10))
+
+
+async def test_a_deadline_ends_what_takes_too_long() -> None:
+    with pytest.raises(TimeoutError), Deadline(0.0):
+        await asyncio.Event().wait()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    with Deadline(60.0):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seconds", [60.0, 0.0])
+async def test_a_cancellation_by_somebody_else_is_no_timeout(seconds: float) -> None:
+    """Also where the time is over in the same moment."""
+
+    async def work() -> None:
+        with Deadline(seconds):
+            asyncio.get_running_loop().call_later(0.0, asyncio.current_task().cancel)  # type: ignore[union-attr]
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert task.cancelled()

@@ -109,7 +109,10 @@ def compact_endpoint(internal: Endpoint, external_port: int) -> Endpoint:
 
 def kind_of(external_address: IPAddress | None, external_port: int, internal: Endpoint) -> MappingKind:
     """PINHOLE for an IPv6 internal client, and where external address and port are the internal ones."""
-    if internal.address.version == 6 or (external_address, external_port) == (internal.address, internal.port):
+    if internal.address.version == 6:
+        return MappingKind.PINHOLE
+    # None first: ipaddress compares it by an exception
+    if external_address is not None and (external_address, external_port) == (internal.address, internal.port):
         return MappingKind.PINHOLE
     return MappingKind.PORT_MAPPING
 

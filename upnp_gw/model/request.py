@@ -74,7 +74,9 @@ class MapRequest:
     @property
     def pinhole(self) -> bool:
         """True where nothing is translated: IPv6, and IPv4 on a LAN without NAT (``without_nat``)."""
-        return self.internal.address.version == 6 or self.external_address == self.internal.address
+        client, external = self.internal.address, self.external_address
+        # None first: ipaddress compares it by an exception, and each request asks this twenty times
+        return client.version == 6 or (external is not None and external == client)
 
     @property
     def needs_nat(self) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
+from types import TracebackType
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,37 @@ async def in_portions(items: Iterable[T]) -> AsyncIterator[T]:
         if number % CHECKED_EVERY == CHECKED_EVERY - 1 and time.perf_counter() - began > PORTION_S:
             await asyncio.sleep(0)
             began = time.perf_counter()
+
+
+class Deadline:
+    """``with Deadline(25.0): await ...`` raises TimeoutError after so many seconds. In a task, once.
+
+    ``asyncio.timeout`` does the same at three times the cost.
+    """
+
+    __slots__ = ("_expired", "_handle", "_seconds", "_task")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._expired = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._handle = task.get_loop().call_later(self._seconds, self._expire)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._handle.cancel()
+        # after a cancellation by somebody else as well, that one counts
+        if self._expired and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
 
 
 class BackgroundTasks:

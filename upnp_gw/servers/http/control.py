@@ -1,7 +1,6 @@
 """One POST on a control URL: parses the SOAP call, looks up the action, asks the gateway if the action changes
 something, and builds the SOAP answer."""
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from upnp_gw.protocols.igd.soap import (
     parse_call,
 )
 from upnp_gw.protocols.igd_services import IgdVersion, Service, service_of
+from upnp_gw.system.tasks import Deadline
 from upnp_gw.text.escape import shown
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Control:
         """Asks the gateway. Answers in time even if the gateway does not (IGD-089, IGD-145)."""
         source = change.request.source.address
         try:
-            async with asyncio.timeout(self._backend_s):
+            with Deadline(self._backend_s):
                 reply = await self._backend.handle(change.request)
         except TimeoutError:
             log.error("HTTP: the gateway did not answer a request of %s within %g s", source, self._backend_s)
@@ -147,7 +147,7 @@ class Control:
 
     async def _count(self, counted: CountedAnswer) -> Answer:
         try:
-            async with asyncio.timeout(self._backend_s):
+            with Deadline(self._backend_s):
                 await self._backend.recount()
         except TimeoutError:
             return Fault(501, "the packet filter does not answer")
