@@ -103,6 +103,11 @@ class LedgerView:
         """Seconds until the lease over this protocol ends, at least 1."""
         return left_s(mapping, via, self._clock())
 
+    def lefts_s(self, mappings: Sequence[Mapping], via: Via) -> Sequence[int]:
+        """As ``View.lefts_s``."""
+        now = self._clock()
+        return [left_s(mapping, via, now) for mapping in mappings]
+
     def system_update_id(self) -> int:
         """SystemUpdateID of WANIPConnection:2."""
         return self._ledger.update_id

@@ -293,6 +293,10 @@ class View(Protocol):
         """
         ...
 
+    def lefts_s(self, mappings: Sequence[Mapping], via: Via) -> Sequence[int]:
+        """``left_s`` of each of them, at one moment."""
+        ...
+
     def system_update_id(self) -> int:
         """WANIPConnection:2 SystemUpdateID, ui4."""
         ...

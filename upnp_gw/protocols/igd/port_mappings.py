@@ -119,7 +119,9 @@ def get_list_of_port_mappings(caller: Caller, arguments: Arguments) -> Answer:
     )
     if not mappings:
         return Fault(730)
-    return {"NewPortListing": build_port_listing((m, caller.view.left_s(m, caller.via)) for m in mappings)}
+    return {
+        "NewPortListing": build_port_listing(zip(mappings, caller.view.lefts_s(mappings, caller.via), strict=True))
+    }
 
 
 def _entry(caller: Caller, mapping: Mapping) -> Values:
