@@ -18,7 +18,7 @@ from tests.bench.lifecycle import (
     STOP,
     STORM,
 )
-from tests.bench.mixed import MIXED
+from tests.bench.mixed import MIXED, PACED
 from tests.bench.rows import (
     ADD,
     CPU,
@@ -103,8 +103,8 @@ BARS = [
     *_peer(LISTING, (1_000, 0.5), (10_000, 0.2)),
     Bar(ADD, 60_000, 1.1, reference=Reference.OWN),
     *[Bar(row, None, 1.1, reference=Reference.BARE) for row in (UDP_IN, UDP_OUT, TCP_OPEN)],
-    _own(MIXED, 20.0, statistic="p999"),
-    _own(MIXED, 100.0, statistic="max"),
+    *[_own(row, 20.0, statistic="p999") for row in (MIXED, PACED)],
+    *[_own(row, 100.0, statistic="max") for row in (MIXED, PACED)],
     _own(BARE_START, 0.5),
     *[_own(row, 1.5, 10_000) for row in (START, START_KERNEL)],
     *[_own(row, 0.5, 10_000) for row in (HEAL, STOP)],

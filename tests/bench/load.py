@@ -141,6 +141,18 @@ def at_once(server: Address, clients: Sequence[Sequence[Request]], timeout_s: fl
     return result
 
 
+def at_rate(server: Address, requests: Sequence[Request], per_s: float, timeout_s: float = TIMEOUT_S) -> Result:
+    """So many requests a second, whether or not those before are answered. Each has a new connection.
+
+    A time is that from the moment when the request was due: one that could not be sent in time has waited too.
+    """
+    result = Result()
+    for first in range(0, len(requests), SOCKETS):
+        with collected():
+            result.include(_Paced(server, requests[first : first + SOCKETS], per_s, timeout_s).run())
+    return result
+
+
 def storm(server: Address, requests: Sequence[Request], retry_s: float, deadline_s: float) -> list[float]:
     """Every datagram at once, sent again after ``retry_s`` without an answer; seconds until each answer, sorted."""
     askers = open_sockets(requests, socket.SOCK_DGRAM)
@@ -198,15 +210,19 @@ class _Crowd:
             while self._clients:
                 for number, events in self._epoll.poll(0.1):
                     self._advance(self._clients[number], events)
-                late = time.perf_counter() - self._timeout_s
-                for client in [client for client in self._clients.values() if client.started < late]:
-                    self._end(client, b"")
+                self._end_late()
         self._result.spent_s = time.perf_counter() - started
         return self._result
 
-    def _next(self, work: Iterator[tuple[socket.socket, Request]]) -> None:
+    def _end_late(self) -> None:
+        late = time.perf_counter() - self._timeout_s
+        for client in [client for client in self._clients.values() if client.started < late]:
+            self._end(client, b"")
+
+    def _next(self, work: Iterator[tuple[socket.socket, Request]], due: float | None = None) -> None:
+        """``due``: the moment from which the time counts; None: now."""
         for connection, request in work:
-            client = _Client(work, connection, request, time.perf_counter())
+            client = _Client(work, connection, request, time.perf_counter() if due is None else due)
             connection.setblocking(False)
             connection.connect_ex(self._server)
             self._clients[connection.fileno()] = client
@@ -235,6 +251,30 @@ class _Crowd:
         del self._clients[client.connection.fileno()]
         client.connection.close()
         self._next(client.work)
+
+
+class _Paced(_Crowd):
+    """Requests at fixed moments on one epoll."""
+
+    def __init__(self, server: Address, requests: Sequence[Request], per_s: float, timeout_s: float) -> None:
+        super().__init__(server, [[request] for request in requests], timeout_s)
+        self._per_s = per_s
+
+    def run(self) -> Result:
+        begun = time.perf_counter()
+        due = [begun + number / self._per_s for number in range(len(self._work))]
+        number = 0
+        with self._epoll:
+            while self._clients or number < len(due):
+                while number < len(due) and due[number] <= time.perf_counter():
+                    self._next(self._work[number], due[number])
+                    number += 1
+                wait_s = due[number] - time.perf_counter() if number < len(due) else 0.1
+                for descriptor, events in self._epoll.poll(max(0.0, wait_s)):
+                    self._advance(self._clients[descriptor], events)
+                self._end_late()
+        self._result.spent_s = time.perf_counter() - begun
+        return self._result
 
 
 def _note(result: Result, answer: bytes, granted: Callable[[bytes], bool]) -> None:
