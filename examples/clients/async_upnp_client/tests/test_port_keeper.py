@@ -15,10 +15,6 @@ def keeper(igd):
     return PortKeeper(igd.location, HOST, 8080)
 
 
-def only_permanent(request):
-    return 725 if request.arguments["NewLeaseDuration"] != "0" else None
-
-
 async def test_it_opens_the_port_and_closes_it(igd, keeper):
     await keeper.keep()
     assert (keeper.external_address, keeper.external_port) == (igd.external_address, 8080)
@@ -49,8 +45,8 @@ async def test_it_takes_the_next_port_after_a_conflict(igd, keeper):
     assert igd.mappings.one().external_port == 8082
 
 
+@pytest.mark.igd(personality="only-permanent-leases")
 async def test_it_asks_for_a_permanent_lease_where_there_is_no_other(igd, keeper):
-    igd.answer("AddPortMapping", only_permanent)
     await keeper.keep()
     [refused, granted] = igd.requests.of("AddPortMapping")
     assert (refused.error, granted.arguments["NewLeaseDuration"]) == (725, "0")

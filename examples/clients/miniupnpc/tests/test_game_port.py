@@ -18,10 +18,6 @@ class Enough(Exception):
     """The day is over."""
 
 
-def only_permanent(request):
-    return 725 if request.arguments["NewLeaseDuration"] != "0" else None
-
-
 def test_it_opens_the_port_and_closes_it(igd, port):
     port.open()
     assert (port.address, port.external_port) == (igd.external_address, 27015)
@@ -73,8 +69,8 @@ def test_it_takes_the_next_port_after_a_conflict(igd, port):
     assert igd.mappings.one().external_port == 27017
 
 
+@pytest.mark.igd(personality="only-permanent-leases")
 def test_it_asks_for_a_permanent_lease_where_there_is_no_other(igd, port):
-    igd.answer("AddPortMapping", only_permanent)
     port.open()
     [refused, granted] = igd.requests.of("AddPortMapping")
     assert (refused.error, granted.arguments["NewLeaseDuration"]) == (725, "0")

@@ -48,13 +48,12 @@ def test_it_takes_the_next_port_after_a_conflict(upnp_only):
     assert open_port(upnp_only) == (0, f"{upnp_only.external_address} 8082")
 
 
-def test_it_asks_for_a_permanent_lease_where_there_is_no_other(upnp_only):
-    upnp_only.answer(
-        "AddPortMapping", lambda request: 725 if request.arguments["NewLeaseDuration"] != "0" else None
-    )
-    assert open_port(upnp_only)[0] == 0
-    assert upnp_only.requests.of("AddPortMapping")[-1].arguments["NewLeaseDuration"] == "0"
-    assert upnp_only.mappings.one().external_port == 8080
+@pytest.mark.igd(personality="only-permanent-leases", natpmp=False)
+def test_it_asks_for_a_permanent_lease_where_there_is_no_other(igd):
+    assert open_port(igd)[0] == 0
+    [refused, granted] = igd.requests.of("AddPortMapping")
+    assert (refused.error, granted.arguments["NewLeaseDuration"]) == (725, "0")
+    assert igd.mappings.one().external_port == 8080
 
 
 def test_it_opens_the_port_again_after_a_reboot(upnp_only):
