@@ -62,3 +62,22 @@ def test_it_needs_no_wan_no_route_and_no_neighbour_port(namespaces: None, tmp_pa
                 assert f"ExternalIPAddress = {address}" in output
     finally:
         host.close()
+
+
+MOVED = """
+from upnp_gw.firewall.nftables import NftablesFirewall
+from upnp_gw.testing import Emulator, gateway
+
+gateway.MemoryFirewall = lambda clock: NftablesFirewall(clock=clock)
+with Emulator() as igd:
+    try:
+        igd.advance(seconds=1)
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+def test_with_nftables_time_cannot_be_moved(lab: Lab) -> None:
+    """The kernel would keep open what the test takes for ended."""
+    done = lab.gateway.run([sys.executable, "-c", MOVED], timeout=60)
+    assert done.stdout.startswith("time cannot be moved with nftables"), done.stdout + done.stderr

@@ -42,6 +42,13 @@ async def test_a_subscriber_gets_the_new_external_address_and_the_journal_has_th
     async with Emulator() as igd, subscribed(igd) as subscriber:
         await async_until(lambda: subscriber.addresses == [igd.external_address])
         assert igd.subscribers
+        row = await igd.subscribers.async_wait_for(service="WANIPConnection", next_seq=1)
+        assert (row.client, row.version) == ("127.0.0.1", 2)
+        assert row.callback.startswith("http://127.0.0.1:")
+        await igd.advance(seconds=100)
+        later = igd.subscribers.one(sid=row.sid)
+        assert 99 <= row.left_s - later.left_s <= 110
+        assert igd.events.find(sid=row.sid)
         await igd.change_wan(external_address="9.9.9.9")
         await async_until(lambda: subscriber.addresses[-1] == "9.9.9.9")
         await igd.events.async_wait_for(seq=1)

@@ -1,6 +1,8 @@
 """What a test asks of the journal and the other lists: filters, messages, and waiting without polling."""
 
 import asyncio
+import dataclasses
+import re
 import socket
 import threading
 import time
@@ -11,7 +13,8 @@ from contextlib import nullcontext, suppress
 
 import pytest
 
-from upnp_gw.testing import Emulator
+from tests import ROOT
+from upnp_gw.testing import Announcement, Emulator, HeldMapping, Request, SentEvent, Subscriber
 from upnp_gw.testing.records import Records
 
 URN = "urn:schemas-upnp-org:service:WANIPConnection:2"
@@ -193,6 +196,21 @@ def test_a_list_says_its_number_and_its_lines(noun: str, one: str, two: str) -> 
     assert repr(Records(str, noun, ["a", "b"])).startswith(two)
     assert repr(Records(str, noun, [])) == f"no {noun}."
     assert repr(Records(str, noun, ["a", "b"])).splitlines()[1:] == ["  a", "  b"]
+
+
+def test_the_page_names_every_field_of_each_list() -> None:
+    page = (ROOT / "docs" / "testing.md").read_text("utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)`(?:, `\w+`)? \| (.*) \|$", page.partition("| list |")[2], re.M))
+    lists = {
+        "mappings": HeldMapping,
+        "requests": Request,
+        "subscribers": Subscriber,
+        "events": SentEvent,
+        "announcements": Announcement,
+    }
+    for name, kind in lists.items():
+        fields = {field.name for field in dataclasses.fields(kind)} - {"answers"}
+        assert fields <= set(re.findall(r"`(\w+)`", rows[name])), name
 
 
 def test_a_list_is_a_sequence() -> None:

@@ -295,7 +295,8 @@ class Emulator:
 
     def advance(self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0) -> Done:
         """Moves the emulator's clock. What falls due on the way has happened at the return, in its order: ends of
-        leases and of subscriptions, announcements. Raises ValueError for a negative time."""
+        leases and of subscriptions, announcements. Raises ValueError for a negative time,
+        RuntimeError with nftables."""
         whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
         if whole < 0:
             raise ValueError("time does not go back")

@@ -18,6 +18,11 @@ class FirewallSeam:
         """True where the firewall has this mapping."""
         return mapping_id in self._inner.installed
 
+    def check_clock(self) -> None:
+        """Raises RuntimeError for a firewall whose timeouts run by another clock than the test's."""
+        if not isinstance(self._inner, MemoryFirewall):
+            raise RuntimeError("time cannot be moved with nftables: the kernel's timeouts run by its own clock")
+
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         await self._inner.open(settings, on_foreign_change)
 

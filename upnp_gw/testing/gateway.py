@@ -237,6 +237,7 @@ class EmulatedGateway:
 
     async def advance(self, seconds: float) -> None:
         """Moves the clock, and does what falls due on the way in its order. Returns when it is done."""
+        self._firewall.check_clock()
         end = self.clock.monotonic() + seconds
         await self._do_due()
         while (step := self._until_due()) is not None and (at := self.clock.monotonic() + step) <= end:
