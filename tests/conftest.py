@@ -1,8 +1,9 @@
-"""Set-up for all tests: the hypothesis profiles, the ``lab`` mark, the coverage list of assertions, the workers."""
+"""Set-up for all tests: the hypothesis profiles, the ``lab`` mark, the lists at the end of a run, the workers."""
 
 import pytest
 
 from tests.fixtures.examples import register_profiles
+from tests.skips import Skips
 from tests.spec_coverage import SpecCoverage
 
 register_profiles()
@@ -13,6 +14,7 @@ def pytest_configure(config: pytest.Config) -> None:
     last_failed = getattr(options, "lf", False)  # missing with -p no:cacheprovider
     narrowed = options.keyword or options.markexpr or last_failed or config.args_source.name != "TESTPATHS"
     config.pluginmanager.register(SpecCoverage(full=not narrowed), "spec-coverage")
+    config.pluginmanager.register(Skips(full=not narrowed), "skips")
     if config.pluginmanager.hasplugin("xdist"):
         from tests.workers import Workers
 
