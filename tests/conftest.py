@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests import ROOT
 from tests.fixtures.examples import register_profiles
 from tests.skips import Skips
 from tests.spec_coverage import SpecCoverage
@@ -21,16 +22,41 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Workers(), "workers")
 
 
+LONG = frozenset(
+    ROOT / "tests" / name
+    for name in (
+        "config/test_error_messages.py",
+        "engine/test_constant_work.py",
+        "engine/test_frozen_over_restarts.py",
+        "engine/test_refresh.py",
+        "store/test_missing_history.py",
+        "testing/test_examples.py",
+        "text/test_any_toml.py",
+    )
+)
+"""Files without the lab that take more than five seconds."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks every test that uses a network namespace, before ``-m`` selects, and puts the files of the lab first.
+    """Marks every test that uses a network namespace, before ``-m`` selects. Puts long files first.
 
-    They are the longest: several workers end at the same time if the last files are short. After the others of the
-    lab comes the file that waits for the longest time, of an ``orphan``.
+    Several workers end at the same time if the last files are short. After the others of the lab comes the file
+    that waits for the longest time, of an ``orphan``.
     """
+    lab, waiting = set(), set()
     for item in items:
-        if "namespaces" in getattr(item, "fixturenames", ()):
+        names = getattr(item, "fixturenames", ())
+        if "namespaces" in names:
             item.add_marker(pytest.mark.lab)
-    lab = {item.path for item in items if item.get_closest_marker("lab")}
-    waiting = {item.path for item in items if "orphan" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: (item.path not in lab, item.path in waiting))
+        if item.get_closest_marker("lab"):
+            lab.add(item.path)
+        if "orphan" in names:
+            waiting.add(item.path)
+
+    def place(item: pytest.Item) -> int:
+        if item.path in waiting:
+            return 1
+        return 0 if item.path in lab else 2 if item.path in LONG else 3
+
+    items.sort(key=place)

@@ -41,6 +41,8 @@ mypy() {
     return $code
 }
 
+# the tests start hundreds of daemons: without bytecode each would compile the program
+unset PYTHONDONTWRITEBYTECODE
 pytest=("$VENV/bin/python" -m pytest)
 # All tests get workers, a selection does not: a worker takes some seconds to start. Tests of the lab wait for most of
 # their time, so more of them run than there are cores.

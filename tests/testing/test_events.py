@@ -69,7 +69,7 @@ async def test_a_lost_event_leaves_a_gap() -> None:
         await igd.change_wan(external_address="9.9.9.10")
         await async_until(lambda: "9.9.9.10" in subscriber.addresses)
         assert "9.9.9.9" not in subscriber.addresses
-        after = [e for e in igd.events if e.sid == lost.sid and e.values.get("ExternalIPAddress") == "9.9.9.10"]
-        assert [event.seq for event in after] == [2]
+        after = await igd.events.async_wait_for(sid=lost.sid, seq=2)
+        assert after.values["ExternalIPAddress"] == "9.9.9.10"
         igd.reset()
         assert not igd.events
