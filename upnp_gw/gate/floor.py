@@ -104,7 +104,7 @@ def _malformed(request: MapRequest) -> str | None:
 
 
 def _target(network: Network, address: IPAddress) -> str | None:
-    if network.emulated and address.is_loopback:
+    if network.emulated and (address.is_loopback or any(address in link.ips for link in network.lans)):
         return None
     number = int(address)
     if address.version == 6:

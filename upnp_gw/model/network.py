@@ -96,7 +96,7 @@ class Network:
     without_nat: frozenset[str] = frozenset()
     """LAN interfaces without NAT: outside, each of their IPv4 hosts has its own address."""
     emulated: bool = False
-    """True for the emulator, which serves the loopback: clients have the gateway's own addresses."""
+    """True for the emulator: clients on the same machine have the gateway's own addresses, as on the loopback."""
     own: frozenset[tuple[int, int]] = field(init=False, compare=False, repr=False)
     """(IP version, number) of every address of the gateway itself, for speed."""
     lan_spans: tuple[tuple[int, int, int, bool], ...] = field(init=False, compare=False, repr=False)
