@@ -21,6 +21,7 @@ COVERED_ELSEWHERE = {
     "cli/demo.py": "lab/test_demo.py",
     "cli/demo_report.py": "lab/test_demo.py",
     "cli/emulate.py": "testing/api/test_process.py",
+    "cli/field_notes.py": "testing/api/test_server.py",
     "cli/holder.py": "cli/test_mappings.py",
     "cli/incidents.py": "cli/test_devices.py",
     "cli/lab.py": "lab/program/test_run.py",

@@ -19,7 +19,7 @@
     api-schema uninstall demo                   (schema, uninstall, demo; demo_report)
 
 Shared by the commands: ``client`` (of the control socket), ``terminal``, ``table``, ``formats``, ``parameters``,
-``holder`` and ``incidents``.
+``holder``, ``incidents`` and ``field_notes``.
 
 Most commands ask the daemon over its control socket and take --runtime-dir and --json. Exit codes: 0 done,
 1 refused or not found, 2 wrong usage or configuration, 3 the daemon does not answer.

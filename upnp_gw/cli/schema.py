@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from upnp_gw import api
+from upnp_gw.cli.field_notes import describe
 
 Json = dict[str, Any]
 
@@ -23,10 +24,11 @@ LAST_EVENT_ID = {
 
 
 class Components:
-    """The schemas of all types that the document uses."""
+    """The schemas of all types that the document uses. ``notes``: with a description of each field."""
 
-    def __init__(self) -> None:
+    def __init__(self, notes: bool) -> None:
         self.schemas: Json = {}
+        self._notes = notes
 
     def schema_of(self, kind: object) -> Json:
         """The schema of a type; it refers to Structs by name."""
@@ -35,6 +37,8 @@ class Components:
             if "description" in each:  # Python 3.13 removes the indent of a docstring, older versions keep it
                 each["description"] = cleandoc(each["description"])
         self.schemas.update(named)
+        if self._notes:
+            describe(self.schemas, kind)
         return schema
 
 
@@ -57,13 +61,19 @@ def emulator_document() -> Json:
         " with its port, and requests of web pages are refused. Bytes are base64. Seconds are those of the"
         " emulator's own clock. A body whose fields are all optional can be left out."
     )
-    made = _document("upnp-gw emulate", description, ROUTES, Problem)
+    made = _document("upnp-gw emulate", description, ROUTES, Problem, notes=True)
     port = {"default": "5080", "description": "That of the control URL"}
+    for operation in (operation for path in made["paths"].values() for operation in path.values()):
+        if "requestBody" in operation:
+            name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            operation["requestBody"]["required"] = bool(made["components"]["schemas"][name]["required"])
     return {**made, "servers": [{"url": "http://127.0.0.1:{port}", "variables": {"port": port}}]}
 
 
-def _document(title: str, description: str, routes: Mapping[str, api.Route], problem: type) -> Json:
-    components = Components()
+def _document(
+    title: str, description: str, routes: Mapping[str, api.Route], problem: type, notes: bool = False
+) -> Json:
+    components = Components(notes)
     paths: dict[str, Json] = {}
     for operation, route in routes.items():
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(operation, route, problem, components)

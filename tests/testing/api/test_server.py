@@ -40,6 +40,16 @@ def test_the_document_on_file_is_valid_and_is_that_of_the_routes() -> None:
     validate(on_file)
     operations = {one["operationId"] for path in on_file["paths"].values() for one in path.values()}
     assert operations == set(ROUTES)
+    schemas = on_file["components"]["schemas"]
+    assert schemas["HeldMapping"]["properties"]["lease_s"]["description"].startswith("Seconds, as it was granted")
+    waits = {parameter["name"]: parameter for parameter in on_file["paths"]["/v1/mappings"]["get"]["parameters"]}
+    assert waits["wait_s"]["schema"]["description"].startswith("Wait until there are count of them")
+    bodies = {
+        path: one["post"]["requestBody"]["required"]
+        for path, one in on_file["paths"].items()
+        if "post" in one and "requestBody" in one["post"]
+    }
+    assert (bodies["/v1/answers"], bodies["/v1/reboot"]) == (True, False)
 
 
 def test_mappings_requests_and_state(igd: Process) -> None:
@@ -69,6 +79,26 @@ def test_a_query_waits_for_what_comes(igd: Process) -> None:
     with pytest.raises(Refused, match=r"within 0\.1 s not 2, but 1 .*request") as late:
         igd.ask("requests", query="?action=AddPortMapping&count=2&wait_s=0.1")
     assert (late.value.status, late.value.problem.error) == (409, "too-late")
+
+
+def test_a_query_waits_for_the_answers_of_requests_too(igd: Process) -> None:
+    igd.ask("put_fault", {"text": "AddPortMapping=own,delay=1"})
+    later = threading.Thread(target=map_port, args=(igd,))
+    later.start()
+    [running] = igd.ask("requests", query="?action=AddPortMapping&wait_s=10&answered=false")
+    assert (running.answers, running.error) == ([], None)
+    [done] = igd.ask("requests", query="?action=AddPortMapping&wait_s=10")
+    assert done.sent.startswith(b"HTTP/1.1 200 OK")
+    later.join()
+
+
+def test_a_method_that_a_path_does_not_have_is_answered_with_those_it_has(igd: Process) -> None:
+    place = urlsplit(igd.first.control)
+    connection = http.client.HTTPConnection(place.netloc, timeout=5)
+    connection.request("PATCH", "/v1/faults")
+    answer = connection.getresponse()
+    assert (answer.status, answer.headers["Allow"]) == (405, "DELETE, GET, POST")
+    connection.close()
 
 
 def test_a_fault_is_put_shown_and_taken_back(igd: Process) -> None:
