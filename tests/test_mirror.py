@@ -23,6 +23,7 @@ COVERED_ELSEWHERE = {
     "cli/emulate.py": "testing/api/test_process.py",
     "cli/field_notes.py": "testing/api/test_server.py",
     "cli/holder.py": "cli/test_mappings.py",
+    "cli/mapping_table.py": "cli/test_mappings.py",
     "cli/incidents.py": "cli/test_devices.py",
     "cli/lab.py": "lab/program/test_run.py",
     "cli/lab_gateway.py": "lab/program/test_run.py",

@@ -9,7 +9,8 @@ import pytest
 from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import NOW, ServedOperator, mapping
 from upnp_gw import api
-from upnp_gw.cli.mappings import format_details, mapping_table
+from upnp_gw.cli.mapping_table import mapping_table
+from upnp_gw.cli.mappings import format_details
 from upnp_gw.model.mapping import DecisionId, MappingKind, Transport, Via
 from upnp_gw.model.request import Refusal, Refused
 from upnp_gw.text.escape import width

@@ -1,8 +1,9 @@
 """Events as messages for people."""
 
 import pytest
+from msgspec.structs import replace
 
-from tests.notify.events import EVENTS, OTHERS
+from tests.notify.events import EVENTS, EVIL, INCIDENT_EVENT, OTHERS, QUESTION_EVENT
 from upnp_gw import api
 from upnp_gw.config.notify_tables import EVENTS as KINDS
 from upnp_gw.notify.messages import left_out, message_of
@@ -47,6 +48,24 @@ def test_the_sentences() -> None:
         "The policy in force stays. policy.toml:3: grant: unknown; did you mean grants?",
         True,
     )
+
+
+def test_what_a_device_chose_is_escaped_and_short() -> None:
+    long = EVIL * 40
+    question, incident = QUESTION_EVENT.question, INCIDENT_EVENT.incident
+    assert question is not None
+    assert incident is not None
+    for event in (
+        replace(QUESTION_EVENT, question=replace(question, device_name=long, description=long)),
+        replace(INCIDENT_EVENT, incident=replace(incident, device_name=long)),
+        replace(EVENTS[4], why=long),
+        replace(EVENTS[5], why=long),
+    ):
+        message = message_of(event)
+        assert message is not None
+        assert (message.title + message.text).isprintable()
+        assert len(message.title) < 150
+        assert len(message.text) <= 600
 
 
 def test_how_many_were_left_out() -> None:

@@ -1,7 +1,8 @@
 """The command line. A command's module is imported only when the command is called: ``upnp-gw list`` starts fast.
 
     run                                         the daemon
-    list show add delete                        port mappings and pinholes   (mappings)
+    list show add delete                        port mappings and pinholes   (mappings; watch,
+                                                                             mapping_table)
     log                                         requests and their answers   (decisions)
     devices name allow block release revoke     devices and rules for them   (devices)
     retract

@@ -7,6 +7,7 @@ than the daemon takes to answer.
 import functools
 import gc
 import json
+import os
 import select
 import socket
 import sys
@@ -177,12 +178,16 @@ class EventStream:
         while line := self._line():
             yield line
 
-    def wait(self, seconds: float | None) -> bool:
-        """Waits for an event, at most ``seconds``, and discards all that came. False: the daemon stopped."""
+    def wait(self, seconds: float | None, also: int | None = None) -> bool:
+        """Waits for an event, at most ``seconds``, and discards all that came. False: the daemon stopped.
+
+        ``also``: a file descriptor; it ends the wait too when it can be read, and is read empty."""
         wait_s = 0.0 if b"\n" in self._pending else seconds
-        while select.select([self._connection], [], [], wait_s)[0]:
-            received = self._connection.recv(65536)
-            if not received:
+        sources: list[socket.socket | int] = [self._connection] if also is None else [self._connection, also]
+        while ready := select.select(sources, [], [], wait_s)[0]:
+            if also is not None and also in ready:
+                os.read(also, 4096)
+            if self._connection in ready and not self._connection.recv(65536):
                 return False
             wait_s = 0.0
         self._pending = b""

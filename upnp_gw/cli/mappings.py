@@ -11,28 +11,16 @@ from upnp_gw import api
 from upnp_gw.cli import formats
 from upnp_gw.cli.client import REFUSED, DaemonClient, EventStream, RequestProblem, daemon_command, print_json
 from upnp_gw.cli.incidents import banner
+from upnp_gw.cli.mapping_table import format_device, format_external, format_lease_left, mapping_table
 from upnp_gw.cli.parameters import PORT, endpoint_argument, lease_option
-from upnp_gw.cli.table import Column, table
-from upnp_gw.cli.terminal import CAUTION, LONGEST_TEXT, print_text, table_columns, wrap_labelled
+from upnp_gw.cli.terminal import LONGEST_TEXT, print_text, table_columns, wrap_labelled
 from upnp_gw.text.escape import shown
 
-REDRAW_S = 2.0
-CLEAR_SCREEN = "\x1b[H\x1b[2J"
-
-OBSERVE_RULE = "observe"
-"""The rule of a mapping that no grant covers (``upnp_gw.gate.schema``, which is not loaded here)."""
 REASON_NOT_OPEN = {
     "parked": "nobody answers at the internal address",
     "contested": "two hosts claim the internal address",
 }
 """State of a new mapping that is not open yet -> the reason."""
-STATE = {"active": "", "parked": "parked", "contested": "contested", "disabled": "off"}
-
-
-def format_external(mapping: api.Mapping) -> str:
-    """``tcp/8080``; over IPv6 ``tcp6/443``. The port of a pinhole is that of its internal client."""
-    six = "6" if ":" in mapping.internal_client else ""
-    return f"{mapping.transport}{six}/{mapping.external_port}"
 
 
 def _full_external(mapping: api.Mapping) -> str:
@@ -51,50 +39,7 @@ def format_mapping(mapping: api.Mapping) -> str:
     return shown(f"{mapping.id}: {format_external(mapping)} -> {target}", 200)
 
 
-def format_state(mapping: api.Mapping) -> str:
-    """Empty for an ordinary mapping. ``would-deny``: no grant covers it, but ``mode`` is ``observe``."""
-    return STATE[mapping.state] or ("would-deny" if mapping.rule == OBSERVE_RULE else "")
-
-
-def format_lease_left(mapping: api.Mapping) -> str:
-    return "always" if mapping.lease_left_s is None else formats.duration(mapping.lease_left_s)
-
-
-def format_device(mapping: api.Mapping) -> str:
-    return shown(mapping.device_name or mapping.device)
-
-
-def mapping_columns(now: datetime) -> list[Column[api.Mapping]]:
-    return [
-        Column("ID", lambda m: shown(m.id), keep=9),
-        Column("EXTERNAL", format_external, keep=9),
-        Column("FROM", lambda m: shown(m.remote_host or "", LONGEST_TEXT), below=18, keep=4, needed=True),
-        Column(
-            "INTERNAL",
-            lambda m: formats.endpoint(shown(m.internal_client), m.internal_port),
-            below=21,
-            keep=9,
-        ),
-        Column("DEVICE", format_device, below=17, keep=8),
-        Column("VIA", lambda m: "+".join(m.vias or [m.via]), keep=3),
-        Column("STATE", format_state, keep=7, style=lambda m: CAUTION),
-        Column("LEFT", format_lease_left, right=True, keep=8),
-        Column("CONNS", lambda m: formats.count(m.connections), right=True, keep=6),
-        Column("BYTES", lambda m: formats.count(m.bytes), right=True, keep=0),
-        Column("USED", lambda m: formats.age(m.last_used, now), right=True, keep=2),
-        Column("RULE", lambda m: shown(m.rule), least=8, keep=1),
-        Column("DESCRIPTION", lambda m: shown(m.description), least=11, keep=5),
-    ]
-
-
-def mapping_table(mappings: list[api.Mapping], now: datetime, most: int) -> list[str]:
-    """The table, or ``no mappings``."""
-    if not mappings:
-        return ["no mappings"]
-    return table(mapping_columns(now), mappings, most)
-
-
-def _print(daemon: DaemonClient, as_json: bool, *, line: bool = False, clear: bool = False) -> None:
+def _print(daemon: DaemonClient, as_json: bool, *, line: bool = False) -> None:
     body = daemon.request("GET", "/v1/mappings")
     if as_json:
         print_json(body, line=line)
@@ -102,8 +47,6 @@ def _print(daemon: DaemonClient, as_json: bool, *, line: bool = False, clear: bo
     mappings = msgspec.json.decode(body, type=list[api.Mapping])
     most = table_columns()
     drawn = banner(daemon, most) + mapping_table(mappings, datetime.now(UTC), most)
-    if clear:
-        sys.stdout.write(CLEAR_SCREEN)  # click.echo would remove it if colours are off
     click.echo("\n".join(drawn))
 
 
@@ -113,22 +56,27 @@ def _print(daemon: DaemonClient, as_json: bool, *, line: bool = False, clear: bo
 def list_mappings(daemon: DaemonClient, as_json: bool, watch: bool) -> None:
     """List port mappings and pinholes, oldest first. With --json an array of objects.
 
-    A wide terminal shows more columns, `upnp-gw show ID` shows everything.
+    A wide terminal shows more columns, `upnp-gw show ID` shows everything. At a terminal --watch also shows
+    incidents, questions and the last denials.
     """
     if not watch:
         _print(daemon, as_json)
         return
-    on_terminal = sys.stdout.isatty() and not as_json
     with closing(daemon.events()) as events:
-        _watch(daemon, as_json, events, on_terminal)
+        if sys.stdout.isatty() and not as_json:
+            from upnp_gw.cli.watch import watch as watch_screen
+
+            watch_screen(daemon, events)
+        else:
+            _watch(daemon, as_json, events)
 
 
-def _watch(daemon: DaemonClient, as_json: bool, events: EventStream, on_terminal: bool) -> None:
-    """Prints the list at each change; on a terminal also every ``REDRAW_S``, because leases count down."""
+def _watch(daemon: DaemonClient, as_json: bool, events: EventStream) -> None:
+    """Prints the list at each change."""
     running = True
     while running:
-        _print(daemon, as_json, line=True, clear=on_terminal)
-        running = events.wait(REDRAW_S if on_terminal else None)
+        _print(daemon, as_json, line=True)
+        running = events.wait(None)
     print_text("upnp-gw stopped", err=True)
 
 

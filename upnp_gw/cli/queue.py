@@ -8,7 +8,7 @@ from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient, daemon_command, print_json
 from upnp_gw.cli.devices import format_toml, print_written
 from upnp_gw.cli.holder import format_holder
-from upnp_gw.cli.mappings import format_external
+from upnp_gw.cli.mapping_table import format_external
 from upnp_gw.cli.parameters import UNBOUNDED, Number, rule_time_option
 from upnp_gw.cli.terminal import HEADING, paint_first, print_text, table_columns, wrap
 from upnp_gw.text.escape import shown
