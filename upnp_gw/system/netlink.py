@@ -141,17 +141,10 @@ class NetlinkSocket:
         ``wanted`` gets each datagram of some hundred replies; where it is False, none of them is parsed or yielded.
         Raises OSError with the kernel's errno, TimeoutError, and after the last reply InterruptedDump.
         """
-        self._sequence = self._sequence % 0xFFFFFFFF + 1
-        sequence = self._sequence
-        self._socket.sendto(build_message(kind, NLM_F_REQUEST | flags, sequence, body), (0, 0))
+        sequence = self._send(kind, flags, body)
         interrupted = False
         while True:
-            try:
-                data, (sender, _) = self._socket.recvfrom(RECEIVE_BYTES)
-            except BlockingIOError:
-                raise TimeoutError(errno.ETIMEDOUT, "the kernel does not answer") from None
-            if sender != 0:  # not from the kernel
-                continue
+            data = self._receive()
             if not (_ends(data) or wanted(data)):
                 continue
             for message in parse_messages(data):
@@ -165,6 +158,32 @@ class NetlinkSocket:
                 if interrupted:
                     raise InterruptedDump(errno.EINTR, "the table changed during the dump")
                 return
+
+    def ask(self, kind: int, body: bytes) -> NetlinkMessage:
+        """Sends a request that has one reply, without NLM_F_ACK. Raises OSError with the kernel's errno."""
+        sequence = self._send(kind, 0, body)
+        while True:
+            for message in parse_messages(self._receive()):
+                if message.sequence == sequence:
+                    if message.kind == NLMSG_ERROR:
+                        _raise_failure(message)
+                    return message
+
+    def _send(self, kind: int, flags: int, body: bytes) -> int:
+        """Returns the number of the request."""
+        self._sequence = self._sequence % 0xFFFFFFFF + 1
+        self._socket.sendto(build_message(kind, NLM_F_REQUEST | flags, self._sequence, body), (0, 0))
+        return self._sequence
+
+    def _receive(self) -> bytes:
+        """The next datagram of the kernel."""
+        while True:
+            try:
+                data, (sender, _) = self._socket.recvfrom(RECEIVE_BYTES)
+            except BlockingIOError:
+                raise TimeoutError(errno.ETIMEDOUT, "the kernel does not answer") from None
+            if sender == 0:
+                return data
 
 
 def _ends(data: bytes) -> bool:

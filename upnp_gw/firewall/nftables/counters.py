@@ -4,12 +4,13 @@ A listing by libnftables costs 40 us and 4 KB an element, blocks the one context
 are those of linux/netfilter/nf_tables.h.
 """
 
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from upnp_gw.firewall.base import NAME, Exchange, Exchanges, OverShare, Reading
-from upnp_gw.firewall.netlink import SUBSYS_NFTABLES, NfnetlinkSocket, attributes_of
+from upnp_gw.firewall.netlink import SUBSYS_NFTABLES, NfnetlinkSocket, attributes_of, nfgen_body
 from upnp_gw.firewall.nftables.exchanges import FAMILIES, KEPT_S
 from upnp_gw.firewall.nftables.ruleset import CARRYING, OPENING
 from upnp_gw.firewall.nftables.shares import DROPPED
@@ -150,8 +151,13 @@ class ElementReader:
     def count(self, name: str, key: bytes) -> Count:
         """The counter of one element; zero if it has expired."""
         wanted = nest(LIST_ELEMENTS, nest(LIST_ELEM, nest(KEY, attribute(DATA_VALUE, key))))
-        answer = self._netlink.request(SUBSYS_NFTABLES, GET_ELEMENT, NFPROTO_INET, _set(name) + wanted)
-        if answer is None:
+        try:
+            answer = self._netlink.ask(
+                SUBSYS_NFTABLES << 8 | GET_ELEMENT, nfgen_body(NFPROTO_INET, _set(name) + wanted)
+            )
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
             return Count()
         return next((seen.count for seen in parse_elements(attributes_of(answer))), Count())
 
