@@ -192,6 +192,21 @@ def test_the_docstring_of_a_package_names_its_modules(path: Path) -> None:
     assert modules | packages <= named
 
 
+CLAUSE = re.compile(r'"""(What|Where|When|How|Whether|Which|Why|Who) ')
+
+
+def test_no_docstring_begins_with_a_clause() -> None:
+    """It says what a thing is or does, in a sentence or a noun with its attributes."""
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for top in ("upnp_gw", "tests", "examples")
+        for path in sorted((ROOT / top).rglob("*.py"))
+        for line in path.read_text("utf-8").splitlines()
+        if CLAUSE.search(line)
+    ]
+    assert found == []
+
+
 LONGEST = 350
 """Lines of a module: one that grows past it has a seam somewhere."""
 MAP = (ROOT / "ARCHITECTURE.md").read_text("utf-8")

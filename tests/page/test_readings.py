@@ -1,4 +1,4 @@
-"""What is read of the daemon is read once for many pages, and again when it is old or was changed."""
+"""An answer of the daemon is read once for many pages, and again when it is old or was changed."""
 
 import asyncio
 

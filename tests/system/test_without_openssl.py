@@ -23,7 +23,7 @@ HASHES = "e3b0c442 786a02f7"
 
 
 def lines(code: str) -> list[str]:
-    """What a new process prints."""
+    """The output of a new process."""
     done = subprocess.run([sys.executable, "-c", code + CHECK], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""What a test asks of the journal and the other lists: filters, messages, and waiting without polling."""
+"""Questions of a test to the journal and the other lists: filters, messages, and waiting without polling."""
 
 import asyncio
 import dataclasses

@@ -12,7 +12,7 @@ Verdict = Literal["allow", "deny", "ask", "busy", "none"]
 
 
 class Histogram(Struct, frozen=True, kw_only=True):
-    """How often something took how long."""
+    """Counts of durations, by bucket."""
 
     bounds_s: list[float]
     """The upper bounds of the buckets in seconds; a time that is equal to its bound is in the bucket."""

@@ -28,7 +28,7 @@ DENIED = frozenset({Refusal.NOT_AUTHORIZED, Refusal.RATE, Refusal.QUOTA, Refusal
 
 
 class Histogram:
-    """How often something took how long."""
+    """Counts of durations, by bucket."""
 
     __slots__ = ("counts", "sum_ns")
 

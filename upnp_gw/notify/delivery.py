@@ -27,7 +27,7 @@ TRY_AGAIN = frozenset({408, 425, 429})
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back."""
+    """The answer of a target."""
 
     sent: bool
     again: bool

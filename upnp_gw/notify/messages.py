@@ -18,7 +18,7 @@ LONGEST_NAME = 60
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one target is told."""
+    """One message to a target."""
 
     event: str
     """One of ``config.notify_tables.EVENTS``, or ``test``."""

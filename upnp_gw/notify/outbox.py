@@ -41,7 +41,7 @@ class Outbox:
     sleep: Sleep = asyncio.sleep
     _waiting: deque[Message] = field(default_factory=deque)
     _recent: deque[float] = field(default_factory=deque)
-    """When the last messages were put, at most ``BURST``."""
+    """Times of the last messages, at most ``BURST``."""
     _left_out: int = 0
     """Messages above the limit that nobody was told of."""
     _last_left_out: datetime = NEVER

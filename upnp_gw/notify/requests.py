@@ -31,7 +31,7 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """What a target's files hold."""
+    """The contents of a target's files."""
 
     signing: bytes | None = None
     token: str | None = None

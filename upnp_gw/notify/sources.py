@@ -54,7 +54,7 @@ class EventSource:
                 self._tell(event)
 
     async def _tell_state(self) -> None:
-        """What is open now and was not told."""
+        """Tells of questions, incidents and an unreachable address that are there now and were not told."""
         for question in await self._client.questions():
             self._tell(api.Event(event="question", at=question.last_asked, question=question))
         for incident in await self._client.incidents():
@@ -80,7 +80,7 @@ class EventSource:
         self._put(message)
 
     def _key(self, event: api.Event) -> str:
-        """What the event is about, if it can be told only once; empty: each event counts."""
+        """The subject of the event, if it can be told only once; empty: each event counts."""
         if event.question is not None:
             return f"question {event.question.number}"
         if event.incident is not None:

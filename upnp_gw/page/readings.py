@@ -1,4 +1,4 @@
-"""What the daemon says, read once for all open pages: ten of them ask it no more than one."""
+"""The daemon's answers, read once for all open pages: ten of them ask it no more than one."""
 
 import asyncio
 import time

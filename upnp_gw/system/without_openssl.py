@@ -15,7 +15,7 @@ SHA2 = ("_sha2",) if sys.version_info >= (3, 12) else ("_sha256", "_sha512")
 TYPES = ("SSLContext", "MemoryBIO")
 ERRORS = ("SSLError", "SSLWantReadError", "SSLSyscallError", "SSLZeroReturnError", "CertificateError")
 NUMBERS = {"SSL_ERROR_WANT_READ": 2, "SSL_ERROR_WANT_WRITE": 3, "SSL_ERROR_SYSCALL": 5}
-"""What uvloop reads from ``ssl`` when it is imported. It uses none of it without a TLS connection."""
+"""The names of ``ssl`` that uvloop reads when it is imported. It uses none of it without a TLS connection."""
 
 
 def leave_out_openssl() -> bool:

@@ -13,7 +13,7 @@ class Announcement:
     nts: str
     """``ssdp:alive``, ``ssdp:byebye`` or ``ssdp:update``."""
     nt: str
-    """What it announces: a device or service type, ``upnp:rootdevice``, or a UUID."""
+    """The subject: a device or service type, ``upnp:rootdevice``, or a UUID."""
     usn: str
     location: str
     """The URL of the description; empty in a byebye."""

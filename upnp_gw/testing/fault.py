@@ -21,7 +21,7 @@ class Seam(StrEnum):
     """The place of a fault."""
 
     SERVERS = "servers"
-    """What the servers read and send (``servers.wire``)."""
+    """The messages that the servers read and send (``servers.wire``)."""
     POLICY = "policy"
     """The text of the policy, which the real gate reads."""
     FIREWALL = "firewall"

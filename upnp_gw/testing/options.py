@@ -1,4 +1,4 @@
-"""What a test can choose before the start of an emulator."""
+"""The choices of a test before the start of an emulator."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

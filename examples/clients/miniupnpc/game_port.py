@@ -23,7 +23,7 @@ class GamePort:
     def __init__(self, port: int, location: str = "") -> None:
         """``location``: the URL of the router's description; empty: it is searched for."""
         self.address = ""
-        """Where players connect to, together with ``external_port``."""
+        """The address that players connect to, together with ``external_port``."""
         self.external_port = port
         self.renew_s = LEASE_S // 2
         self._port = port

@@ -159,7 +159,7 @@ async def test_a_pass_that_fails_is_logged_and_the_next_one_is_made(
 
 
 async def test_all_passes_use_one_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When one is closed, the kernel lets no transaction of nftables begin for some 20 ms."""
+    """After a close the kernel lets no transaction of nftables begin for some 20 ms."""
     used: list[NfnetlinkSocket] = []
 
     def end_flows(netlink: NfnetlinkSocket, flows: list[FlowsToEnd]) -> int:

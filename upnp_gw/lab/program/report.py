@@ -50,7 +50,7 @@ class Opening:
     answer: str
     """One of the constants above, or how the probe failed."""
     note: str = ""
-    """Why it was not probed."""
+    """The reason why it was not probed."""
 
 
 @dataclass(frozen=True, slots=True)

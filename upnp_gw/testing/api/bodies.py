@@ -90,7 +90,7 @@ class PutAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     values: Mapping[str, str] | None = None
     """Out-arguments."""
     wire: str | None = None
-    """How the answer arrives: the name of a fault without parameters."""
+    """A fault of the wire, which the answer meets: its name, without parameters."""
     delay_s: Seconds = 0
     times: Least | None = None
     after: bool | None = None
@@ -125,7 +125,7 @@ class Time(Struct, frozen=True, kw_only=True):
 
 
 class Advance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far to move the clock: the sum of these."""
+    """A move of the clock: the sum of these."""
 
     days: Seconds = 0
     hours: Seconds = 0
@@ -149,7 +149,7 @@ class Reboot(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Reset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to forget."""
+    """The extent of a reset."""
 
     as_new: bool = False
     """False: requests, events and faults. True: all, as after the start: the mappings, the personality and the WAN,
@@ -157,7 +157,7 @@ class Reset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class MappingFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which mappings, and how long to wait for them."""
+    """A choice of mappings, and the time to wait for them."""
 
     external_port: Port | None = None
     internal_port: Port | None = None
@@ -170,7 +170,7 @@ class MappingFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class RequestFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which requests, and how long to wait for them."""
+    """A choice of requests, and the time to wait for them."""
 
     action: str | None = None
     protocol: str | None = None
@@ -183,7 +183,7 @@ class RequestFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class SubscriberFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which event subscriptions, and how long to wait for them."""
+    """A choice of event subscriptions, and the time to wait for them."""
 
     client: str | None = None
     service: str | None = None
@@ -194,7 +194,7 @@ class SubscriberFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class AnnouncementFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which SSDP announcements, and how long to wait for them."""
+    """A choice of SSDP announcements, and the time to wait for them."""
 
     nts: str | None = None
     nt: str | None = None
@@ -204,7 +204,7 @@ class AnnouncementFilter(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class EventFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which events, and how long to wait for them."""
+    """A choice of events, and the time to wait for them."""
 
     sid: str | None = None
     client: str | None = None

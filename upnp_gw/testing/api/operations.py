@@ -1,4 +1,4 @@
-"""What each operation of the API does. ``routes.ROUTES`` has their paths."""
+"""The operations of the API. ``routes.ROUTES`` has their paths."""
 
 import threading
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class NotThere(LookupError):
 
 
 class TooLate(LookupError):
-    """What a query waited for did not come. The message says what is there."""
+    """The entry that a query waited for did not come. The message says what is there."""
 
 
 def _all(records: Records[R]) -> Records[R]:
