@@ -137,7 +137,7 @@ def test_no_code_uses_wait_for() -> None:
 
 
 OPENING = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
-NO_FILE = {"read_text", "self._firewall.open", "self._inner.open", "self._store.open"}
+NO_FILE = {"read_text", "self._firewall.open", "self._inner.open", "self._store.open", "webbrowser.open"}
 """Functions of ours of the same names."""
 OPENERS = {
     "upnp_gw/system/files.py",
@@ -152,6 +152,7 @@ OPENERS = {
     "upnp_gw/system/clock.py",
     "upnp_gw/system/privileges.py",
     "upnp_gw/page/rendering.py",
+    "upnp_gw/page/static_files.py",
     "upnp_gw/protocols/igd/descriptors.py",
     "upnp_gw/control/socket_path.py",
     "upnp_gw/system/listening_ports.py",

@@ -14,6 +14,7 @@ from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.policy_in_force import PolicyInForce
 from upnp_gw.engine.scheduler import Probe
+from upnp_gw.engine.status_page import StatusPage
 from upnp_gw.firewall.base import Firewall, FirewallSettings
 from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.ledger.events import Events
@@ -55,6 +56,7 @@ class Composition:
     def __init__(self, config: Config, in_force: PolicyInForce, around: Surroundings) -> None:
         self._config = config
         self._around = around
+        self.status_page = StatusPage()
         self.decider = Decider(
             in_force=in_force,
             ledger=Ledger(),
@@ -118,4 +120,5 @@ class Composition:
             spawn,
             wire,
             clock or environment.clock,
+            lambda: self.status_page.port,
         )

@@ -81,6 +81,10 @@ class ControlClient:
     async def measurements(self) -> api.Measurements:
         return await self._ask("measurements", api.Measurements)
 
+    async def known(self, device: str) -> api.KnownDevice:
+        """By name, MAC or IP address."""
+        return await self._ask("known", api.KnownDevice, device=device)
+
     async def incidents(self) -> list[api.Incident]:
         return await self._ask("incidents", list[api.Incident])
 
@@ -111,6 +115,31 @@ class ControlClient:
 
     async def delete(self, mapping: str) -> api.Mapping:
         return await self._ask("delete", api.Mapping, id=mapping)
+
+    async def name(self, device: str, body: Mapping[str, object]) -> api.Written:
+        """The fields of ``api.NameDevice``, as for the others those of the type of their body."""
+        return await self._ask("name", api.Written, body=body, device=device)
+
+    async def allow(self, device: str, body: Mapping[str, object]) -> api.Written:
+        return await self._ask("allow", api.Written, body=body, device=device)
+
+    async def block(self, device: str, body: Mapping[str, object]) -> api.Blocked:
+        return await self._ask("block", api.Blocked, body=body, device=device)
+
+    async def release(self, device: str, *, preview: bool = False) -> api.Released:
+        return await self._ask("release", api.Released, query={"preview": preview}, device=device)
+
+    async def revoke(self, device: str) -> api.Revoked:
+        return await self._ask("revoke", api.Revoked, device=device)
+
+    async def retract(self, rule: str, *, preview: bool = False) -> api.Written:
+        return await self._ask("retract", api.Written, query={"preview": preview}, rule=rule)
+
+    async def approve(self, number: str, body: Mapping[str, object]) -> api.Approved:
+        return await self._ask("approve", api.Approved, body=body, number=number)
+
+    async def deny(self, number: str, body: Mapping[str, object]) -> api.Written:
+        return await self._ask("deny", api.Written, body=body, number=number)
 
     # -- how
 

@@ -236,6 +236,7 @@ class Daemon:
             obstacles=self._obstacles.now,
             counters=self._counts,
             doctor=self._examine,
+            status_page=self._composition.status_page,
         )
         control = ControlOnDemand(self._claim, parts)
         self._stack.push_async_callback(control.close)

@@ -75,14 +75,14 @@ class Answering(FakeOperator):
     async def block(self, device: str, body: api.Block) -> Any:
         return self.done(self.blocked, "block", device, body)
 
-    async def release(self, device: str) -> Any:
+    async def release(self, device: str, _: api.Preview) -> Any:
         released = api.Released(incidents=[INCIDENT], removed=TOML, closed=[mapping(1)])
         return self.done(released, "release", device)
 
     async def revoke(self, device: str) -> Any:
         return self.done(api.Revoked(mappings=[mapping(1), ADDED], questions=2), "revoke", device)
 
-    async def retract(self, rule: str) -> Any:
+    async def retract(self, rule: str, _: api.Preview) -> Any:
         return self.done(structs.replace(WRITTEN, closed=[mapping(1)]), "retract", rule)
 
     async def approve(self, number: str, body: api.Approve) -> Any:

@@ -237,6 +237,8 @@ def test_every_command_but_run_takes_runtime_dir_and_json() -> None:
     local = {
         "run",
         "page",
+        "open",
+        "token",
         "notify",
         "policy",
         "api-schema",

@@ -147,6 +147,8 @@ def test_every_command_that_shows_addresses_is_among_them() -> None:
     others = {
         "run",
         "page",
+        "open",
+        "token",
         "notify",
         "demo",
         "uninstall",

@@ -24,6 +24,7 @@ from upnp_gw import api
 from upnp_gw.cli.schema import document
 from upnp_gw.control.devices import DeviceCommands
 from upnp_gw.control.evidence import EvidenceCommands
+from upnp_gw.control.known_device import KnownDeviceCommands
 from upnp_gw.control.measurements import MeasurementCommands
 from upnp_gw.control.policy import PolicyCommands
 from upnp_gw.control.server import STATUS_OF, WATCHERS_MAX, ControlServer, Operator
@@ -406,7 +407,12 @@ def test_every_operation_is_in_the_schema() -> None:
     paths = document()["paths"]
     for operation, route in api.ROUTES.items():
         assert paths[route.path][route.method.lower()]["operationId"] == operation
-        assert any(
-            hasattr(part, operation)
-            for part in (Operator, DeviceCommands, PolicyCommands, EvidenceCommands, MeasurementCommands)
+        parts = (
+            Operator,
+            DeviceCommands,
+            KnownDeviceCommands,
+            PolicyCommands,
+            EvidenceCommands,
+            MeasurementCommands,
         )
+        assert any(hasattr(part, operation) for part in parts)

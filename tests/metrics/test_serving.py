@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
 from tests.fixtures.fake_operator import FakeOperator
-from tests.page.test_process import free_port
+from tests.fixtures.page_home import free_port
 from upnp_gw import metrics
 from upnp_gw.config.page_settings import PageSettings
 from upnp_gw.control.server import ControlServer

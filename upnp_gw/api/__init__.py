@@ -25,8 +25,11 @@ from upnp_gw.api.devices import (
     Blocked,
     Deny,
     Device,
+    DeviceRule,
     Incident,
+    KnownDevice,
     NameDevice,
+    Preview,
     Question,
     Released,
     RemoteHost,
@@ -41,7 +44,17 @@ from upnp_gw.api.policy import PolicyText, Reloaded, RevokedMapping
 from upnp_gw.api.problems import Vocabulary, problem_of
 from upnp_gw.api.reading import read_body, read_query
 from upnp_gw.api.routes import ROUTES, Route, encode
-from upnp_gw.api.status import Check, Event, LanState, MappingCount, PolicyState, Problem, Status, WanState
+from upnp_gw.api.status import (
+    Check,
+    Event,
+    EventFilter,
+    LanState,
+    MappingCount,
+    PolicyState,
+    Problem,
+    Status,
+    WanState,
+)
 from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, For, Port, moment
 
 __all__ = [
@@ -60,8 +73,10 @@ __all__ = [
     "DecisionFilter",
     "Deny",
     "Device",
+    "DeviceRule",
     "DeviceTraffic",
     "Event",
+    "EventFilter",
     "Evidence",
     "Explained",
     "FieldError",
@@ -69,6 +84,7 @@ __all__ = [
     "Histogram",
     "Holder",
     "Incident",
+    "KnownDevice",
     "LanState",
     "Listener",
     "Mapping",
@@ -78,6 +94,7 @@ __all__ = [
     "PolicyState",
     "PolicyText",
     "Port",
+    "Preview",
     "Problem",
     "Process",
     "Question",

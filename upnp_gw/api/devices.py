@@ -1,6 +1,6 @@
 """Devices, names and rules for them, the queue, and incidents."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -32,10 +32,56 @@ class Device(Struct, frozen=True, kw_only=True):
     """The name that it gives in DHCP; not verified."""
 
 
+class DeviceRule(Struct, frozen=True, kw_only=True):
+    """A grant or forbid of the policy that can match requests of one device."""
+
+    kind: Literal["grant", "forbid"]
+    name: str
+    everyone: bool
+    """It is for every device, not for this one by name."""
+    transports: list[Transport]
+    families: list[Literal["ip4", "ip6"]]
+    internal_ports: list[int | str]
+    """Ports and ranges; empty: every port."""
+    external_ports: list[int | str]
+    """empty: a grant: from 1024 up, and the internal one; a forbid: every port."""
+    remote_hosts: list[str]
+    """Prefixes that may connect; empty: any remote host."""
+    zone: str | None = None
+    hours: str | None = None
+    """``08:00-22:00``, local time."""
+    approval: bool = False
+    """Each request waits for an approval."""
+    max_mappings: Count | None = None
+    max_lease_s: Count | None = None
+    ends_at: datetime | None = None
+    review_by: date | None = None
+    owner: str = ""
+    reason: str = ""
+    written: bool = False
+    """A command wrote it, and ``retract`` removes it."""
+
+
+class KnownDevice(Struct, frozen=True, kw_only=True):
+    """A device as the policy sees it, whether it has asked or not."""
+
+    device: str
+    """Its identifier; of several MAC addresses the first one."""
+    name: str | None
+    suggested: str
+    """The name that a command would give it; its own name if it has one."""
+    rules: list[DeviceRule]
+    """Forbids, then grants, each in the order in which they are looked at."""
+    default: Literal["deny", "ask"]
+    """The answer where no grant matches."""
+
+
 class NameDevice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Gives a device a name."""
 
     name: Annotated[str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")]
+    preview: bool = False
+    """Show the rules that would be written, and change nothing."""
 
 
 class Allow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +93,8 @@ class Allow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """null: TCP and UDP."""
     for_s: For | None = None
     """null: until it is retracted, with a review date."""
+    preview: bool = False
+    """Show the rules that would be written, and change nothing."""
 
     def __post_init__(self) -> None:
         ranges_of("ports", self.ports or [])
@@ -60,11 +108,15 @@ class Allow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     for_s: For | None = None
     """null: until it is released."""
+    preview: bool = False
+    """Show the rules that would be written, and change nothing."""
 
 
 class Approve(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     for_s: For | None = None
     """null: ``approve_for`` of the grant, else 30 days."""
+    preview: bool = False
+    """Show the rules that would be written, and change nothing."""
 
 
 class Deny(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +124,15 @@ class Deny(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Write a forbid, so that the operator is not asked again; else the next request asks again."""
     for_s: For | None = None
     """With ``remember``; null: until it is retracted."""
+    preview: bool = False
+    """Show the rules that would be written, and change nothing."""
+
+
+class Preview(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of an operation that removes rules."""
+
+    preview: bool = False
+    """Show the rules that would be removed, and change nothing."""
 
 
 class Written(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,9 @@ from upnp_gw.api.devices import (
     Deny,
     Device,
     Incident,
+    KnownDevice,
     NameDevice,
+    Preview,
     Question,
     Released,
     Revoked,
@@ -25,7 +27,7 @@ from upnp_gw.api.evidence import AskSuggestion, Evidence, Stale, StaleFilter, Su
 from upnp_gw.api.mappings import AddMapping, Mapping
 from upnp_gw.api.measurements import Measurements
 from upnp_gw.api.policy import PolicyText, Reloaded
-from upnp_gw.api.status import Check, Event, Status
+from upnp_gw.api.status import Check, Event, EventFilter, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,23 @@ ROUTES: Table[str, Route] = {
         "GET", "/v1/decisions", "List decisions, newest first", list[Decision], query=DecisionFilter
     ),
     "devices": Route("GET", "/v1/devices", "List devices that asked or have mappings", list[Device]),
+    "known": Route(
+        "GET", "/v1/devices/{device}", "Show a device and its rules, by name, MAC or IP address", KnownDevice
+    ),
     "name": Route("PUT", "/v1/devices/{device}/name", "Give a device a name", Written, body=NameDevice),
     "allow": Route("POST", "/v1/devices/{device}/allow", "Let a device open its own ports", Written, body=Allow),
     "block": Route("POST", "/v1/devices/{device}/block", "Refuse every request of a device", Blocked, body=Block),
     "release": Route(
-        "POST", "/v1/devices/{device}/release", "End the incident and the block of a device", Released
+        "POST",
+        "/v1/devices/{device}/release",
+        "End the incident and the block of a device",
+        Released,
+        query=Preview,
     ),
     "revoke": Route(
         "POST", "/v1/devices/{device}/revoke", "End mappings, flows and questions of a device", Revoked
     ),
-    "retract": Route("DELETE", "/v1/rules/{rule}", "Remove a rule that a command wrote", Written),
+    "retract": Route("DELETE", "/v1/rules/{rule}", "Remove a rule that a command wrote", Written, query=Preview),
     "queue": Route("GET", "/v1/queue", "List requests that wait for an answer", list[Question]),
     "approve": Route(
         "POST", "/v1/queue/{number}/approve", "Approve a request and open its ports", Approved, body=Approve
@@ -84,7 +93,7 @@ ROUTES: Table[str, Route] = {
     "stale": Route("GET", "/v1/stale", "List unused rules, mappings and devices", list[Stale], query=StaleFilter),
     "doctor": Route("GET", "/v1/doctor", "Check the machine for problems", list[Check]),
     "measurements": Route("GET", "/v1/measurements", "Show counts and times since the start", Measurements),
-    "events": Route("GET", "/v1/events", "Stream events as they happen", Event, stream=True),
+    "events": Route("GET", "/v1/events", "Stream events as they happen", Event, query=EventFilter, stream=True),
 }
 """Operation -> its route. The control server calls the method of this name, of ``upnp_gw.control.server.Operator``
 or of another part that the daemon gives it. Arguments: the names in the path, then the body or the query."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 from upnp_gw.api.decisions import Decision, Holder
 from upnp_gw.api.devices import Incident, Question
 from upnp_gw.api.mappings import Mapping
-from upnp_gw.api.values import Count
+from upnp_gw.api.values import Count, Port
 
 
 class WanState(Struct, frozen=True, kw_only=True):
@@ -89,6 +89,13 @@ class Check(Struct, frozen=True, kw_only=True):
     """One sentence."""
     remedy: str | None = None
     """A command to type, a line to add or another step; null: nothing to do."""
+
+
+class EventFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The query of /v1/events."""
+
+    page_port: Port | None = None
+    """The page for people reads the stream. Until it ends, the ``presentationURL`` leads to this TCP port."""
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):

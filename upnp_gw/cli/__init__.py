@@ -11,7 +11,7 @@
     policy                                      policy files                 (policy)
     evidence stale                              used and unused rules        (evidence)
     status doctor                               state and problems           (health)
-    page                                        the page for people          (page)
+    page open token                             the page for people          (page)
     notify                                      tests of its messages        (notify)
     request                                     a client; needs no daemon
     lab                                         a program behind the gateway (lab; lab_report,
@@ -42,8 +42,6 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "run": ("upnp_gw.cli.run", "run", "Run the gateway."),
         "status": ("upnp_gw.cli.health", "status", "Show the state of the gateway."),
         "doctor": ("upnp_gw.cli.health", "doctor", "Check this machine for problems."),
-        "page": ("upnp_gw.cli.page", "page", "Run the page for people."),
-        "notify": ("upnp_gw.cli.notify", "notify", "Check the messages that the page sends."),
         "demo": ("upnp_gw.cli.demo", "demo", "Demonstrate upnp-gw in network namespaces."),
         "uninstall": ("upnp_gw.cli.uninstall", "uninstall", "Remove our table from the kernel."),
     },
@@ -77,6 +75,11 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Policy": {
         "policy": ("upnp_gw.cli.policy", "policy", "Show, check, compare and write policies."),
         "reload": ("upnp_gw.cli.explain", "reload", "Load the policy files again."),
+    },
+    "The page": {
+        "page": ("upnp_gw.cli.page", "page", "Run the page for people."),
+        "open": ("upnp_gw.cli.page", "open_", "Sign a browser in to the page."),
+        "token": ("upnp_gw.cli.page", "token", "Make and revoke tokens for scripts."),
     },
     "As a client, and for programs": {
         "request": ("upnp_gw.cli.request", "request", "Ask the gateway of this host for a port."),

@@ -70,6 +70,9 @@ class RequestProblem(click.ClickException):
 class DaemonClient:
     """Sends requests to the daemon that uses one runtime directory."""
 
+    program, option = "upnp-gw", "--runtime-dir"
+    """What answers at the socket, and the option that finds it; for messages."""
+
     def __init__(self, runtime_dir: Path) -> None:
         self.path = runtime_dir / SOCKET_NAME
 
@@ -134,7 +137,7 @@ class DaemonClient:
         try:
             connection.connect(str(self.path))
         except (FileNotFoundError, ConnectionRefusedError):
-            problem = f"upnp-gw is not running: nothing answers at {self.path} (another --runtime-dir?)"
+            problem = f"{self.program} is not running: nothing answers at {self.path} (another {self.option}?)"
         except PermissionError:
             connection.close()
             raise NotPermitted(

@@ -8,6 +8,8 @@ operator     mappings, status, decisions, devices
 event_streams, event_formats: numbered events for each watcher, as lines of JSON or server-sent events
 measurements counts and times since the start
 devices      rules for devices, the queue, incidents
+targets      the device that a command names
+known_device a device and its rules
 policy       explain, try, policy, reload
 evidence     evidence, suggest, stale
 dry_run      requests that are only tried

@@ -2,6 +2,7 @@
 
 from upnp_gw.control.devices import DeviceCommands
 from upnp_gw.control.evidence import EvidenceCommands
+from upnp_gw.control.known_device import KnownDeviceCommands
 from upnp_gw.control.measurements import MeasurementCommands
 from upnp_gw.control.on_demand import DaemonParts
 from upnp_gw.control.operator import GatewayOperator
@@ -9,6 +10,7 @@ from upnp_gw.control.policy import PolicyCommands
 from upnp_gw.control.serialize import Serializer
 from upnp_gw.control.server import ControlServer
 from upnp_gw.control.socket_path import Claim
+from upnp_gw.control.targets import Targets
 
 
 def control_server(claim: Claim, parts: DaemonParts) -> ControlServer:
@@ -18,8 +20,11 @@ def control_server(claim: Claim, parts: DaemonParts) -> ControlServer:
     operator = GatewayOperator(parts, serializer)
     more = [
         DeviceCommands(parts.gateway, parts.decider, updates, parts.probe, serializer),
+        KnownDeviceCommands(parts.decider, Targets(parts.decider, parts.probe)),
         PolicyCommands(parts.gateway, parts.decider, parts.store, updates, operator.decision),
         MeasurementCommands(parts, serializer),
         EvidenceCommands(parts.decider, parts.evidence, updates.files, parts.count, parts.probe),
     ]
-    return ControlServer(operator, parts.config.runtime_dir, claim=claim, more=more)
+    return ControlServer(
+        operator, parts.config.runtime_dir, claim=claim, more=more, page_runs=parts.status_page.runs
+    )

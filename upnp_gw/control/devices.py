@@ -4,14 +4,13 @@ Each writes to the machine-owned file (approved.toml) through the ``PolicyUpdate
 force, or the operation was refused with the reason.
 """
 
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from ipaddress import ip_address
+from collections.abc import Callable
 
 from msgspec import structs
 
 from upnp_gw import api
 from upnp_gw.control.serialize import Serializer, to_question
+from upnp_gw.control.targets import Probe, Targets
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
@@ -25,13 +24,13 @@ from upnp_gw.gate.values import duration_text
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import mac_of
 from upnp_gw.model.errors import ConfigError, GatewayError
-from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.request import Granted, Refused, Reply
 
-Probe = Callable[[IPAddress, str], Awaitable[bool]]
 Ending = Callable[[Decider, Transaction, str], None]
 
 
+CHANGE = api.Preview()
+"""The query of an operation that is not a preview."""
 LONGEST_NUMBER = 12
 """Digits of the number of a question."""
 
@@ -61,12 +60,13 @@ class DeviceCommands:
         self._policy_updates = policy_updates
         self._probe = probe
         self._serializer = serializer
+        self._targets = Targets(decider, probe)
 
     # -- rules about a device
 
     async def name(self, device: str, body: api.NameDevice) -> api.Written | api.Problem:
         """A name in the machine-owned file can be changed. Rules that commands wrote follow it."""
-        target = await self._target(device)
+        target = await self._targets.find(device)
         if isinstance(target, api.Problem):
             return target
         own = self._decider.in_force.approved.get("device", {})
@@ -78,22 +78,26 @@ class DeviceCommands:
                 f"{self._policy_updates.files.source} names this device {target.name}: change it there",
                 "device",
             )
-        return await self._change(lambda: self._proposals.name(target, body.name))
+        return await self._change(lambda: self._proposals.name(target, body.name), preview=body.preview)
 
     async def allow(self, device: str, body: api.Allow) -> api.Written | api.Problem:
         transports = tuple(body.transports or ())
         return await self._write(
-            device, lambda target: self._proposals.allow(target, body.ranges, transports, body.for_s)
+            device,
+            lambda target: self._proposals.allow(target, body.ranges, transports, body.for_s),
+            preview=body.preview,
         )
 
     async def block(self, device: str, body: api.Block) -> api.Blocked | api.Problem:
         """Refuses every request of the device. Ends its questions and mappings, except those of the operator."""
-        target = await self._target(device)
+        target = await self._targets.find(device)
         if isinstance(target, api.Problem):
             return target
-        written = await self._change(lambda: self._proposals.block(target, body.for_s))
+        written = await self._change(lambda: self._proposals.block(target, body.for_s), preview=body.preview)
         if isinstance(written, api.Problem):
             return written
+        if body.preview:
+            return api.Blocked(**structs.asdict(written), questions=0, left=self._added(target))
         ended = await self._end(target, block)
         if isinstance(ended, api.Problem):
             return _problem(
@@ -103,16 +107,28 @@ class DeviceCommands:
         return api.Blocked(
             **structs.asdict(written),
             questions=ended.questions,
-            left=[self._serializer.mapping(mapping) for mapping in added_for(self._decider, target.devices)],
+            left=self._added(target),
         )
 
-    async def release(self, device: str) -> api.Released | api.Problem:
+    def _added(self, target: CommandTarget) -> list[api.Mapping]:
+        """The mappings to the device that the operator added."""
+        return [self._serializer.mapping(mapping) for mapping in added_for(self._decider, target.devices)]
+
+    async def release(self, device: str, query: api.Preview = CHANGE) -> api.Released | api.Problem:
         """Ends the incident of a device and removes its block."""
-        target = await self._target(device)
+        target = await self._targets.find(device)
         if isinstance(target, api.Problem):
             return target
         blocks = self._proposals.blocks_of(target, self._decider.in_force.approved)
         removed_rules = rules_of(self._decider.in_force.approved, blocks)
+        if query.preview:
+            open_incidents = self._decider.history.incidents(self._environment.clock())
+            own = [
+                self._serializer.incident(incident)
+                for incident in open_incidents
+                if incident.device in target.devices
+            ]
+            return api.Released(incidents=own, removed=toml_of(removed_rules))
         written = await self._change(lambda: ManagedChange({}, without=blocks), removed_rules) if blocks else None
         if isinstance(written, api.Problem):
             return written
@@ -124,17 +140,18 @@ class DeviceCommands:
             closed=written.closed if written else [],
         )
 
-    async def retract(self, rule: str) -> api.Written | api.Problem:
+    async def retract(self, rule: str, query: api.Preview = CHANGE) -> api.Written | api.Problem:
         """Removes a rule that a command wrote from the machine-owned file."""
         removed = rules_of(self._decider.in_force.approved, {rule})
         if not removed.forbids and not removed.grants:
             unknown = f"no command wrote a rule {rule[:40]!r} to {self._policy_updates.files.machine}"
             return _problem("not-found", f"{unknown}: upnp-gw policy show lists these rules at its end")
-        return await self._change(lambda: ManagedChange({}, without=frozenset({rule})), removed)
+        change = ManagedChange({}, without=frozenset({rule}))
+        return await self._change(lambda: change, removed, preview=query.preview)
 
     async def revoke(self, device: str) -> api.Revoked | api.Problem:
         """Ends mappings, flows and questions of a device at once. Its rules stay as they are."""
-        target = await self._target(device)
+        target = await self._targets.find(device)
         return target if isinstance(target, api.Problem) else await self._end(target, revoke)
 
     async def _end(self, target: CommandTarget, ending: Ending) -> api.Revoked | api.Problem:
@@ -177,9 +194,13 @@ class DeviceCommands:
         if body.for_s is not None and longest is not None and body.for_s > longest:
             rule = question.subject.rule
             return _problem("invalid", f"rule {rule} limits an approval to {duration_text(longest)}", "for_s")
-        written = await self._answer(question, lambda: self._proposals.approve(question, body.for_s))
+        written = await self._answer(
+            question, lambda: self._proposals.approve(question, body.for_s), preview=body.preview
+        )
         if isinstance(written, api.Problem):
             return written
+        if body.preview:
+            return api.Approved(**structs.asdict(written), opened=None, why_not=None)
         self._decider.questions.drop(question)
         opened, why_not, holder = await self._open(question)
         await self._gateway.remember()
@@ -193,8 +214,10 @@ class DeviceCommands:
             toml="", file=str(self._policy_updates.files.machine), policy=self._decider.in_force.policy.digest
         )
         if body.remember:
-            written = await self._answer(question, lambda: self._proposals.deny(question, body.for_s))
-        if not isinstance(written, api.Problem):
+            written = await self._answer(
+                question, lambda: self._proposals.deny(question, body.for_s), preview=body.preview
+            )
+        if not isinstance(written, api.Problem) and not body.preview:
             self._decider.questions.drop(question)
             if body.remember:  # the forbid also answers questions about other remote hosts
                 self._decider.questions.settle(question.subject._replace(remotes=()))
@@ -206,8 +229,6 @@ class DeviceCommands:
         open_ones = self._decider.history.incidents(self._environment.clock())
         return [self._serializer.incident(incident) for incident in open_ones]
 
-    # -- rules that end
-
     # -- how
 
     @property
@@ -215,44 +236,23 @@ class DeviceCommands:
         environment = self._environment
         return OperatorRules(self._decider.in_force.policy, environment.clock().wall, environment.network.main_lan)
 
-    async def _target(self, text: str) -> CommandTarget | api.Problem:
-        """A device by its name, MAC address or IP address."""
-        await self._resolve(text)
-        found = self._proposals.target(text, self._environment.neighbours, self._environment.network)
-        if isinstance(found, str):
-            return _problem("invalid", found, "device")
-        known = {each for d in found.devices for each in self._ids(d)}
-        return CommandTarget(tuple(sorted(known)), found.name, found.suggested)
-
-    async def _resolve(self, text: str) -> None:
-        """Asks the kernel for the MAC address of an address without a neighbour entry."""
-        try:
-            address = ip_address(text)
-        except ValueError:
-            return
-        network = self._environment.network
-        if network.is_gateway(address) or self._environment.host_of(address) is not None:
-            return
-        for link in network.lans:
-            if network.on_link(address, link.name):
-                with suppress(OSError):
-                    if await self._probe(address, link.name):
-                        self._environment.hosts.lookup(address, link.name)
-
-    def _ids(self, device: str) -> set[str]:
-        """The identifiers of a device: an address that has a MAC address now counts by both."""
-        return {device} if mac_of(device) else {device, self._environment.device_of(ip_address(device))}
-
     async def _write(
-        self, device: str, make: Callable[[CommandTarget], ManagedChange]
+        self, device: str, make: Callable[[CommandTarget], ManagedChange], *, preview: bool
     ) -> api.Written | api.Problem:
-        target = await self._target(device)
-        return target if isinstance(target, api.Problem) else await self._change(lambda: make(target))
+        target = await self._targets.find(device)
+        if isinstance(target, api.Problem):
+            return target
+        return await self._change(lambda: make(target), preview=preview)
 
     async def _change(
-        self, make: Callable[[], ManagedChange], shown: ManagedChange | None = None
+        self, make: Callable[[], ManagedChange], shown: ManagedChange | None = None, *, preview: bool = False
     ) -> api.Written | api.Problem:
-        """Changes the machine-owned file. ``shown``: rules to show instead of the added ones."""
+        """Changes the machine-owned file. ``shown``: rules to show instead of the added ones; ``preview``: only
+        says what would be written."""
+        file = str(self._policy_updates.files.machine)
+        if preview:
+            digest = self._decider.in_force.policy.digest
+            return api.Written(toml=toml_of(shown or make()), file=file, policy=digest)
         before = self._snapshot()
         try:
             written, revoked = await self._policy_updates.change(make)
@@ -266,7 +266,7 @@ class DeviceCommands:
         closed += [self._serializer.mapping(row) for each, row in ended.items() if each not in before]
         return api.Written(
             toml=toml,
-            file=str(self._policy_updates.files.machine),
+            file=file,
             policy=self._decider.in_force.policy.digest,
             closed=closed,
         )
@@ -286,7 +286,9 @@ class DeviceCommands:
         changed = f"question {number} has changed since it was shown: it is question {now.number} now"
         return _problem("changed", f"{changed}. Nothing was changed: see upnp-gw queue")
 
-    async def _answer(self, question: Question, make: Callable[[], ManagedChange]) -> api.Written | api.Problem:
+    async def _answer(
+        self, question: Question, make: Callable[[], ManagedChange], *, preview: bool
+    ) -> api.Written | api.Problem:
         """Writes an answer, unless the question has changed meanwhile."""
 
         def checked() -> ManagedChange:
@@ -295,7 +297,7 @@ class DeviceCommands:
             return make()
 
         try:
-            return await self._change(checked)
+            return await self._change(checked, preview=preview)
         except _QuestionClosed as closed:
             return closed.problem
 

@@ -20,6 +20,7 @@ from upnp_gw.engine.evidence_collector import EvidenceCollector
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.policy_reload import PolicyUpdates
+from upnp_gw.engine.status_page import StatusPage
 from upnp_gw.ledger.events import Events
 from upnp_gw.model.mapping import Instant, IPAddress
 from upnp_gw.store.store import Store
@@ -56,6 +57,7 @@ class DaemonParts:
     """Obstacles to mapped traffic, in sentences (``upnp_gw.engine.obstacles``)."""
     counters: Callable[[], dict[str, int]]
     doctor: Callable[[], Awaitable[list["Check"]]]
+    status_page: StatusPage
 
 
 class ControlOnDemand:

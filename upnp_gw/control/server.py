@@ -7,7 +7,7 @@ operator: only the permissions of the file and its directory protect it.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -97,14 +97,17 @@ class ControlServer:
         group: str = "",
         claim: Claim | None = None,
         more: Sequence[object] = (),
+        page_runs: Callable[[int], AbstractContextManager[None]] = lambda port: nullcontext(),
     ) -> None:
-        """``more``: objects with the operations of ``api.ROUTES`` that ``Operator`` does not have.
+        """``page_runs``: notes that a page for people runs at this port (``EventFilter.page_port``).
+        ``more``: objects with the operations of ``api.ROUTES`` that ``Operator`` does not have.
 
         The owner of a ``claim`` releases it. Without one, ``start`` makes it (raises ConfigError as ``Claim`` does)
         and ``close`` releases it.
         """
         self._operator = operator
         self._more = more
+        self._page_runs = page_runs
         self._runtime_dir = runtime_dir
         self._group = group
         self._claim = claim
@@ -167,6 +170,7 @@ class ControlServer:
         return _json(200, value)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
+        query = api.read_query(dict(request.query), api.EventFilter)
         if len(self._watchers) >= WATCHERS_MAX:
             return _problem(503, "busy", f"the limit of {WATCHERS_MAX} event streams is reached")
         task = asyncio.current_task()
@@ -174,10 +178,12 @@ class ControlServer:
         self._watchers.add(task)
         form = SERVER_SENT if "text/event-stream" in request.headers.get("Accept", "") else JSON_LINES
         response = web.StreamResponse(headers={"Content-Type": form.media, "Cache-Control": "no-store"})
+        page = self._page_runs(query.page_port) if query.page_port is not None else nullcontext()
         try:
-            async with self._operator.events(request.headers.get("Last-Event-ID")) as stream:
-                await response.prepare(request)
-                await form.send(stream, response.write)
+            with page:
+                async with self._operator.events(request.headers.get("Last-Event-ID")) as stream:
+                    await response.prepare(request)
+                    await form.send(stream, response.write)
         except (ConnectionError, TimeoutError):
             pass  # the watcher has closed its connection, or does not read
         finally:

@@ -21,5 +21,6 @@ other_tables         other nftables tables; obstacles and reserved_ports: their 
 measurements         counts and times of this run
 over_share           packets over a host's share; refusal_counter: refused requests of a device that floods
 garbage_collection   short pauses of the garbage collector
+status_page          whether a page for people runs
 build                makes all of these
 """

@@ -4,30 +4,49 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
 
 import uvloop
 from aiohttp import web
 
-from upnp_gw import __version__, metrics, notify
+from upnp_gw import __version__, api, metrics, notify
 from upnp_gw.config.page_settings import PageSettings
-from upnp_gw.control_client import ControlClient
+from upnp_gw.control_client import ControlClient, Declined, Unreachable
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.page.operator_part import operator_application
+from upnp_gw.page.connections import Connections
+from upnp_gw.page.feed import Feed
+from upnp_gw.page.formats import Formats
+from upnp_gw.page.lan_part import LanPart
+from upnp_gw.page.lan_sockets import LanSockets
+from upnp_gw.page.listeners import operator_listener, tls_context
+from upnp_gw.page.local_socket import LocalSocket
+from upnp_gw.page.operator_part import OperatorPart
 from upnp_gw.page.readings import Readings
+from upnp_gw.page.rendering import Texts, environment
+from upnp_gw.page.static_files import static_files
+from upnp_gw.page.tokens import Tokens
+from upnp_gw.page.views import Renderer
 from upnp_gw.system import sd_notify
-from upnp_gw.system.sd_notify import READY, STOPPING
+from upnp_gw.system.files import FileProblem, own_directory
+from upnp_gw.system.sd_notify import READY, STOPPING, keep_watchdog
 from upnp_gw.system.signals import Signals
 
 log = logging.getLogger(__name__)
 
 AddRoutes = Callable[[web.Application, ControlClient, PageSettings], None]
 """Adds routes to the operator's part, before it starts. They need a sign-in or a token like every other route."""
-Run = Callable[[ControlClient, PageSettings], Awaitable[None]]
+Run = Callable[[ControlClient, PageSettings], Coroutine[Any, Any, None]]
 """Runs beside the page until it is cancelled."""
 MORE_ROUTES: tuple[AddRoutes, ...] = (metrics.add_routes,)
 MORE_TASKS: tuple[Run, ...] = (metrics.run, notify.run)
+
+HANDSHAKE_S = 10.0
+IDLE_S = 30.0
+"""Seconds until a connection without a request is closed."""
 
 
 class Page:
@@ -41,36 +60,98 @@ class Page:
     async def run(self) -> None:
         """Raises ConfigError if it cannot start."""
         with self._signals.handled():
-            async with self._stack:
-                await self._start()
-                sd_notify.notify(os.environ, READY, f"upnp-gw page {__version__} at {self.settings.listen}")
-                print(f"upnp-gw page {__version__}: http://{self.settings.listen}/", flush=True)
+            async with self.started() as line:
+                print(line, flush=True)
+                sd_notify.notify(os.environ, READY, line)
                 await self._signals.stop.wait()
                 sd_notify.notify(os.environ, STOPPING)
 
-    async def _start(self) -> None:
-        client = ControlClient(self.settings.control_dir)
+    @asynccontextmanager
+    async def started(self) -> AsyncIterator[str]:
+        """Serves within the block. Gives a line that says where. Raises ConfigError."""
+        async with self._stack:
+            yield await self._start()
+
+    async def _start(self) -> str:
+        settings = self.settings
+        client = self._client = ControlClient(settings.control_dir)
         self._stack.push_async_callback(client.close)
         readings = Readings(client)
-        application = operator_application(readings)
+        lan_port = 0 if settings.lan == "off" else settings.port
+        self._feed = Feed(client, lan_port, readings.forget)
+        static = static_files()
+        texts = Texts()
+        renderer = Renderer(
+            environment(texts, Formats(texts).filters(), {name: f.url for name, f in static.items()})
+        )
+        tokens = self.tokens = self._tokens()
+        part = self.part = OperatorPart(
+            settings, client, readings, self._feed, renderer, texts, tokens, time.monotonic
+        )
+        application = self.application = part.application(static)
         for add_routes in MORE_ROUTES:
-            add_routes(application, client, self.settings)
-        runner = web.AppRunner(application, access_log=None)
+            add_routes(application, client, settings)
+        tls = tls_context(settings)
+        listener = operator_listener(settings, await self._lans())
+        await self._serve(application, part.connections, listener, tls)
+        self._stack.push_async_callback(part.serving.close)
+        url = f"{'https' if tls else 'http'}://{settings.listen}"
+        await self._serve_locally(LocalSocket(settings.runtime_dir, url, part.links, part.sessions, tokens))
+        where = "no page for the LAN"
+        if lan_port:
+            lan = LanPart(settings, client, readings, self._feed, renderer)
+            sockets = LanSockets(lan.application(static), lan.connections, lan_port)
+            self._stack.push_async_callback(sockets.close)
+            self._stack.push_async_callback(lan.serving.close)
+            await sockets.start()
+            self._spawn(sockets.follow(readings, self._feed))
+            where = f"for the LAN port {lan_port}"
+        self._spawn(self._feed.run())
+        self._spawn(keep_watchdog())
+        for run in MORE_TASKS:
+            self._spawn(_logged(run(client, settings)))
+        return f"upnp-gw page {__version__}: {url} ({where}); sign in: upnp-gw open"
+
+    def _tokens(self) -> Tokens:
+        try:
+            own_directory(self.settings.state_dir, 0o700)
+            return Tokens(self.settings.state_dir)
+        except FileProblem as error:
+            raise ConfigError("page.state_dir", str(error.path), error.problem) from None
+
+    async def _lans(self) -> list[api.LanState] | None:
+        try:
+            return (await self._client.status()).lan
+        except (Declined, Unreachable) as error:
+            log.warning("%s", error)
+            return None
+
+    async def _serve(
+        self,
+        application: web.Application,
+        connections: Connections,
+        listener: socket.socket,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        runner = web.AppRunner(
+            application, access_log=None, keepalive_timeout=IDLE_S, handler_cancellation=True, shutdown_timeout=2.0
+        )
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        listen = self.settings.listen
-        family = socket.AF_INET6 if listen.address.version == 6 else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((str(listen.address), listen.port))
-        except OSError as error:
-            listener.close()
-            raise ConfigError("page.listen", str(listen), f"cannot listen there: {error.strerror}") from None
-        await web.SockSite(runner, listener).start()
-        for run in MORE_TASKS:
-            task = asyncio.create_task(_logged(run(client, self.settings)))
-            self._stack.push_async_callback(_ended, task)
+        assert runner.server is not None
+        more: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": HANDSHAKE_S} if tls is not None else {}
+        factory = connections.guarded(runner.server)
+        server = await asyncio.get_running_loop().create_server(factory, sock=listener, **more)
+        self._stack.callback(server.close)
+
+    async def _serve_locally(self, local: LocalSocket) -> None:
+        runner = web.AppRunner(local.application(), access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, local.bind(self._client.path)).start()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._stack.push_async_callback(_ended, asyncio.create_task(work))
 
 
 async def _logged(work: Awaitable[None]) -> None:

@@ -1,14 +1,18 @@
 """Templates (jinja2, everything escaped) and the catalogue of texts."""
 
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
 import jinja2
 
+from upnp_gw.text.escape import shown
+
 PACKAGE = "upnp_gw.page"
 LANGUAGE = "en"
+LONGEST_LINE = 2000
 
 
 class Texts:
@@ -38,8 +42,10 @@ def _flat(table: Mapping[str, Any], before: str) -> list[tuple[str, str]]:
     return found
 
 
-def environment(texts: Texts) -> jinja2.Environment:
-    """The templates of the package. A name that a template does not have is an error."""
+def environment(
+    texts: Texts, filters: Mapping[str, Callable[..., Any]], static: Mapping[str, str]
+) -> jinja2.Environment:
+    """The templates of the package. A name that a template does not have is an error. ``static``: file -> URL."""
     made = jinja2.Environment(
         loader=jinja2.PackageLoader(PACKAGE, "templates"),
         autoescape=True,
@@ -48,5 +54,26 @@ def environment(texts: Texts) -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.globals |= {"t": texts}
+    made.globals |= {"t": texts, "static": static, "toml_lines": toml_lines}
+    made.filters |= filters
+    # a live part is rendered without the rest of its template, where an import would be
+    made.globals["m"] = made.get_template("macros.html").module
     return made
+
+
+_TABLE = re.compile(r"\s*\[")
+_KEY = re.compile(r"(\s*[\w.\"'-]+\s*)=(.*)", re.DOTALL)
+
+
+def toml_lines(text: str) -> Iterator[tuple[str, str, str]]:
+    """(kind, key, rest) of each line, to colour it: kind is comment, table, key or plain. The rest has the "="."""
+    for raw in text.rstrip("\n").split("\n"):
+        line = shown(raw, LONGEST_LINE) if not (raw.isascii() and raw.isprintable()) else raw[:LONGEST_LINE]
+        if line.lstrip().startswith("#"):
+            yield "comment", "", line
+        elif _TABLE.match(line):
+            yield "table", "", line
+        elif (found := _KEY.fullmatch(line)) is not None:
+            yield "key", found[1], f"={found[2]}"
+        else:
+            yield "plain", "", line

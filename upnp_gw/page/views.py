@@ -1,10 +1,12 @@
 """A page: its template and values. It is served as a whole, and its live parts again when they change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jinja2
+
+from upnp_gw.page.sessions import Notice
 
 LIVE = "live_"
 """A block of a template whose name begins so is a live part; its element has the same id."""
@@ -19,18 +21,36 @@ class View:
     status: int = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What is around every page."""
+
+    form_token: str = ""
+    """Of the session; empty: nobody is signed in."""
+    section: str = ""
+    """The entry of the navigation that is marked."""
+    live: str = ""
+    """The URL of the live parts; empty: this page has none."""
+    waiting: int = 0
+    """Questions that wait."""
+    incidents: int = 0
+    notices: Sequence[Notice] = ()
+    minutes: int = 0
+    """For which a sign-in link is good."""
+
+
 class Renderer:
     """Makes HTML of views."""
 
     def __init__(self, templates: jinja2.Environment) -> None:
         self._templates = templates
 
-    def whole(self, view: View, **frame: object) -> str:
-        """The page. ``frame``: values of the page around it, such as who is signed in."""
-        return self._templates.get_template(view.template).render({**view.values, **frame})
+    def whole(self, view: View, frame: Frame) -> str:
+        return self._templates.get_template(view.template).render({**view.values, "frame": frame})
 
-    def parts(self, view: View) -> dict[str, str]:
-        """Id -> HTML of each live part."""
+    def parts(self, view: View, frame: Frame) -> dict[str, str]:
+        """Id -> HTML of each live part, also of the frame."""
         template = self._templates.get_template(view.template)
-        context = template.new_context(dict(view.values))
-        return {name: "".join(block(context)) for name, block in template.blocks.items() if name.startswith(LIVE)}
+        context = template.new_context({**view.values, "frame": frame})
+        blocks = {**self._templates.get_template("base.html").blocks, **template.blocks}
+        return {name: "".join(block(context)) for name, block in blocks.items() if name.startswith(LIVE)}

@@ -54,9 +54,11 @@ class LanServers:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         wire: WireClasses,
         clock: Callable[[], Instant],
+        page_port: Callable[[], int],
     ) -> None:
         """``recount`` reads the kernel's counters again; ``spawn`` starts a background task. ``clock``: the time of
-        deadlines, pauses and rate limits."""
+        deadlines, pauses and rate limits. ``page_port``: that of the page for people, 0: it does not run."""
+        self._page_port = page_port
         self._config = config
         self._gateway = gateway
         self._view = view
@@ -101,6 +103,7 @@ class LanServers:
             self._eventing,
             connection=self._wire.connection,
             listen=self._wire.listen,
+            page_port=self._page_port,
         )
         self._stack.push_async_callback(self._http.stop)
         port = self._config.http_port

@@ -56,14 +56,6 @@ async def test_every_document(fixture: HttpFixture) -> None:
         assert body_of(data) == document
 
 
-async def test_presentation_page_shows_no_mapping(fixture: HttpFixture) -> None:
-    await fixture.send(add(fixture))
-    data = await fixture.send(fixture.head("GET /"))
-    assert header(data, "Content-Type") == 'text/html; charset="utf-8"'
-    assert b"<title>upnp-gw</title>" in body_of(data)
-    assert b"21000" not in body_of(data)
-
-
 @pytest.mark.spec("IGD-026")
 async def test_head(fixture: HttpFixture) -> None:
     for path, document in served_documents().items():

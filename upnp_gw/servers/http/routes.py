@@ -22,12 +22,6 @@ OLD_AGENTS = ("Microsoft", "FDSSDP")
 NEW_AGENT = "MiniUPnPc"
 """``upnpc -6`` searches for version 1 only, reads its description over IPv6 and asks for pinholes, which version 1
 does not have. Over IPv6 it gets version 2, which it knows too (docs/decisions/0018)."""
-PAGE = b"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>upnp-gw</title></head>
-<body><h1>upnp-gw</h1><p>This internet gateway opens ports for applications in this network, as far as its policy
-allows. On the gateway itself, <code>upnp-gw list</code> shows what is open and <code>upnp-gw log</code> why.</p>
-</body></html>
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +68,17 @@ class EventUrl:
         return f"event URL of {self.igd_version} {self.service.name}"
 
 
-Resource = ServedDocument | ControlUrl | EventUrl
+@dataclass(frozen=True, slots=True)
+class PresentationUrl:
+    """The path for people."""
+
+    def __str__(self) -> str:
+        return "presentation URL"
+
+
+Resource = ServedDocument | PresentationUrl | ControlUrl | EventUrl
 METHODS: dict[type[Resource], tuple[str, ...]] = {
+    PresentationUrl: ("GET", "HEAD"),
     ServedDocument: ("GET", "HEAD"),
     ControlUrl: ("POST",),
     EventUrl: ("SUBSCRIBE", "UNSUBSCRIBE"),
@@ -85,7 +88,7 @@ METHODS: dict[type[Resource], tuple[str, ...]] = {
 
 def routes(documents: Mapping[str, bytes], token: str) -> dict[str, Resource]:
     """Path -> resource. Control and event paths exist for the IGD versions whose description is served."""
-    table: dict[str, Resource] = {"/": ServedDocument(PAGE, 'text/html; charset="utf-8"')}
+    table: dict[str, Resource] = {"/": PresentationUrl()}
     table |= {path: ServedDocument(body) for path, body in documents.items()}
     for igd_version in IgdVersion:
         if description_path(igd_version) in documents:

@@ -25,12 +25,14 @@ from upnp_gw.servers.http.host_header import HostCheck
 from upnp_gw.servers.http.limits import Admission, HttpLimits, HttpRefusals
 from upnp_gw.servers.http.listeners import HttpListeners, Listen, listen
 from upnp_gw.servers.http.peers import Peers
+from upnp_gw.servers.http.presentation import presentation
 from upnp_gw.servers.http.routes import (
     METHODS,
     NEW_AGENT,
     OLD_AGENTS,
     ControlUrl,
     EventUrl,
+    PresentationUrl,
     Resource,
     ServedDescriptions,
     ServedDocument,
@@ -81,8 +83,11 @@ class HttpServer:
         limits: HttpLimits | None = None,
         connection: Callable[[ConnectionContext, str, asyncio.AbstractEventLoop], Connection] = Connection,
         listen: Listen = listen,
+        page_port: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``connection``, ``listen``: see ``servers.wire``."""
+        """``connection``, ``listen``: see ``servers.wire``. ``page_port``: that of the page for people; 0: it does
+        not run."""
+        self._page_port = page_port
         documents = descriptions.documents
         self._routes = routes(documents, descriptions.token)
         self._old_paths = old_paths(documents)
@@ -143,6 +148,9 @@ class HttpServer:
             case ControlUrl():
                 check_body(head)
                 return resource
+            case PresentationUrl():
+                answer = presentation(connection.local_address, self._page_port())
+                answer.fields = {"SERVER": self._server_header} | answer.fields
             case ServedDocument():
                 answer = self._response(HTTPStatus.OK, resource.body, resource.content_type)
             case EventUrl():
@@ -195,7 +203,7 @@ class HttpServer:
         methods = METHODS[type(resource)]
         if head.method not in methods:
             raise BadRequest(HTTPStatus.METHOD_NOT_ALLOWED, "method", {"ALLOW": ", ".join(methods)})
-        if not isinstance(resource, ServedDocument) and from_browser(head.headers):
+        if isinstance(resource, ControlUrl | EventUrl) and from_browser(head.headers):
             raise BadRequest(HTTPStatus.FORBIDDEN, "from-a-browser")
         return resource
 

@@ -1,0 +1,108 @@
+"""Live pages: parts that change come by themselves, and a stream ends with its session."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.fixtures.page_home import Browser, PageHome, page_home
+from tests.fixtures.waiting import async_until
+from upnp_gw.page import serving
+
+
+@pytest.fixture
+async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PageHome]:
+    monkeypatch.setattr(serving, "BETWEEN_S", 0.01)
+    monkeypatch.setattr("upnp_gw.page.readings.FRESH_S", 0.0)
+    async with page_home(tmp_path) as home:
+        yield home
+
+
+class Stream:
+    """The live parts of a page, as they come."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.answer = answer
+
+    async def next(self) -> dict[str, str]:
+        while line := await self.answer.content.readline():
+            if line.startswith(b"event: end"):
+                return {"end": ""}
+            if line.startswith(b"data: "):
+                parts: dict[str, str] = json.loads(line[6:])
+                return parts
+        return {}
+
+
+@asynccontextmanager
+async def opened(operator: Browser, path: str) -> AsyncIterator[Stream]:
+    async with operator.session.get(f"{operator.home.url}/live{path}") as answer:
+        assert answer.status == 200, await answer.text()
+        assert answer.headers["Content-Type"] == "text/event-stream"
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        yield Stream(answer)
+
+
+async def test_a_change_comes_as_the_parts_that_changed(home: PageHome) -> None:
+    async with home.operator() as operator:
+        _, text = await operator.get("/mappings")
+        assert 'data-live="/live/mappings"' in text
+        async with opened(operator, "/mappings") as stream:
+            first = await stream.next()
+            assert set(first) == {"live_nav", "live_mappings"}
+            assert "No port is open." in first["live_mappings"]
+            await home.home.granted(3074)
+            second = await stream.next()
+            assert set(second) == {"live_mappings"}
+            assert "3074" in second["live_mappings"]
+            await home.home.refused(8080, "192.168.77.20")
+            assert "1 question waits" in (await stream.next())["live_nav"]
+
+
+async def test_every_live_part_is_an_element_of_its_page(home: PageHome) -> None:
+    await home.home.granted(3074)
+    await home.home.refused(8080, "192.168.77.20")
+    async with home.operator() as operator:
+        for path in ("/", "/devices", "/devices/pc", "/mappings", "/mappings/m1", "/questions", "/log", "/policy"):
+            _, text = await operator.get(path)
+            async with opened(operator, path) as stream:
+                parts = await stream.next()
+            assert len(parts) >= 2, path
+            for name, html in parts.items():
+                inside = text.partition(f'id="{name}"')[2].partition(">")[2]
+                assert inside.split()[:3] == html.split()[:3], (path, name)
+
+
+async def test_a_stream_ends_with_its_session(home: PageHome) -> None:
+    async with home.operator() as operator, opened(operator, "/mappings") as stream:
+        await stream.next()
+        home.page.part.sessions.end_all()
+        await home.home.granted(3074)
+        assert await stream.next() == {"end": ""}
+        await async_until(lambda: home.page.part.serving.streams == 0)
+
+
+async def test_streams_are_bounded_and_go_with_their_browser(
+    home: PageHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "MOST_STREAMS", 2)
+    async with home.operator() as operator:
+        async with opened(operator, "/mappings") as one, opened(operator, "/mappings") as two:
+            await one.next()
+            await two.next()
+            status, _ = await operator.get("/live/mappings")
+            assert status == 503
+        await async_until(lambda: home.page.part.serving.streams == 0)
+
+
+async def test_the_page_says_to_the_daemon_that_it_runs(tmp_path: Path) -> None:
+    async with page_home(tmp_path) as home:
+        await async_until(lambda: home.status_page.port == home.settings.port)
+    (tmp_path / "off").mkdir()
+    async with page_home(tmp_path / "off", lan="off") as home, home.operator() as operator:
+        async with opened(operator, "/mappings") as stream:
+            await stream.next()
+        assert home.status_page.port == 0
