@@ -80,6 +80,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "page": ("upnp_gw.cli.page", "page", "Run the page for people."),
         "open": ("upnp_gw.cli.page", "open_", "Sign a browser in to the page."),
         "token": ("upnp_gw.cli.page", "token", "Make and revoke tokens for scripts."),
+        "notify": ("upnp_gw.cli.notify", "notify", "Check the messages that the page sends."),
     },
     "As a client, and for programs": {
         "request": ("upnp_gw.cli.request", "request", "Ask the gateway of this host for a port."),
