@@ -273,7 +273,7 @@ async def token_of(operator: Browser) -> str:
 
 
 def words_of(text: str) -> str:
-    """What a reader sees of a page, without its navigation."""
+    """The words of a page that a reader sees, without its navigation."""
     return " ".join("".join(Parsed(text.partition("<main")[2]).texts).split())
 
 

@@ -71,7 +71,7 @@ class DaemonClient:
     """Sends requests to the daemon that uses one runtime directory."""
 
     program, option = "upnp-gw", "--runtime-dir"
-    """What answers at the socket, and the option that finds it; for messages."""
+    """The program that answers at the socket, and the option that finds it; for messages."""
 
     def __init__(self, runtime_dir: Path) -> None:
         self.path = runtime_dir / SOCKET_NAME

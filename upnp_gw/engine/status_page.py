@@ -1,4 +1,4 @@
-"""Whether a page for people runs beside the daemon (``upnp-gw page``), for those who open the ``presentationURL``.
+"""Knows if a page for people runs beside the daemon (``upnp-gw page``): the ``presentationURL`` leads there.
 
 The page says so with the connection on which it follows the events: it is there as long as that connection is.
 """

@@ -63,7 +63,7 @@ class DevicePages:
 
 
 def words_of(device: api.Device) -> str:
-    """What a search looks through."""
+    """The text that a search looks through."""
     return " ".join([device.device, device.name or "", device.dhcp_name or "", *device.addresses]).lower()
 
 

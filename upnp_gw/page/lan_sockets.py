@@ -72,5 +72,5 @@ class LanSockets:
 
     @property
     def places(self) -> frozenset[Place]:
-        """Where it listens."""
+        """The addresses at which it listens."""
         return frozenset(self._servers)

@@ -36,7 +36,7 @@ class Place:
 
 
 def places(lans: Iterable[api.LanState]) -> frozenset[Place]:
-    """Where the page for the LAN listens, by what the daemon says of its LANs."""
+    """The addresses of the page for the LAN: all of the LANs that the daemon serves, except link-local ones."""
     return frozenset(
         Place(address, lan.interface)
         for lan in lans

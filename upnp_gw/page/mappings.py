@@ -99,7 +99,7 @@ def same(mapping: api.Mapping, for_s: int) -> dict[str, object]:
 
 
 def words_of(mapping: api.Mapping) -> str:
-    """What a search looks through."""
+    """The text that a search looks through."""
     parts = (mapping.device_name or "", mapping.device, mapping.internal_client, mapping.description, mapping.rule)
     ports = f"{mapping.external_port} {mapping.internal_port} {mapping.transport.value} {mapping.id}"
     return f"{' '.join(parts)} {ports}".lower()

@@ -1,4 +1,4 @@
-"""What every request has to pass, and what every answer has: middlewares of both parts of the page.
+"""Checks of every request and headers of every answer: middlewares of both parts of the page.
 
 A web page elsewhere can make a browser send requests here. So Host must be an address of the page or one of its
 names (DNS rebinding), a change needs the token of a form (CSRF), and nobody may frame the page (clickjacking).

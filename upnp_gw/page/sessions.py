@@ -1,4 +1,4 @@
-"""Who is signed in: one-time links, sessions, and a brake on failed tries. All of it is in memory. Pure.
+"""One-time links, sessions of browsers, and a brake on failed tries. All of it is in memory. Pure.
 
 Only digests are kept, so that the memory of the process has no secret that a browser would be let in with.
 """
@@ -70,7 +70,7 @@ class Notice:
     """good | bad"""
     text: str
     toml: str = ""
-    """What was written or removed."""
+    """The rules that were written or removed."""
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What is around every page."""
+    """The values around every page."""
 
     form_token: str = ""
     """Of the session; empty: nobody is signed in."""
