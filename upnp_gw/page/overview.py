@@ -70,7 +70,7 @@ class OverviewPage:
         )
 
     def _checks(self) -> list[api.Check] | None:
-        """The last findings of the doctor; None: it is looking. Its checks take seconds, so no page waits for them."""
+        """The last findings of the doctor; None: it is looking. Its checks take seconds, and no page waits."""
         doctor = self._readings.doctor
         if doctor.due and (self._checking is None or self._checking.done()):
             self._checking = asyncio.create_task(_read(doctor))
