@@ -49,6 +49,7 @@ pytest=("$VENV/bin/python" -m pytest)
 if [ $# = 0 ]; then
     workers=$(nproc)
     [ "$mode" = quick ] || workers=$((workers * 2))
+    [ "$workers" -le 8 ] || workers=8 # each reads all test files first
     pytest+=(-n "$workers")
 fi
 if [ "$mode" = quick ]; then
