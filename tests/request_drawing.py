@@ -66,7 +66,7 @@ STEPS = (
     Step(Transaction.put, "the row; the next request of the batch sees it"),
     Step(kernel_changes, "rows become Open and Close"),
     Step(NftablesFirewall.apply, "one nftables transaction for the batch", MemoryFirewall.apply),
-    Step(Store.write, "one SQLite transaction for the batch"),
+    Step(Store.write_blocking, "one SQLite transaction for the batch, on the same thread", Store.write),
     Step(build_response, "the Reply becomes bytes"),
     Step(Events.publish, "to subscribers, the log and list --watch"),
 )
