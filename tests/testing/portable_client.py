@@ -1,5 +1,6 @@
 """A test of a client that uses the whole fixture. ``test_portability`` runs it in a process of its own."""
 
+import asyncio
 import http.client
 import http.server
 import socket
@@ -46,6 +47,29 @@ def test_a_client(igd) -> None:  # type: ignore[no-untyped-def]
     igd.reboot()
     igd.change_wan(external_address="")
     assert not igd.external_address
+    igd.reset()
+    igd.personality("v1-only")
+    igd.fault("error", "AddPortMapping", code=718, times=1)
+    with pytest.raises(urllib.error.HTTPError):
+        add_port_mapping(igd.control_url("WANIPConnection", version=1), 8080)
+    assert igd.requests.of("AddPortMapping").one().error == 718
+
+
+def test_an_asynchronous_client() -> None:
+    """On the event loop of the test."""
+
+    async def main() -> None:
+        from upnp_gw.testing import Emulator
+
+        async with Emulator() as igd:
+            url = igd.control_url("WANIPConnection")
+            await asyncio.to_thread(add_port_mapping, url, 8080)
+            await igd.advance(minutes=59)
+            assert igd.mappings.one(internal_port=8080)
+            await igd.advance(minutes=1)
+            assert not igd.mappings
+
+    asyncio.run(main())
 
 
 def add_port_mapping(url: str, port: int) -> None:

@@ -28,7 +28,7 @@ def test_a_whole_test_of_a_client_runs_without_what_other_systems_lack(tmp_path:
         timeout=60,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout
+    assert "2 passed" in done.stdout
 
 
 def test_the_command_runs_without_what_other_systems_lack() -> None:

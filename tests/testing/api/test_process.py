@@ -18,6 +18,7 @@ from async_upnp_client.profiles.igd import IgdDevice
 
 from tests.testing.api.process import COMMAND, DONE_S, Process, emulating
 from tests.testing.portable_client import add_port_mapping, datagram
+from upnp_gw.testing import plain_sockets
 
 CLIENT, ANYONE = IPv4Address("127.0.0.1"), IPv4Address("0.0.0.0")
 
@@ -183,3 +184,13 @@ def test_upnpc_and_natpmpc_map_ports_and_see_a_fault() -> None:
         igd.ask("put_fault", {"text": "AddPortMapping=ConflictInMappingEntry"})
         done = subprocess.run(upnpc, capture_output=True, text=True, timeout=DONE_S)
         assert "failed with code 718" in done.stdout + done.stderr
+
+
+def test_its_end_is_announced() -> None:
+    with plain_sockets.multicast(CLIENT) as group:
+        group.settimeout(10)
+        with emulating("--multicast") as igd:
+            [first, *_] = igd.ask("announcements", query="?nts=ssdp:alive&wait_s=5")
+        heard = b""
+        while b"ssdp:byebye" not in heard or first.usn.encode() not in heard:
+            heard = group.recv(2048)
