@@ -63,7 +63,7 @@ def restrict() -> None:
 
 
 def pytest_runtest_setup() -> None:
-    """What is taken away stays away."""
+    """Nothing comes back after the test."""
     if sys.modules.get("fcntl", ...) is not None:
         restrict()
 
