@@ -28,7 +28,7 @@ from upnp_gw.engine.policy_files import APPROVED, PolicyFiles
 from upnp_gw.engine.policy_in_force import PolicyInForce
 from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.engine.reserved_ports import ReservedPorts
-from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.firewall.base import Firewall, FirewallMode
 from upnp_gw.firewall.conntrack_timeouts import idle_timeout_s
 from upnp_gw.firewall.libnftables import check_library
 from upnp_gw.firewall.memory import MemoryFirewall
@@ -72,10 +72,13 @@ class Daemon:
         detected: Iterable[str] = (),
         who_has: WhoHas | None = None,
         make_wire: Callable[[EpochOf], WireClasses] = router_wire,
+        around: Callable[[Firewall], Firewall] = lambda firewall: firewall,
     ) -> None:
+        """``make_wire`` and ``around`` are a router's. The lab gives others, which make faults."""
         self.config = config
         self._who_has = who_has
         self._make_wire = make_wire
+        self._around = around
         self._detected = tuple(detected)
         self._signals = Signals()
         self._background = BackgroundTasks()
@@ -166,7 +169,7 @@ class Daemon:
             in_force,
             Surroundings(
                 environment=self._environment,
-                firewall=nftables or MemoryFirewall(),
+                firewall=self._around(nftables or MemoryFirewall()),
                 store=self._store,
                 events=self.events,
                 random=SystemRandom(),
@@ -307,7 +310,10 @@ class Daemon:
 
 
 def run_daemon(
-    config: Config, detected: tuple[str, ...], make_wire: Callable[[EpochOf], WireClasses] = router_wire
+    config: Config,
+    detected: tuple[str, ...],
+    make_wire: Callable[[EpochOf], WireClasses] = router_wire,
+    around: Callable[[Firewall], Firewall] = lambda firewall: firewall,
 ) -> int:
     """Runs the daemon until it is asked to stop, and ends the process then. Returns the exit code of a fault.
 
@@ -324,7 +330,7 @@ def run_daemon(
         who_has = open_who_has()
         settle(config.user, config.control_group, config.http_port, (config.state_dir, config.runtime_dir))
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(Daemon(config, detected, who_has, make_wire).run())
+            runner.run(Daemon(config, detected, who_has, make_wire, around).run())
     except (FirewallError, StoreError) as error:
         print(f"upnp-gw: {error}", file=sys.stderr)
         return EXIT_FAULT

@@ -49,6 +49,8 @@ def test_a_fault_without_an_action_strikes_all_that_it_can() -> None:
     assert parse_fault("external-address,address=10.0.0.1").lasting
     with pytest.raises(ValueError, match="external-address is a fault of the emulator"):
         fault_rules(["external-address"])
+    [firewall] = fault_rules(["slot-table,slots=3"]).all()
+    assert firewall.lasting
 
 
 def test_it_ends_after_its_times_and_the_one_before_answers() -> None:

@@ -75,3 +75,13 @@ def test_a_fault_uses_the_methods_of_its_own_seam_only(name: str) -> None:
     assert used <= AT_SEAM[kind.seam]
     strikes_requests = kind.seam is Seam.SERVERS and kind.strikes is not Strikes.AT_ONCE
     assert bool(used) or not strikes_requests
+
+
+def test_an_emulator_without_faults_loads_none() -> None:
+    program = (
+        "import sys\nfrom upnp_gw.testing import Emulator\nwith Emulator() as igd: igd.requests\n"
+        "names = ('registry', 'personalities', 'faults.wan', 'router_kinds')\n"
+        "print([name for name in names if f'upnp_gw.testing.{name}' in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

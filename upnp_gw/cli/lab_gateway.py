@@ -18,6 +18,7 @@ from upnp_gw.daemon import run_daemon
 from upnp_gw.servers.wire import EpochOf, WireClasses
 from upnp_gw.testing.datagram_sockets import lan_port5351_socket, lan_ssdp_socket
 from upnp_gw.testing.fault_option import fault_rules
+from upnp_gw.testing.firewall_seam import FirewallSeam
 from upnp_gw.testing.http_connection import NotedConnection
 from upnp_gw.testing.journal import Journal
 from upnp_gw.testing.rules import Rules
@@ -46,7 +47,12 @@ def run_with_faults(fault: Sequence[str], config_file: Path | None, **given: obj
     rules = fault_rules(fault)
 
     def start(config: Config, detected: tuple[str, ...]) -> int:
-        return run_daemon(config, detected, lambda epoch_s: FaultyWire(rules, epoch_s).classes())
+        return run_daemon(
+            config,
+            detected,
+            lambda epoch_s: FaultyWire(rules, epoch_s).classes(),
+            lambda firewall: FirewallSeam(firewall, lambda: rules.lasting),
+        )
 
     sys.exit(serve(config_file, given, start))
 

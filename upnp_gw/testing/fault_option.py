@@ -8,7 +8,7 @@ answer, and ``delay=S`` makes an answer late. Examples: ``AddPortMapping=718,tim
 
 from collections.abc import Iterable
 
-from upnp_gw.testing.fault import Seam
+from upnp_gw.testing.fault import Fault
 from upnp_gw.testing.faults.answers import Slow
 from upnp_gw.testing.outcomes import REQUESTS
 from upnp_gw.testing.registry import FAULTS, make_rule
@@ -18,13 +18,14 @@ OWN = "own"
 
 
 def fault_rules(faults: Iterable[str]) -> Rules:
-    """The rules of these texts, for servers without an emulator around them. Raises ValueError, also for a fault of
-    another seam."""
+    """The rules of these texts, for a daemon without an emulator around it. Raises ValueError, also for a fault
+    that needs one."""
     rules = Rules()
     for text in faults:
         rule = parse_fault(text)
-        if any(fault.seam is not Seam.SERVERS for fault in rule.faults):
-            raise ValueError(f"{rule.name} is a fault of the emulator; accepted here: faults of the seam servers")
+        if any(type(fault).begin is not Fault.begin for fault in rule.faults):
+            possible = ", ".join(name for name, kind in FAULTS.items() if kind.begin is Fault.begin)
+            raise ValueError(f"{rule.name} is a fault of the emulator; accepted here: {possible}")
         rules.add(rule)
     return rules
 

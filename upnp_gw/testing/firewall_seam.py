@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from upnp_gw.firewall.base import Change, FirewallSettings, Growth, Reading
+from upnp_gw.firewall.base import Change, Close, Firewall, FirewallSettings, Growth, Open, Reading, Refill
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.testing.fault import Fault
 
@@ -10,13 +10,15 @@ from upnp_gw.testing.fault import Fault
 class FirewallSeam:
     """A ``Firewall``. ``faults``: those in force now."""
 
-    def __init__(self, inner: MemoryFirewall, faults: Callable[[], Iterable[Fault]]) -> None:
+    def __init__(self, inner: Firewall, faults: Callable[[], Iterable[Fault]]) -> None:
         self._inner = inner
         self._faults = faults
+        self._installed: set[str] = set()
+        """The ids of the forwards that were opened and not closed since."""
 
     def forwards(self, mapping_id: str) -> bool:
-        """True where the firewall has this mapping."""
-        return mapping_id in self._inner.installed
+        """True where the firewall was given this mapping."""
+        return mapping_id in self._installed
 
     def check_clock(self) -> None:
         """Raises RuntimeError for a firewall whose timeouts run by another clock than the test's."""
@@ -29,8 +31,10 @@ class FirewallSeam:
     async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
         """Raises FirewallError, also where a fault refuses the changes."""
         for fault in self._faults():
-            changes = fault.changes(changes, self._inner.installed)
+            changes = fault.changes(changes, self._installed)
         await self._inner.apply(changes, then)
+        for change in changes:
+            self._note(change)
 
     async def read(self, remotes: bool = False) -> Reading:
         return await self._inner.read(remotes)
@@ -40,3 +44,12 @@ class FirewallSeam:
 
     async def close(self, flush: bool = False) -> None:
         await self._inner.close(flush)
+
+    def _note(self, change: Change) -> None:
+        match change:
+            case Open(forward):
+                self._installed.add(forward.id)
+            case Close(forward):
+                self._installed.discard(forward.id)
+            case Refill(forwards):
+                self._installed = {forward.id for forward in forwards}

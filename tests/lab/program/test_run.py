@@ -213,6 +213,16 @@ def test_faults_are_answered_in_place_of_the_gateway() -> None:
     assert [left["internal"] for left in report["mappings_left"]] == ["192.168.77.10:8080", "192.168.77.10:4000"]
 
 
+def test_a_mapping_that_the_firewall_does_not_have_is_listed_and_no_packet_arrives() -> None:
+    add = f"upnpc -u {DESCRIPTION} -a 192.168.77.10 8080 8080 TCP 600"
+    report, printed = lab(["sh", "-c", f"{add}; upnpc -u {DESCRIPTION} -l"], "--fault", "not-forwarding")
+    assert "TCP  8080->192.168.77.10:8080" in printed
+    assert [left["internal"] for left in report["mappings_left"]] == ["192.168.77.10:8080"]
+    assert [(opening["arrived"], opening["external"]) for opening in report["openings"]] == [
+        (False, "11.22.33.44:8080")
+    ]
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [("AddPortMaping=718", "did you mean 'AddPortMapping'?"), ("AddPortMapping", "accepted: ACTION=ANSWER")],

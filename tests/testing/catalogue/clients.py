@@ -48,17 +48,23 @@ class ControlPoint:
 
     async def add(self, external: int, internal: int | None = None, lease_s: int = 3600, **changed: Any) -> None:
         """AddPortMapping. Raises UpnpError."""
-        arguments: dict[str, Any] = {
+        await self.call("AddPortMapping", **self._mapping(external, internal or external, lease_s) | changed)
+
+    async def add_any(self, external: int) -> dict[str, Any]:
+        """AddAnyPortMapping. Raises UpnpError."""
+        return await self.call("AddAnyPortMapping", **self._mapping(external, external, 3600))
+
+    def _mapping(self, external: int, internal: int, lease_s: int) -> dict[str, Any]:
+        return {
             "NewRemoteHost": "",
             "NewExternalPort": external,
             "NewProtocol": "TCP",
-            "NewInternalPort": internal or external,
+            "NewInternalPort": internal,
             "NewInternalClient": CLIENT,
             "NewEnabled": True,
             "NewPortMappingDescription": "catalogue",
             "NewLeaseDuration": lease_s,
         }
-        await self.call("AddPortMapping", **arguments | changed)
 
     async def delete(self, external: int) -> None:
         """DeletePortMapping. Raises UpnpError."""

@@ -6,11 +6,32 @@ import pytest
 from async_upnp_client.exceptions import UpnpError
 
 from tests.testing.catalogue.cases import shows
-from tests.testing.catalogue.clients import ControlPoint, code_of, exchange, fails, get, pcp_answer, raw
+from tests.testing.catalogue.clients import (
+    ControlPoint,
+    code_of,
+    datagrams,
+    exchange,
+    fails,
+    get,
+    pcp_answer,
+    raw,
+    search,
+)
 from upnp_gw.protocols.pcp.messages import ResultCode
 from upnp_gw.testing import Emulator
 
 READ = "GetExternalIPAddress"
+MAP_REQUEST = (
+    bytes((2, 1))
+    + bytes(6)
+    + bytes(10)
+    + b"\xff\xff\x7f\0\0\1"
+    + bytes(12)
+    + b"\6"
+    + bytes(3)
+    + b"\x20" * 4
+    + bytes(16)
+)
 EVENT_FIELDS = {"CALLBACK": "<http://127.0.0.1:9999/>", "NT": "upnp:event", "TIMEOUT": "Second-300"}
 
 
@@ -72,6 +93,10 @@ async def slow() -> None:
         began = time.monotonic()
         assert (await pcp_answer(igd, 7000)).result is ResultCode.SUCCESS
         assert time.monotonic() - began >= 0.2
+        igd.fault("slow", "M-SEARCH", seconds=0.2)
+        began = time.monotonic()
+        assert len(await search(igd)) == 1
+        assert time.monotonic() - began >= 0.2
 
 
 @shows("silent")
@@ -84,6 +109,9 @@ async def silent() -> None:
         with igd.fault("silent", "AddPortMapping", after=False):
             assert await fails(point.add(8081))
         assert len(igd.mappings) == 1
+        with igd.fault("silent", "pcp.map"):
+            assert await datagrams(igd.pcp_address, MAP_REQUEST, wait_s=0.2) == []
+        assert len(await datagrams(igd.pcp_address, MAP_REQUEST)) == 1
         with igd.fault("silent", "GET"), pytest.raises(UpnpError):
             await ControlPoint.at(igd.location, patience_s=0.3)
 

@@ -49,6 +49,8 @@ async def fixed_lease() -> None:
         point = await ControlPoint.at(igd.location)
         await point.add(8080, lease_s=60)
         assert (await point.entry(8080))["NewLeaseDuration"] > 86000
+        igd.fault("fixed-lease", seconds=500)
+        assert (await natpmp_map(igd, 7000)).lifetime_s == 500
 
 
 @shows("other-external-port")
@@ -72,6 +74,8 @@ async def random_external_port() -> None:
         ports = {(await natpmp_map(igd, internal, internal)).external_port for internal in (7000, 7001, 7002)}
         assert len(ports) == 3
         assert not ports & {7000, 7001, 7002}
+        point = await ControlPoint.at(igd.location)
+        assert (await point.add_any(7003))["NewReservedPort"] >= 10_000
 
 
 @shows("internal-port-becomes-external")

@@ -32,24 +32,10 @@ def with_argument(body: bytes, name: str, value: object) -> bytes:
     return re.sub(changed, lambda found: found[1] + str(value).encode() + found[2], body)
 
 
-def with_headers(head: Head, changed: dict[str, str]) -> Head:
-    """A copy of the head with other values of some fields. Names in small letters."""
-    copy = copied(head, head.path)
-    for name, value in head.headers.items():
-        copy.headers.add(name, changed.get(name, value))
-    return copy
-
-
 def with_path(head: Head, path: str) -> Head:
     """A copy of the head with another path."""
-    copy = copied(head, path)
-    copy.headers = head.headers
-    return copy
-
-
-def copied(head: Head, path: str) -> Head:
-    """A copy without its fields."""
     copy = Head(head.method, head.version, path, head.authority)
+    copy.headers = head.headers
     copy.size, copy.length, copy.chunked, copy.keep_alive = head.size, head.length, head.chunked, head.keep_alive
     return copy
 

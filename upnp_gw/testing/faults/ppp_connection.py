@@ -4,9 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from upnp_gw.protocols.http.head import Head
 from upnp_gw.testing.fault import Fault, LateDatagram, Sent, Strikes
-from upnp_gw.testing.faults.octets import whole, with_headers
+from upnp_gw.testing.faults.octets import whole
 from upnp_gw.testing.journal import Request
 from upnp_gw.testing.outcomes import Reply
 
@@ -23,10 +22,6 @@ class PppConnection(Fault):
     def reply(self, request: Request) -> Reply:
         other = request.protocol.startswith("igd") and request.path.endswith(IP.decode())
         return 401 if other and PPP not in request.received else None
-
-    def read_call(self, head: Head, body: bytes, request: Request) -> tuple[Head, bytes]:
-        soapaction = _read(head.headers.get("soapaction", "") or "")
-        return with_headers(head, {"soapaction": soapaction}), _read(body.decode()).encode()
 
     def read_datagram(self, data: bytes, request: Request) -> bytes:
         return data if request.protocol != "ssdp" else _read(data.decode("latin-1")).encode("latin-1")

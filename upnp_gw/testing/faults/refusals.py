@@ -18,6 +18,11 @@ class RefusedRequest(Fault):
     strikes = Strikes.BEFORE
     actions = ADDS
 
+
+@dataclass(eq=False)
+class RefusedByTable(RefusedRequest):
+    """It refuses by what is mapped already."""
+
     def __post_init__(self) -> None:
         self._router: Router | None = None
 
@@ -101,7 +106,7 @@ class PortZeroRefused(RefusedRequest):
 
 
 @dataclass(eq=False)
-class RenewalIsConflict(RefusedRequest):
+class RenewalIsConflict(RefusedByTable):
     """A mapping that exists cannot be renewed, not even by its own client."""
 
     actions = frozenset({"AddPortMapping"})
@@ -113,7 +118,7 @@ class RenewalIsConflict(RefusedRequest):
 
 
 @dataclass(eq=False)
-class FullTable(RefusedRequest):
+class FullTable(RefusedByTable):
     """There are so many port mappings at most; one more is refused."""
 
     slots: Annotated[int, "the number of mappings"] = 16
@@ -124,7 +129,7 @@ class FullTable(RefusedRequest):
 
 
 @dataclass(eq=False)
-class SilentFullTable(RefusedRequest):
+class SilentFullTable(RefusedByTable):
     """There are so many port mappings at most; one more is answered with success, and not made."""
 
     actions = frozenset({"AddPortMapping"})

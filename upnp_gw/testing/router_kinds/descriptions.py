@@ -72,7 +72,8 @@ class SpacesAroundUrls(Personality):
 
 
 class RelativeControlUrlsWithUrlBase(Personality):
-    """The URLs of its description are relative to URLBase, not to the description.
+    """The URLs of its description are relative to URLBase, not to the description. A client that takes only host
+    and port of URLBase finds nothing there.
 
     Source: UDA 1.0 section 2.1; home-assistant/core issue 76383, "UPnP/IGD integration fails due to communication
     error", and sbstp/rust-igd issue 26 have descriptions with URLBase.
