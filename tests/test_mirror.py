@@ -213,6 +213,7 @@ COVERED_ELSEWHERE = {
     "system/sock_diag.py": "system/test_listening_ports.py",
     "system/socket_filter.py": "servers/udp/test_filter.py",
     "system/who_has.py": "lab/test_who_has.py",
+    "testing/addresses.py": "testing/test_emulator.py",
     "testing/changes.py": "testing/test_journal.py",
     "testing/api/operations.py": "testing/api/test_server.py",
     "testing/datagram_sockets.py": "testing/test_emulator.py",

@@ -381,6 +381,15 @@ def test_a_failing_assertion_says_what_arrived(igd: Emulator) -> None:
         igd.mappings.find(port=8080)
 
 
+def test_an_emulator_says_where_it_is(igd: Emulator) -> None:
+    assert repr(igd) == f"<Emulator {igd.location}>"
+    assert repr(Emulator()) == "<Emulator that is not ready>"
+    with Emulator(versions=(1,)) as old:
+        assert "/igd1/" in old.control_url("WANIPConnection")
+        with pytest.raises(ValueError, match="no version 2"):
+            old.control_url("WANIPConnection", 2)
+
+
 def test_mistakes_of_a_test_are_errors_at_once(igd: Emulator) -> None:
     with pytest.raises(ValueError, match="no action 'AddPortMaping'; did you mean 'AddPortMapping'"):
         igd.answer("AddPortMaping", error=718)

@@ -15,6 +15,8 @@ import pytest
 
 from tests import ROOT
 from upnp_gw.testing import Announcement, Emulator, HeldMapping, Request, SentEvent, Subscriber
+from upnp_gw.testing.changes import Changes
+from upnp_gw.testing.journal import Journal
 from upnp_gw.testing.records import Records
 
 URN = "urn:schemas-upnp-org:service:WANIPConnection:2"
@@ -145,6 +147,20 @@ async def test_an_asynchronous_test_waits_for_a_request() -> None:
         await client
         with pytest.raises(AssertionError, match=r"within 0\.01 s no port mapping with external_port=1"):
             await igd.mappings.async_wait_for(external_port=1, timeout_s=0.01)
+
+
+def test_each_change_wakes_those_who_wait(igd: Emulator) -> None:
+    changes, woken = Changes(), list[str]()
+    journal = Journal(lambda: 0.0, changes)
+    with changes.waking(lambda: woken.append("request")):
+        request = journal.add("http", "GET", {}, "127.0.0.1", b"")
+        assert len(woken) == 1
+        journal.answered(request, b"answer", None)
+        assert len(woken) == 2
+    map_port(igd)
+    with igd._changes.waking(lambda: woken.append("mapping")):
+        igd.advance(hours=1)
+    assert set(woken[2:]) == {"mapping"}
 
 
 def test_a_wait_that_ends_without_it_says_what_came(igd: Emulator) -> None:

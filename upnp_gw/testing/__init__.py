@@ -1,6 +1,7 @@
 """A router for tests of clients: the gateway itself, in process, without root. docs/testing.md shows how to use it.
 
 emulator          ``Emulator``: what a test reads and changes
+addresses         its addresses and URLs
 host              its event loop: a thread's, or that of an asynchronous test
 gateway           the gateway over a memory firewall, on one loopback address
 options           what a test can choose before

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
 from upnp_gw.model.mapping import MappingKind
-from upnp_gw.protocols.igd_services import IgdVersion, control_path, description_path, service_of
+from upnp_gw.testing.addresses import Addresses
 from upnp_gw.testing.announcements import Announcement
 from upnp_gw.testing.changes import Changes, Live, LiveRecords
 from upnp_gw.testing.clock import MovableClock
@@ -19,14 +19,13 @@ from upnp_gw.testing.journal import Request, Requests
 from upnp_gw.testing.mappings import HeldMapping
 from upnp_gw.testing.options import EmulatorOptions, Options, check_options
 from upnp_gw.testing.outcomes import Reply
-from upnp_gw.testing.ports import IPV6_LOOPBACK
 from upnp_gw.testing.rules import Rule
 from upnp_gw.testing.subscribers import Subscriber
 
 R = TypeVar("R")
 
 
-class Emulator:
+class Emulator(Addresses):
     """A router on a loopback address of its own, without root.
 
     ``with`` starts and stops it in a thread of its own, also in an asynchronous test. ``async with`` starts it on
@@ -47,6 +46,9 @@ class Emulator:
         self._changes = Changes()
         self._host = Host(self._serving)
         self._control: FaultControl
+
+    def __repr__(self) -> str:
+        return f"<Emulator {self.location if self._host.ready else 'that is not ready'}>"
 
     # -- life
 
@@ -85,54 +87,6 @@ class Emulator:
             await self._control.become(self._options, self._shape)
             yield gateway
 
-    # -- where a client finds it
-
-    @property
-    def location(self) -> str:
-        """The URL of the description of its highest version, which has every service."""
-        return self._url(description_path(IgdVersion(f"igd{max(self._options.versions)}")))
-
-    @property
-    def location_v1(self) -> str:
-        """The URL of the InternetGatewayDevice:1 description."""
-        return self._url(description_path(IgdVersion.IGD1))
-
-    @property
-    def location_v2(self) -> str:
-        """The URL of the InternetGatewayDevice:2 description."""
-        return self._url(description_path(IgdVersion.IGD2))
-
-    @property
-    def location_ipv6(self) -> str:
-        """The URL of ``location`` over IPv6. Raises RuntimeError without the option ``ipv6``."""
-        if not self._options.ipv6:
-            raise RuntimeError("the emulator serves IPv6 with Emulator(ipv6=True) only")
-        return self.location.replace(self.gateway_address, f"[{IPV6_LOOPBACK}]")
-
-    def control_url(self, service: str, version: int = 2) -> str:
-        """The URL for SOAP calls of a service, as ``WANIPConnection``, in version 1 or 2 of IGD. Raises
-        ValueError."""
-        igd_version = IgdVersion(f"igd{version}")
-        found = service_of(igd_version, service)
-        if found is None:
-            raise ValueError(f"InternetGatewayDevice:{version} has no service {service!r}")
-        return self._url(control_path(self._running.token, igd_version, found))
-
-    @property
-    def gateway_address(self) -> str:
-        """Its IPv4 address: the default gateway of its clients, so to say."""
-        return str(self._running.place.own.ip)
-
-    @property
-    def search_address(self) -> tuple[str, int]:
-        """Address and port for searches by unicast: port 1900, unless that is taken or another one was chosen."""
-        return self.gateway_address, self._running.ports.search or 0
-
-    @property
-    def pcp_address(self) -> tuple[str, int]:
-        """Address and port of NAT-PMP and PCP: port 5351, unless that is taken or another one was chosen."""
-        return self.gateway_address, self._running.ports.pcp or 0
-
     @property
     def versions(self) -> tuple[int, ...]:
         """The versions of InternetGatewayDevice that it has."""
@@ -142,14 +96,6 @@ class Emulator:
     def personality_names(self) -> tuple[str, ...]:
         """The kinds of router that it is."""
         return self._personality_names
-
-    @property
-    def external_address(self) -> str:
-        """The external IPv4 address; empty: there is none."""
-        return self._running.external_address
-
-    def _url(self, path: str) -> str:
-        return f"http://{self.gateway_address}:{self._running.http_port}{path}"
 
     # -- what it has and what it saw
 

@@ -46,6 +46,11 @@ class Host(Generic[G]):
             raise RuntimeError("a change has not happened yet; accepted: await igd.advance(...), and likewise")
         return self._served
 
+    @property
+    def ready(self) -> bool:
+        """True if ``served`` is there."""
+        return self._served is not None and not self._changes
+
     def serves(self, served: G) -> bool:
         """True while it serves this one."""
         return self._served is served
