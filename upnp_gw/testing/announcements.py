@@ -1,9 +1,11 @@
 """The SSDP announcements of the emulator."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from upnp_gw.testing.changes import Changes
+from upnp_gw.testing.records import NEWEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Announced:
     def __init__(self, now_s: Callable[[], float], changes: Changes | None = None) -> None:
         self._now_s = now_s
         self._changes = changes or Changes()
-        self._announcements: list[Announcement] = []
+        self._announcements: deque[Announcement] = deque(maxlen=NEWEST)
 
     def add(self, data: bytes) -> None:
         """Notes a datagram to the multicast group."""

@@ -1,5 +1,6 @@
 """The events that the emulator sent to subscribers."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ from upnp_gw.protocols.gena.subscriptions import Delivery, DeliveryOutcome
 from upnp_gw.servers.http.gena_delivery import send
 from upnp_gw.testing.changes import Changes
 from upnp_gw.testing.journal import Request
+from upnp_gw.testing.records import NEWEST
 from upnp_gw.testing.rules import Rules
 
 
@@ -39,7 +41,7 @@ class EventDelivery:
         self._rules = rules
         self._changes = changes
         self._now_s = now_s
-        self._sent: list[SentEvent] = []
+        self._sent: deque[SentEvent] = deque(maxlen=NEWEST)
 
     async def __call__(self, delivery: Delivery, deadline_s: float) -> DeliveryOutcome:
         """Sends one event in the way of the newest fault that strikes it."""

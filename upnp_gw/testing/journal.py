@@ -1,12 +1,13 @@
 """The requests and their answers: one ``Request`` for each message of a client."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
 from upnp_gw.testing.changes import TIMEOUT_S, Changes, Live
 from upnp_gw.testing.outcomes import REQUESTS, check_action, error_name
-from upnp_gw.testing.records import Records, near
+from upnp_gw.testing.records import NEWEST, Records, near
 
 
 @dataclass(slots=True)
@@ -154,7 +155,7 @@ class Journal:
         self.now_s = now_s
         self._began = monotonic()
         self._changes = changes or Changes()
-        self._requests: list[Request] = []
+        self._requests: deque[Request] = deque(maxlen=NEWEST)
 
     def add(self, protocol: str, action: str, arguments: dict[str, str], client: str, received: bytes) -> Request:
         """Notes a message. ``answered`` adds its answers."""

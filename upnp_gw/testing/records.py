@@ -8,6 +8,9 @@ from typing import Any, Generic, TypeVar, overload
 
 R = TypeVar("R")
 
+NEWEST = 100_000
+"""Requests, events and announcements are kept up to this number, each: an emulator can run for days."""
+
 
 class Records(Sequence[R], Generic[R]):
     """A list as it was at one moment. Empty is false. ``find`` and ``one`` compare fields by their text, so that an

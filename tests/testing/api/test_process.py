@@ -16,9 +16,11 @@ import pytest
 from async_upnp_client.aiohttp import AiohttpRequester
 from async_upnp_client.client_factory import UpnpFactory
 from async_upnp_client.profiles.igd import IgdDevice
+from click.testing import CliRunner
 
 from tests.testing.api.process import COMMAND, DONE_S, Process, emulating
 from tests.testing.portable_client import add_port_mapping, datagram
+from upnp_gw.cli import main
 from upnp_gw.testing import plain_sockets
 
 CLIENT, ANYONE = IPv4Address("127.0.0.1"), IPv4Address("0.0.0.0")
@@ -97,10 +99,8 @@ def test_a_query_that_waits_does_not_keep_it_from_ending() -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_wrong_option_ends_it_with_exit_code_2(options: tuple[str, ...], message: str) -> None:
-    done = subprocess.run(
-        [*COMMAND, *options], capture_output=True, text=True, timeout=DONE_S, stdin=subprocess.DEVNULL
-    )
-    assert done.returncode == 2
+    done = CliRunner().invoke(main, ("emulate", *options))
+    assert done.exit_code == 2
     assert message in " ".join(done.stderr.split())
     assert not done.stdout
 
@@ -113,9 +113,8 @@ def test_a_port_that_is_taken_ends_it_with_exit_code_2(option: str) -> None:
         if kind is socket.SOCK_STREAM:
             taken.listen()
         port = str(taken.getsockname()[1])
-        argv = [*COMMAND, "--address", "127.0.0.1", option, port]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=DONE_S, stdin=subprocess.DEVNULL)
-    assert done.returncode == 2
+        done = CliRunner().invoke(main, ("emulate", "--address", "127.0.0.1", option, port))
+    assert done.exit_code == 2
     assert f"upnp-gw emulate: {option}: {port}: cannot" in " ".join(done.stderr.split())
     assert "(Address already in use); accepted: a free port" in " ".join(done.stderr.split())
 
