@@ -121,6 +121,23 @@ def test_a_fault_is_put_shown_and_taken_back(igd: Process) -> None:
     assert igd.ask("faults") == []
 
 
+def test_faults_can_be_listed_while_others_are_put(igd: Process) -> None:
+    def put() -> None:
+        for _ in range(150):
+            igd.ask("put_fault", {"text": "GetStatusInfo=501"})
+
+    putting = threading.Thread(target=put)
+    putting.start()
+    while putting.is_alive():
+        igd.ask("faults")
+    [first, *_, last] = igd.ask("take_all_back")
+    assert last.id - first.id == 149
+    igd.ask("put_fault", {"text": "GetStatusInfo=501"})
+    assert igd.ask("fault", number=last.id).id == last.id
+    with pytest.raises(Refused, match="no fault"):
+        igd.ask("fault", number=first.id)
+
+
 def test_time_is_moved(igd: Process) -> None:
     map_port(igd)
     before = igd.ask("time").now_s

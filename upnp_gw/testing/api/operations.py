@@ -25,6 +25,10 @@ _EXTERNAL = bodies.WORDS.accepted["external_address"]
 _NO_PARAMETERS = {"name", "action", "times", "after"}
 
 
+ENDED_KEPT = 100
+"""So many faults that have ended can still be asked for."""
+
+
 class NotThere(LookupError):
     """There is no such id. The message says so."""
 
@@ -135,10 +139,12 @@ class Operations:
         )
 
     def faults(self) -> list[bodies.Fault]:
-        return [self._shown(number) for number, fault in self._faults.items() if fault.in_force]
+        with self._changing:
+            return [self._shown(number) for number, fault in self._faults.items() if fault.in_force]
 
     def fault(self, number: str) -> bodies.Fault:
-        return self._shown(self._known(number))
+        with self._changing:
+            return self._shown(self._known(number))
 
     def put_fault(self, body: bodies.PutFault) -> bodies.Fault:
         if bool(body.text) == bool(body.name):
@@ -224,8 +230,10 @@ class Operations:
             self._kept("--fault", lambda: self._emulator.parsed_fault(text))  # noqa: B023 - it is called at once
 
     def _kept(self, field: str, put: Callable[[], FaultInForce]) -> bodies.Fault:
-        number = next(self._numbers)
-        self._faults[number] = _said(field, put)
+        put_in_force, number = _said(field, put), next(self._numbers)
+        for ended in [each for each, fault in self._faults.items() if not fault.in_force][:-ENDED_KEPT]:
+            del self._faults[ended]
+        self._faults[number] = put_in_force
         return self._shown(number)
 
     def _known(self, number: str) -> int:
