@@ -7,4 +7,4 @@ source "$(dirname "${BASH_SOURCE[0]}")/../.ci/prepare.sh"
 prepare browser
 cd "$ROOT"
 say "$(chromium --version 2>/dev/null)"
-exec "$VENV/bin/python" -m upnp_gw.lab.enter "$VENV/bin/python" -m pytest -v -s tests/lab/browser_pages.py "$@"
+exec "$VENV/bin/python" -m upnp_gw.lab.enter "$VENV/bin/python" -m pytest -v -s tests/lab/browser_pages.py tests/lab/browser_emulate.py "$@"
