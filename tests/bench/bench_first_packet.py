@@ -68,6 +68,15 @@ class Kind:
     """The mapping is of a host without NAT."""
 
 
+NO_NAT = """
+[wan]
+interface = "wan0"
+[firewall]
+mode = "{mode}"
+nat = false
+[lan]
+interfaces = [{lans}]
+"""
 ONE, TWO, MIXED = Topology(lans=(HOME,)), Topology(lans=(HOME, GUEST)), Topology(lans=(HOME, OFFICE))
 KINDS = (
     *(Kind(f"port mapping, {mode}, one LAN", mode, ONE, NAT, ("lan0",)) for mode in ("alongside", "router")),
@@ -77,6 +86,10 @@ KINDS = (
     ),
     *(
         Kind(f"pinhole, {mode}, beside a LAN with NAT", mode, MIXED, BESIDE, ("lan0",), pinhole=True)
+        for mode in ("alongside", "router")
+    ),
+    *(
+        Kind(f"pinhole, {mode}, no NAT at all", mode, Topology(lans=(OFFICE,)), NO_NAT, ("lan1",), pinhole=True)
         for mode in ("alongside", "router")
     ),
 )

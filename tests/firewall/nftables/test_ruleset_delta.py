@@ -464,6 +464,38 @@ def test_the_kernels_complaint_is_one_sentence(error: str, sentence: str) -> Non
         Session(Refusing(error)).run("add table inet x")
 
 
+@pytest.mark.parametrize(
+    ("mode", "several", "anycast", "hooks"),
+    [
+        (FirewallMode.ALONGSIDE, False, False, set()),
+        (FirewallMode.ALONGSIDE, True, False, set()),
+        (FirewallMode.ALONGSIDE, False, True, {"prerouting"}),
+        (FirewallMode.ROUTER, False, False, set()),
+        (FirewallMode.ROUTER, True, False, {"postrouting"}),
+    ],
+)
+def test_a_gateway_that_translates_nothing_has_no_hook_for_that(
+    mode: FirewallMode, several: bool, anycast: bool, hooks: set[str]
+) -> None:
+    """Each new flow of every host pays for them. With several LANs one of them drops forged sources."""
+    lans = (NETWORK.lans[0], replace(NETWORK.lans[0], name="lan1", index=9)) if several else NETWORK.lans[:1]
+    apart = frozenset(link.name for link in lans)
+    without = replace(settings(mode, replace(NETWORK, lans=lans, without_nat=apart)), anycast=anycast)
+    translating = {"prerouting", "output", "postrouting", "leaving"}
+
+    def declared(text: str, names: str) -> set[str]:
+        return set(re.findall(names, text)) & translating
+
+    assert declared(structure(without), r"chain (\w+) \{ type") == hooks
+    assert declared(contents(without), r"chain (\w+) \{\n") == hooks
+    one_with_nat = settings(
+        mode, replace(NETWORK, lans=lans, without_nat=apart - {"lan1"} if several else frozenset())
+    )
+    everything = translating if mode is FirewallMode.ROUTER else translating - {"leaving"}
+    assert declared(structure(one_with_nat), r"chain (\w+) \{ type") == everything
+    assert declared(structure(settings(mode, replace(NETWORK, lans=()))), r"chain (\w+) \{ type") == everything
+
+
 @pytest.mark.parametrize("mode", list(FirewallMode))
 def test_rules_for_hosts_without_nat_delay_no_packet_where_every_lan_has_nat(mode: FirewallMode) -> None:
     with_nat = contents(settings(mode))
