@@ -21,7 +21,7 @@ AT_SEAM = {
     Seam.MACHINE: set[str](),
 }
 """Seam -> the methods of its faults, beside ``begin`` and ``end``."""
-MEET_FAULTS = {"cli/lab.py", "cli/lab_gateway.py", "cli/emulate.py", "pytest_plugin.py"}
+MEET_FAULTS = {"cli/lab.py", "cli/lab_gateway.py", "cli/emulate.py", "cli/schema.py", "pytest_plugin.py"}
 """Beside ``testing``."""
 GATEWAY_PARTS = ("engine", "ledger", "servers", "gate", "store", "composition", "daemon", "control", "system")
 

@@ -1,6 +1,7 @@
 """The faults in force: which ones strike a request."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from upnp_gw.testing.fault import Fault, Strikes
 from upnp_gw.testing.journal import Request
 from upnp_gw.testing.outcomes import Outcome, outcome_of
+from upnp_gw.testing.records import NEWEST
 
 
 @dataclass(eq=False, slots=True)
@@ -23,7 +25,7 @@ class Rule:
     """True: the gateway makes the change before. False: it never sees the request. None: as is usual for the
     fault."""
     name: str = ""
-    struck: list[Request] = field(default_factory=list)
+    struck: deque[Request] = field(default_factory=lambda: deque(maxlen=NEWEST))
 
     @property
     def lasting(self) -> bool:

@@ -30,7 +30,7 @@ class DescriptionFault(Fault):
         return xml
 
     def write_http(self, head: bytes, body: bytes, request: Request | None) -> Sent:
-        if request is None or not is_description(request) or not head.startswith(b"HTTP/1.1 200"):
+        if request is None or not is_description(request) or b" 200 " not in head.partition(b"\r\n")[0]:
             return Sent(head + body)
         return whole(head, self.description(body, b"http://" + request.arguments.get("host", "").encode()))
 
