@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, asks, gateway_fixture
+from tests.fixtures.waiting import async_until
 from upnp_gw.firewall.base import Change
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.load import LoadedPolicy, load_text
@@ -130,9 +131,13 @@ class ThreadedFirewall(MemoryFirewall):
     """Has a thread, as the real one, and can fail once after a change."""
 
     fails: Exception | None = None
+    go: asyncio.Event | None = None
+    """The kernel is slow until it is set."""
 
     async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
         await super().apply(changes)
+        if self.go is not None:
+            await self.go.wait()
         if then is not None:
             await asyncio.to_thread(then)
         fails, self.fails = self.fails, None
@@ -185,6 +190,22 @@ async def test_a_fault_after_kernel_and_store_keeps_the_mapping(tmp_path: Path) 
         assert home.ports == {(TCP, 8000)}
         stored, _ = await home.store.load(home.clock())
         assert [row.mapping.key.external_port for row in stored] == [8000]
+
+
+async def test_a_later_state_of_a_device_is_not_written_before_an_earlier_one(tmp_path: Path) -> None:
+    """The batch is made before the kernel has its changes, and the store has another thread for the devices."""
+    firewall = ThreadedFirewall()
+    async with gateway_fixture(tmp_path, policy(WIDE), firewall=firewall) as home:
+        firewall.go = asyncio.Event()
+        request = asyncio.create_task(home.granted(8000))
+        await async_until(lambda: (TCP, 8000) in home.ports)
+        remembered = asyncio.create_task(home.gateway.remember())
+        done, _ = await asyncio.wait([remembered], timeout=0.05)
+        firewall.go.set()
+        assert not done
+        await request
+        await remembered
+        assert not home.persistence.one_writer.locked()
 
 
 async def test_the_connection_of_a_reply_is_closed_before_the_events(tmp_path: Path) -> None:

@@ -41,13 +41,14 @@ class KernelAndStore:
         log_kernel_changes(changes)
         in_kernel = not changes
         try:
-            write = self._persistence.prepared(transactions, now)
-            in_kernel = in_kernel or await self._in_kernel(changes, write)
-            if not in_kernel:
-                self._persistence.not_written(write)
-            elif await self._persistence.written(write, transactions):
-                self._measurements.store_time.add(write.took_ns)
-                return True
+            async with self._persistence.one_writer:
+                write = self._persistence.prepared(transactions, now)
+                in_kernel = in_kernel or await self._in_kernel(changes, write)
+                if not in_kernel:
+                    self._persistence.not_written(write)
+                elif await self._persistence.written(write, transactions):
+                    self._measurements.store_time.add(write.took_ns)
+                    return True
         except Exception:
             log.exception("cannot write to the store")
         _undo(transactions)

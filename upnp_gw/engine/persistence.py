@@ -1,5 +1,6 @@
 """The disk's side of the writer: a transaction for each batch, the backlog while the disk fails, known devices."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as Table
@@ -61,6 +62,9 @@ class Persistence:
     ) -> None:
         self.memory = memory
         self.write_backlog = WriteBacklog()
+        self.one_writer = asyncio.Lock()
+        """Held from the making of a batch until it is written: a later state of a device must not be written before
+        an earlier one, by another thread."""
         self._store = store
         self._ledger = ledger
         self._clock = clock
@@ -152,14 +156,15 @@ class Persistence:
 
     async def remember(self) -> None:
         """Writes what changed of devices, incidents and questions, where anything did."""
-        now = self._clock()
-        notes = self.memory.notes(now, devices=True)
-        try:
-            if notes:
-                await self._store.write(Batch(notes=notes), now)
-        except StoreError as error:
-            self.write_backlog.failed(error)
-            self.memory.not_taken(notes)
+        async with self.one_writer:
+            now = self._clock()
+            notes = self.memory.notes(now, devices=True)
+            try:
+                if notes:
+                    await self._store.write(Batch(notes=notes), now)
+            except StoreError as error:
+                self.write_backlog.failed(error)
+                self.memory.not_taken(notes)
 
     async def close(self) -> None:
         """The last try to write; the log says how many rows and decisions are not on disk after it."""
