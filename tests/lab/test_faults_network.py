@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.firewall.nftables.test_shares import open_tunnel_device
 from tests.fixtures.waiting import until
 from tests.lab.end_to_end import ROUTER, TCP, UDP, Home, served_home
 from tests.lab.igd_control_point import ControlPoint
@@ -79,7 +80,7 @@ class Tunnel:
     def __init__(self, home: Household, name: str, client: IPv4Address) -> None:
         self.client = client
         with home.gateway.inside():
-            self._device = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
+            self._device = open_tunnel_device()
             fcntl.ioctl(self._device, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))  # TUNSETIFF
         home.gateway.ip(f"addr add {LATE}/24 dev {name}", f"link set {name} up")
 
