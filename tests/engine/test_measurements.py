@@ -38,13 +38,9 @@ async def test_a_request_counts_by_protocol_and_verdict(tmp_path: Path) -> None:
         await home.unmap(8080)
         await home.unmap(8081)
         found = home.measurements
-        assert found.requests == {
-            (Via.IGD1, "allow"): 3,
-            (Via.IGD1, "busy"): 1,
-            (Via.IGD1, "deny"): 1,
-            (Via.IGD1, "none"): 1,
-            (Via.PCP, "ask"): 1,
-        }
+        igd, pcp = found.protocols[Via.IGD1], found.protocols[Via.PCP]
+        assert igd.verdicts == {"allow": 3, "busy": 1, "deny": 1, "none": 1}
+        assert pcp.verdicts == {"ask": 1}
         assert found.refusals == {
             Refusal.CONFLICT: 1,
             Refusal.NOT_AUTHORIZED: 1,
@@ -52,8 +48,7 @@ async def test_a_request_counts_by_protocol_and_verdict(tmp_path: Path) -> None:
             Refusal.NO_SUCH: 1,
         }
         assert found.questions == 1
-        assert sum(found.request_time[Via.IGD1].counts) == 6
-        assert sum(found.request_time[Via.PCP].counts) == 1
+        assert (sum(igd.time.counts), sum(pcp.time.counts)) == (6, 1)
         assert sum(found.decision_time.counts) == 7
         assert sum(found.kernel_time.counts) == 3, "two grants and a delete change the kernel"
         assert sum(found.store_time.counts) == 7

@@ -33,9 +33,10 @@ class MeasurementCommands:
             process=_process(),
             requests=[
                 api.RequestCount(via=via, verdict=verdict, count=count)  # type: ignore[arg-type]
-                for (via, verdict), count in sorted(counted.requests.items())
+                for via, counts in counted.protocols.items()
+                for verdict, count in sorted(counts.verdicts.items())
             ],
-            request_time={via.value: _histogram(time) for via, time in counted.request_time.items()},
+            request_time={via.value: _histogram(counts.time) for via, counts in counted.protocols.items()},
             decision_time=_histogram(counted.decision_time),
             kernel_time=_histogram(counted.kernel_time),
             store_time=_histogram(counted.store_time),

@@ -49,6 +49,18 @@ class Histogram:
         return result
 
 
+class ProtocolCounts:
+    """The requests of one protocol."""
+
+    __slots__ = ("time", "verdicts")
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[str] = Counter()
+        """See ``verdict_of``."""
+        self.time = Histogram()
+        """From a request's arrival in the gateway to its reply, with the kernel and the store."""
+
+
 @dataclass(slots=True)
 class Traffic:
     """Traffic of mappings, as the kernel counts it."""
@@ -65,11 +77,8 @@ class Traffic:
 class Measurements:
     """One object for the engine; its parts add to it on the event loop."""
 
-    requests: Counter[tuple[Via, str]] = field(default_factory=Counter)
-    """(protocol, verdict), see ``verdict_of``."""
+    protocols: dict[Via, ProtocolCounts] = field(default_factory=lambda: {via: ProtocolCounts() for via in Via})
     refusals: Counter[Refusal] = field(default_factory=Counter)
-    request_time: dict[Via, Histogram] = field(default_factory=lambda: {via: Histogram() for via in Via})
-    """From the request's arrival in the gateway to its reply, with the kernel and the store."""
     decision_time: Histogram = field(default_factory=Histogram)
     """The facts, the verdict and the plan of one request, without any waiting."""
     kernel_time: Histogram = field(default_factory=Histogram)
@@ -84,8 +93,9 @@ class Measurements:
 
     def answered(self, via: Via, reply: Reply, ns: int) -> None:
         """Counts a reply. ``ns``: nanoseconds since the request came."""
-        self.requests[via, verdict_of(reply)] += 1
-        self.request_time[via].add(ns)
+        counts = self.protocols[via]  # one look-up: the hash of an enumeration's member is slow
+        counts.verdicts[verdict_of(reply)] += 1
+        counts.time.add(ns)
         if isinstance(reply, Refused):
             self.refusals[reply.refusal] += 1
 
