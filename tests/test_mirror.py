@@ -131,7 +131,6 @@ COVERED_ELSEWHERE = {
     "metrics/catalogue.py": "metrics/test_reference.py",
     "metrics/families.py": "metrics/test_exposition.py",
     "notify/counts.py": "notify/test_outbox.py",
-    "notify/running.py": "notify/test_recipes.py",
     "notify/trying.py": "notify/test_recipes.py",
     "ledger/charges.py": "engine/test_full_quota.py",
     "ledger/conflicts.py": "ledger/test_forwards.py",

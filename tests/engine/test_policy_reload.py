@@ -9,7 +9,7 @@ from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC_IP, Clock, asks
 from tests.fixtures.policy_reload import ReloadFixture, reload_home
 from upnp_gw import api
 from upnp_gw.gate.managed_file import ManagedChange
-from upnp_gw.ledger.events import PolicyChanged, TableChanged
+from upnp_gw.ledger.events import PolicyChanged, PolicyRefused, TableChanged
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.request import Refused
@@ -90,6 +90,9 @@ async def test_a_bad_file_leaves_the_old_policy_and_says_so(
         assert home.gateway_fixture.decider.in_force.policy.digest == digest
         assert home.gateway_fixture.ports == {(TCP, 9000)}
         assert message in (await home.policy_commands.policy()).problem  # type: ignore[operator]
+        told = [event.problem for event in home.gateway_fixture.events if isinstance(event, PolicyRefused)]
+        assert len(told) == 1
+        assert message in told[0]
         await reloaded(home, POLICY)
         assert (await home.policy_commands.policy()).problem is None, "mended"
 

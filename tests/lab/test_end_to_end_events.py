@@ -1,18 +1,23 @@
 """Events from the real daemon to a real subscriber: each change of mappings, WAN address and link is one NOTIFY."""
 
+import json
+import threading
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
 import pytest
 
+from tests.fixtures.waiting import EVENT_S, until
 from tests.lab.end_to_end import Home
 from tests.lab.igd_control_point import Subscriber
+from upnp_gw.lab.control_socket import EventStream
 from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
 VERSIONS = pytest.mark.parametrize("igd_version", list(IgdVersion))
 OTHER = IPv4Address("11.22.33.99")
+SHARED = IPv4Address("100.64.33.9")
 COUNT, UPDATE = "PortMappingNumberOfEntries", "SystemUpdateID"
 
 
@@ -137,6 +142,26 @@ def test_a_new_external_address_is_an_event(home: Home, igd_version: IgdVersion)
             change = subscriber.next()
             assert change["ExternalIPAddress"] == str(address)
             assert home.point(igd_version=igd_version).external_address() == str(address)
+
+
+def test_an_address_that_the_internet_does_not_reach_is_told_once(home: Home) -> None:
+    events, wan = EventStream(home.daemon.runtime_dir), home.lab.topology.wan
+    ended = threading.Timer(2 * EVENT_S, events.end)  # an event that never comes fails the test
+    ended.start()
+    try:
+        found = (json.loads(line) for line in events)
+        home.gateway.ip(f"addr add {SHARED}/24 dev {wan}", f"addr del {home.external}/24 dev {wan}")
+        told = next(event for event in found if event["event"] == "double-nat")
+        assert (told["address"], "does not reach it" in told["why"]) == (str(SHARED), True)
+    finally:
+        home.renumber_wan(home.external)
+    try:
+        assert until(lambda: home.point().external_address() == str(home.external))
+        home.point().add(8080)
+        assert next(event["event"] for event in found if event["event"] != "wan") == "added", "and not again"
+    finally:
+        ended.cancel()
+        events.close()
 
 
 @VERSIONS

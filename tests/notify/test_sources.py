@@ -98,6 +98,7 @@ async def test_the_state_at_the_start_then_each_event_once(tmp_path: Path) -> No
         operator.publish(asked(9))
         titles = await told.until(4)
     assert [title.split(":")[0] for title in titles] == ["Question 7", "Incident", "Double NAT", "Question 9"]
+    assert len({message.id for message in told.messages}) == 4
     await server.close()
 
 

@@ -12,7 +12,7 @@ Two ways to read them:
 
 - `[metrics] listen` of the configuration, for a Prometheus on this machine or behind a firewall of your own.
   Anybody who can connect there can read them. They name the devices of the house.
-- `/metrics` at the operator's page, with a token for scripts.
+- `/metrics` at the operator's page, with a token that only reads: `upnp-gw token create prometheus`.
 
 ```toml
 [metrics]
@@ -20,11 +20,18 @@ listen = "127.0.0.1:9909"
 devices = 50
 ```
 
+One of these two jobs:
+
 ```yaml
 scrape_configs:
   - job_name: upnp-gw
     static_configs:
       - targets: ["127.0.0.1:9909"]
+  - job_name: upnp-gw-page
+    authorization:
+      credentials_file: /etc/prometheus/upnp-gw.token
+    static_configs:
+      - targets: ["127.0.0.1:5081"]
 ```
 
 At most `devices` devices have metrics of their own, and keep them until the page ends. The others are counted

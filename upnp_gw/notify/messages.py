@@ -42,7 +42,7 @@ def message_of(event: api.Event) -> Message | None:
     data = msgspec.to_builtins(event)
     return Message(
         event=event.event,
-        id=event.id or f"{event.event}-{event.at.timestamp():.0f}",
+        id=event.id or _own_id(event),
         at=event.at,
         title=title,
         text=shown(text, LONGEST_TEXT),
@@ -50,6 +50,13 @@ def message_of(event: api.Event) -> Message | None:
         device=device,
         data=data,
     )
+
+
+def _own_id(event: api.Event) -> str:
+    """Of an event that was made from the present state."""
+    if event.question is not None:
+        return f"question-{event.question.number}"
+    return f"{event.event}-{event.at.timestamp():.0f}-{event.incident.device if event.incident is not None else ''}"
 
 
 def _titled(event: api.Event) -> tuple[str, str, str, bool] | None:
