@@ -15,6 +15,7 @@ pytestmark = pytest.mark.spec("SR-27")
 
 HERE = ROOT / "examples" / "systemd"
 UNIT = HERE / "upnp-gw.service"
+PAGE = HERE / "upnp-gw-page.service"
 EXPOSURE_MAX = 20
 """Of 100, as systemd-analyze weighs it; a service with nothing set has 96."""
 
@@ -57,6 +58,18 @@ def test_the_unit_has_its_protections(key: str, value: str) -> None:
     assert service(key) == value
 
 
+def test_the_page_has_a_user_of_its_own_and_no_capability() -> None:
+    page = read(PAGE)
+    assert page["Service", "CapabilityBoundingSet"] == page["Service", "AmbientCapabilities"] == [""]
+    assert page["Service", "User"] != [service("User")]
+    config = Config("w", ("l",))
+    assert Path("/var/lib") / page["Service", "StateDirectory"][0] == config.page_state_dir
+    assert Path("/run") / page["Service", "RuntimeDirectory"][0] == config.page_runtime_dir
+    for key in ("NoNewPrivileges", "ProtectSystem", "ProtectHome", "MemoryDenyWriteExecute"):
+        assert page["Service", key] == read(UNIT)["Service", key]
+    assert page["Service", "RestrictAddressFamilies"] == ["AF_UNIX AF_INET AF_INET6"]
+
+
 def test_the_directories_are_those_of_the_defaults() -> None:
     assert Path("/var/lib") / service("StateDirectory") == Config("w", ("l",)).state_dir
     assert Path("/run") / service("RuntimeDirectory") == Config("w", ("l",)).runtime_dir
@@ -92,10 +105,11 @@ def test_systemd_finds_it_little_exposed(tmp_path: Path) -> None:
     if analyze is None:
         pytest.skip("systemd-analyze is not installed (Debian, Ubuntu: apt install systemd)")
     offline = [analyze, "security", "--no-pager", "--offline=yes", f"--threshold={EXPOSURE_MAX}"]
-    done = subprocess.run([*offline, str(UNIT)], capture_output=True, text=True, timeout=60, check=False)
-    exposure = re.search(r"exposure level.*: (\d+\.\d)", done.stdout)
-    assert exposure is not None, done.stdout + done.stderr
-    assert done.returncode == 0, f"exposure {exposure[1]}:\n{done.stdout}"
+    for unit in (UNIT, PAGE):
+        done = subprocess.run([*offline, str(unit)], capture_output=True, text=True, timeout=60, check=False)
+        exposure = re.search(r"exposure level.*: (\d+\.\d)", done.stdout)
+        assert exposure is not None, done.stdout + done.stderr
+        assert done.returncode == 0, f"exposure {exposure[1]}:\n{done.stdout}"
     loose = tmp_path / UNIT.name
     loose.write_text("[Service]\nExecStart=/bin/true\n")
     done = subprocess.run([*offline, str(loose)], capture_output=True, text=True, timeout=60, check=False)
