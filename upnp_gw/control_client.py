@@ -68,6 +68,9 @@ class ControlClient:
     async def mapping(self, mapping: str) -> api.Mapping:
         return await self._ask("mapping", api.Mapping, id=mapping)
 
+    async def traffic(self, mapping: str) -> api.Traffic:
+        return await self._ask("traffic", api.Traffic, id=mapping)
+
     async def decisions(self, **query: object) -> list[api.Decision]:
         """The fields of ``api.DecisionFilter``."""
         return await self._ask("decisions", list[api.Decision], query=query)

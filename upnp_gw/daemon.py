@@ -234,6 +234,7 @@ class Daemon:
             evidence=self._evidence,
             measurements=self._composition.engine.measurements,
             count=self._usage.count,
+            recount=self._usage.recount,
             probe=self._monitor.probe,
             locations=self._lan_servers.locations,
             obstacles=self._obstacles.now,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, gateway_fixture
+from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, gateway_fixture
 from upnp_gw import api
 from upnp_gw.control.evidence import EvidenceCommands
 from upnp_gw.engine.policy_files import PolicyFiles
@@ -46,7 +46,12 @@ class Home:
         )
         self.probed: list[IPAddress] = []
         self.advice = EvidenceCommands(
-            made.decider, made.evidence_collector, self.policies, made.usage_reader.count, self.probe
+            made.decider,
+            made.evidence_collector,
+            self.policies,
+            made.usage_reader.count,
+            self.probe,
+            made.usage_reader.recount,
         )
         self.counted: dict[str, int] = {}
 
@@ -167,3 +172,25 @@ async def test_the_kind_is_that_of_a_request_now(home: Home, client: str, device
     (shown,) = await home.advice.evidence()
     kind = MappingKind.PORT_MAPPING if nat else MappingKind.PINHOLE
     assert (shown.device, shown.kind, shown.family) == (device, kind, "ip4")
+
+
+async def test_the_traffic_of_a_mapping_outlives_it_and_a_restart(tmp_path: Path) -> None:
+    clock = Clock()
+    async with gateway_fixture(tmp_path, clock=clock) as made:
+        home = Home(made, tmp_path)
+        reply = await made.granted(8080)
+        made.firewall.counters[reply.mapping.id] = Counters(2, 5000, 20)
+        clock.pass_s(60)
+        traffic = await home.advice.traffic(reply.mapping.id)
+        assert traffic is not None
+        assert (traffic.slot_s, sum(traffic.bytes), traffic.bytes[-1]) == (900, 5000, 5000)
+        assert 0 <= (traffic.ends_at.timestamp() - clock.now.wall) <= 900
+        await made.unmap(8080)
+        assert await home.advice.traffic(reply.mapping.id) is None
+    async with gateway_fixture(tmp_path, clock=clock, boot="boot-1") as made:
+        home = Home(made, tmp_path)
+        clock.pass_s(900)
+        again = await made.granted(8080)
+        traffic = await home.advice.traffic(again.mapping.id)
+        assert traffic is not None
+        assert traffic.bytes[-2:] == [5000, 0]

@@ -38,7 +38,7 @@ from upnp_gw.api.devices import (
     questions_wait,
 )
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
-from upnp_gw.api.mappings import AddMapping, Mapping
+from upnp_gw.api.mappings import AddMapping, Mapping, Traffic
 from upnp_gw.api.measurements import DeviceTraffic, Histogram, Measurements, Process, RequestCount
 from upnp_gw.api.policy import PolicyText, Reloaded, RevokedMapping
 from upnp_gw.api.problems import Vocabulary, problem_of
@@ -110,6 +110,7 @@ __all__ = [
     "StaleFilter",
     "Status",
     "Suggestion",
+    "Traffic",
     "Trial",
     "Vocabulary",
     "WanState",

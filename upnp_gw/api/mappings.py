@@ -50,6 +50,17 @@ class Mapping(Struct, frozen=True, kw_only=True):
     """The source port of the remote host (only for pinholes); null: any."""
 
 
+class Traffic(Struct, frozen=True, kw_only=True):
+    """The traffic of the internal port of a mapping over the last two days, over renewals and restarts."""
+
+    slot_s: Count
+    """Seconds of a slot."""
+    ends_at: datetime
+    """The end of the last slot, which is not over yet."""
+    bytes: list[Count]
+    """In each slot, oldest first."""
+
+
 class AddMapping(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A port to open for the operator. An IPv6 internal client, or one on a LAN without NAT, makes a pinhole."""
 

@@ -23,7 +23,7 @@ def control_server(claim: Claim, parts: DaemonParts) -> ControlServer:
         KnownDeviceCommands(parts.decider, Targets(parts.decider, parts.probe)),
         PolicyCommands(parts.gateway, parts.decider, parts.store, updates, operator.decision),
         MeasurementCommands(parts, serializer),
-        EvidenceCommands(parts.decider, parts.evidence, updates.files, parts.count, parts.probe),
+        EvidenceCommands(parts.decider, parts.evidence, updates.files, parts.count, parts.probe, parts.recount),
     ]
     return ControlServer(
         operator, parts.config.runtime_dir, claim=claim, more=more, page_runs=parts.status_page.runs

@@ -15,6 +15,7 @@ from upnp_gw.gate.facts import device_of, ids_of, name_of
 from upnp_gw.gate.load import read_text
 from upnp_gw.gate.managed_file import free_name
 from upnp_gw.ledger.evidence import Evidence, EvidenceKey
+from upnp_gw.ledger.traffic import SLOT_S, slot_of
 from upnp_gw.model.device import lan_of
 from upnp_gw.model.errors import ConfigError, FirewallError
 from upnp_gw.model.mapping import DAY_S, IPAddress, Mapping, MappingKind, Usage
@@ -42,7 +43,10 @@ class EvidenceCommands:
         files: PolicyFiles,
         count: Count,
         probe: Probe,
+        recount: Callable[[], Awaitable[None]],
     ) -> None:
+        """``recount``: reads the counters, at most once a second."""
+        self._recount = recount
         self._decider = decider
         self._environment = decider.environment
         self._evidence = evidence_collector
@@ -55,6 +59,19 @@ class EvidenceCommands:
         await self._fresh()
         table = self._evidence.table
         return [self._shown(table.openings[opening]) for opening in sorted(table.openings)]
+
+    async def traffic(self, mapping_id: str) -> api.Traffic | None:
+        """After a reading of the counters; None: there is no such mapping."""
+        await self._recount()
+        mapping = self._decider.ledger.table.get(mapping_id)
+        if mapping is None:
+            return None
+        wall = self._environment.clock().wall
+        return api.Traffic(
+            slot_s=SLOT_S,
+            ends_at=api.moment((slot_of(wall) + 1) * SLOT_S),
+            bytes=self._evidence.traffic.of(opening_of(mapping), wall),
+        )
 
     async def suggest(self, body: api.AskSuggestion) -> api.Suggestion | api.Problem:
         await self._fresh()

@@ -51,6 +51,8 @@ class DaemonParts:
     measurements: Measurements
     count: Callable[[bool], Awaitable[None]]
     """Reads the kernel's counters; True: also the remote hosts."""
+    recount: Callable[[], Awaitable[None]]
+    """Reads the kernel's counters, at most once a second."""
     probe: Callable[[IPAddress, str], Awaitable[bool]]
     locations: Callable[[], Iterable[str]]
     obstacles: Callable[[], Iterable[str]]

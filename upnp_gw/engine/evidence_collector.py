@@ -15,6 +15,7 @@ from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
 from upnp_gw.ledger.events import Confirmed, Decided, Event, TableChanged
 from upnp_gw.ledger.evidence import EvidenceKey, EvidenceTable
 from upnp_gw.ledger.forwards import mapping_id
+from upnp_gw.ledger.traffic import TrafficHistory
 from upnp_gw.model.device import OPERATOR
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant, IPAddress, Mapping, Transport, Via
@@ -47,6 +48,7 @@ class EvidenceCollector:
 
     def __init__(self, decider: Decider, store: Store) -> None:
         self.table = EvidenceTable()
+        self.traffic = TrafficHistory()
         self._decider = decider
         self._ledger = decider.ledger
         self._around = decider.environment
@@ -68,12 +70,14 @@ class EvidenceCollector:
         device its present identifier."""
         self.table.load(*await self._store.evidence(), now)
         self._before, self._first_reading = self._around.clock(), True
+        self.traffic.load(await self._store.traffic(), self._before.wall)
         self._remotes_read_at = self._before.boot
         for neighbour in self._around.neighbours.all():
             self.saw(self._around.name_of(neighbour), self._before.wall)
 
     async def flush(self) -> None:
         """Writes the changes to the store; after an error, again with the next ones."""
+        await self._flush_traffic()
         self.table.prune(self._around.clock().wall)
         changes = self.table.pop_changes()
         if not changes:
@@ -83,6 +87,15 @@ class EvidenceCollector:
         except StoreError as error:
             log.error("the evidence is not on disk: %s", error)
             self.table.put_back(changes)
+
+    async def _flush_traffic(self) -> None:
+        changes = self.traffic.pop_changes(self._around.clock().wall)
+        if changes is not None:
+            try:
+                await self._store.write_traffic(changes)
+            except StoreError as error:
+                log.error("the traffic of ports is not on disk: %s", error)
+                self.traffic.put_back(changes)
 
     async def keep(self) -> None:
         """Calls ``flush`` every ``FLUSH_S``, until it is cancelled."""
@@ -156,6 +169,7 @@ class EvidenceCollector:
         opening = opening_of(mapping)
         if increase.connections > 0 or increase.bytes > 0:
             self.table.used(opening, now.wall, increase.connections, increase.bytes)
+            self.traffic.add(opening, now.wall, increase.bytes)
         self._since_remotes[mapping.id] = increase.plus(self._since_remotes.get(mapping.id, Counters()))
 
     async def counted(self, growth: Growth, with_remotes: bool) -> None:

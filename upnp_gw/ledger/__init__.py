@@ -17,5 +17,6 @@ epoch         the epoch of NAT-PMP and PCP
 igd_view      what a control point may read
 igd_key       the mapping that a key of IGD means, which does not name the internal client
 events        what happened, for GENA, the audit log and watchers
+traffic       the traffic of ports over two days, for charts
 evidence      how mappings were used over weeks, for ``suggest`` and ``stale``
 """

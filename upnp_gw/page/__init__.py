@@ -11,6 +11,7 @@ forms           forms that show what they write
 serving         views as pages and as live streams; feed: the daemon's events
 readings        what the daemon says, read once for all open pages
 rendering       templates and texts; views: a template and its values; formats: times and amounts
+chart           the traffic of a port as points of an SVG
 static_files    style and script
 request_checks  what every request passes and every answer has; connections: how many, and for how long
 listeners       the sockets and TLS; lan_sockets: those of the LAN; certificate: the page's own

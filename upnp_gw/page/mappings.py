@@ -6,6 +6,7 @@ from aiohttp import web
 
 from upnp_gw import api
 from upnp_gw.control_client import ControlClient, Declined
+from upnp_gw.page.chart import chart_of
 from upnp_gw.page.devices import ROWS, page_of
 from upnp_gw.page.forms import WrongField, fields_of, path, printable, time_of
 from upnp_gw.page.readings import Readings
@@ -41,8 +42,13 @@ class MappingPages:
         )
 
     async def one(self, request: web.Request) -> View:
-        mapping = await self._client.mapping(request.match_info["id"])
-        return View("mapping.html", {"mapping": mapping, "explained": await self._explained(mapping)})
+        name = request.match_info["id"]
+        traffic = await self._client.traffic(name)  # first: it reads the counters that the mapping shows
+        mapping = await self._client.mapping(name)
+        return View(
+            "mapping.html",
+            {"mapping": mapping, "explained": await self._explained(mapping), "chart": chart_of(traffic)},
+        )
 
     async def _explained(self, mapping: api.Mapping) -> api.Explained | None:
         """None: the decision has left the log."""

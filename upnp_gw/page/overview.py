@@ -62,6 +62,8 @@ class OverviewPage:
                 "questions": questions[:QUESTIONS_SHOWN],
                 "question_count": len(questions),
                 "incidents": incidents,
+                # incidents have a part of their own
+                "warnings": [warning for warning in status.warnings if not warning.startswith("incident: ")],
                 "refused": refused[:REFUSALS_SHOWN],
                 "refused_count": sum(decision.count for decision in refused),
                 "refused_more": len(refused) >= DAY_REFUSALS,

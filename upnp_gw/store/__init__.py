@@ -11,6 +11,7 @@ pruning            deletes old decisions in portions
 policy_rows        policies that decisions of the audit log refer to
 highest_numbers    the highest numbers ever used
 evidence_rows      how mappings were used
+traffic_rows       the traffic of ports over two days
 device_rows        devices, incidents and questions, as notes
 syncing            syncs SQLite's log to the disk, and moves it into the database file
 high_water         the number of the last transaction on the disk, in a file of its own

@@ -3,7 +3,7 @@
 import sqlite3
 from uuid import uuid4
 
-from upnp_gw.store import decision_rows, evidence_rows, mapping_rows, policy_rows
+from upnp_gw.store import decision_rows, evidence_rows, mapping_rows, policy_rows, traffic_rows
 from upnp_gw.store import device_rows as notes
 from upnp_gw.store.upgrade import MIGRATIONS, shrink
 
@@ -33,7 +33,7 @@ def prepare(db: sqlite3.Connection, full: bool) -> str:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version == 0:
         db.executescript(f"BEGIN;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
-    db.executescript(evidence_rows.SCHEMA + notes.SCHEMA)
+    db.executescript(evidence_rows.SCHEMA + traffic_rows.SCHEMA + notes.SCHEMA)
     for before in range(version or SCHEMA_VERSION, SCHEMA_VERSION):
         _upgrade(db, before)
     if version not in (0, SCHEMA_VERSION):

@@ -19,7 +19,7 @@ from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.records import DecisionRecord, RecordFilter
-from upnp_gw.store import decision_rows, evidence_rows, policy_rows
+from upnp_gw.store import decision_rows, evidence_rows, policy_rows, traffic_rows
 from upnp_gw.store import device_rows as notes
 from upnp_gw.store.batch import Batch as Batch
 from upnp_gw.store.device_rows import NoteKind as NoteKind
@@ -134,10 +134,15 @@ class Store:
         return await self._run(lambda: evidence_rows.load_evidence(self._open_db))
 
     async def write_evidence(self, changes: Changes) -> None:
-        """In portions: a batch of the writer waits for one of them at the most. A row that changes during the write
-        is written again next time."""
+        """In portions, for one of which a batch of the writer may wait."""
         for portion in evidence_rows.portions(changes):
             await self._transaction(partial(evidence_rows.write_evidence, changes=portion))
+
+    async def traffic(self) -> list[traffic_rows.Row]:
+        return await self._run(lambda: traffic_rows.load_traffic(self._open_db))
+
+    async def write_traffic(self, changes: traffic_rows.TrafficChanges) -> None:
+        await self._transaction(partial(traffic_rows.write_traffic, changes=changes))
 
     async def synced(self) -> None:
         """Returns when all written batches are on the disk. Raises StoreError if the disk fails or is too slow."""
