@@ -93,6 +93,7 @@ class Model(RuleBasedStateMachine):
         delegated=st.booleans(),
         client=st.sampled_from(["192.168.77.10", "192.168.77.20"]),
         nat=st.booleans(),
+        enabled=st.booleans(),
     )
     def put(
         self,
@@ -105,6 +106,7 @@ class Model(RuleBasedStateMachine):
         delegated: bool,
         client: str,
         nat: bool,
+        enabled: bool,
     ) -> None:
         row = mapping(
             number,
@@ -118,6 +120,7 @@ class Model(RuleBasedStateMachine):
             client=client,
             nat=nat,
         )
+        row = replace(row, enabled=enabled)
         self.delta.put(row)
         self.rows[row.id] = row
 
@@ -143,6 +146,8 @@ class Model(RuleBasedStateMachine):
         rows = list(self.rows.values())
         assert {m.id: m for m in self.table} == self.rows
         assert sorted(self.table.numbering(None)) == sorted(self.rows)
+        states = sum(m.active for m in rows), sum(m.parked for m in rows)
+        assert self.table.states() == (*states, len(rows) - sum(states))
         for device in (CONSOLE, PC):
             own = {m.id for m in rows if m.device == device}
             assert set(self.table.numbering(device)) == own

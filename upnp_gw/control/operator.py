@@ -1,7 +1,6 @@
 """Operations of the control socket on mappings, decisions and devices, and the status."""
 
 import os
-from collections import Counter
 from ipaddress import IPv4Address
 
 from upnp_gw import __version__, api
@@ -22,7 +21,6 @@ from upnp_gw.model.mapping import Endpoint, Instant, Via
 from upnp_gw.model.network import missing_interfaces, shared_prefixes
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
-from upnp_gw.system.tasks import in_portions
 
 GATEWAY_ITSELF = Source(IPv4Address("127.0.0.1"), "")
 
@@ -88,7 +86,7 @@ class GatewayOperator:
         network, config = self._environment.network, self._daemon.config
         now = self._environment.clock()
         policy = self._decider.in_force.policy
-        mappings = await self._count_mappings()
+        active, parked, disabled = self._ledger.table.states()
         return api.Status(
             version=__version__,
             pid=os.getpid(),
@@ -116,9 +114,9 @@ class GatewayOperator:
             ],
             locations=list(self._daemon.locations()),
             mappings=api.MappingCount(
-                active=mappings["active"],
-                parked=mappings["parked"],
-                disabled=mappings["disabled"],
+                active=active,
+                parked=parked,
+                disabled=disabled,
                 limit=policy.limits.total_mappings,
             ),
             policy=api.PolicyState(
@@ -134,12 +132,6 @@ class GatewayOperator:
             questions=len(questions_waiting(self._decider, now.wall)),
             detected=list(self._daemon.detected),
         )
-
-    async def _count_mappings(self) -> Counter[str]:
-        counts: Counter[str] = Counter()
-        async for row in in_portions(list(self._ledger.table)):
-            counts["active" if row.active else "parked" if row.parked else "disabled"] += 1
-        return counts
 
     async def decisions(self, query: api.DecisionFilter) -> list[api.Decision]:
         records = await self._store.decisions(

@@ -4,6 +4,7 @@ Only the gateway's writer changes it, through a ``TableDelta``. The next request
 earlier ones. The whole batch is undone if the kernel or the store refuses it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
@@ -36,6 +37,8 @@ class MappingTable:
         self._of_device = RowIndex[str]()
         self._charges = Charges()
         self._by_unique_id: dict[int, str] = {}
+        self._states: Counter[tuple[bool, bool]] = Counter()
+        """(enabled, parked) -> number of rows."""
         self._next_number = 1
 
     # -- queries
@@ -49,6 +52,11 @@ class MappingTable:
     def ids(self) -> list[str]:
         """The ids of all rows, as a copy: for work in portions, between which rows come and go."""
         return list(self._rows)
+
+    def states(self) -> tuple[int, int, int]:
+        """The numbers of active, parked and disabled mappings."""
+        of = self._states
+        return of[True, False], of[True, True] + of[False, True], of[False, False]
 
     def get(self, mapping_id: str) -> Mapping | None:
         """The mapping with this id; None: there is none."""
@@ -144,6 +152,7 @@ class MappingTable:
     def _link(self, row: Row) -> None:
         mapping = row.mapping
         self._rows[mapping.id] = row
+        self._states[mapping.enabled, mapping.parked] += 1
         self._by_key[mapping.key] = mapping.id
         self._by_internal[mapping.key.transport].add(mapping.internal, mapping.id)
         self._by_client.add(mapping.internal.address, mapping.id)
@@ -159,6 +168,7 @@ class MappingTable:
     def _unlink(self, row: Row) -> None:
         mapping = row.mapping
         del self._rows[mapping.id]
+        self._states[mapping.enabled, mapping.parked] -= 1
         if self._by_key.get(mapping.key) == mapping.id:
             del self._by_key[mapping.key]
         self._by_internal[mapping.key.transport].remove(mapping.internal, mapping.id)
