@@ -53,6 +53,18 @@ def test_a_control_point_hears_it_come_and_go() -> None:
         heard(sock, address, "ssdp:byebye")
 
 
+def test_a_new_boot_id_is_announced_without_a_restart() -> None:
+    with listening() as sock, Emulator(multicast=True) as igd:
+        before = igd.announcements.wait_for(nts="ssdp:alive")
+        map_port(igd)
+        igd.change_boot_id()
+        update = heard(sock, igd.gateway_address, "ssdp:update")
+        after = igd.announcements.wait_for(nts="ssdp:alive", boot_id=before.boot_id + 1)
+        assert f"NEXTBOOTID.UPNP.ORG: {after.boot_id}\r\n" in update
+        assert igd.announcements.find(nts="ssdp:update")[0].boot_id == before.boot_id
+        assert igd.mappings.one().external_port == 8080
+
+
 def test_announcements_are_no_requests() -> None:
     with Emulator(multicast=True) as one, Emulator(multicast=True) as other:
         for igd in (one, other):

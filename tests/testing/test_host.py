@@ -71,6 +71,19 @@ async def test_a_loop_that_cannot_wait_for_sockets_gets_a_thread(monkeypatch: py
     assert "emulated router" not in threads()
 
 
+def test_a_loop_that_is_not_asyncios_gets_a_thread() -> None:
+    """As trio's."""
+
+    async def use() -> None:
+        async with Emulator() as igd:
+            assert "emulated router" in threads()
+            await igd.advance(hours=1)
+
+    with pytest.raises(StopIteration):
+        use().send(None)
+    assert "emulated router" not in threads()
+
+
 def test_a_function_that_answers_may_look_at_the_emulator() -> None:
     with Emulator() as igd:
         seen = []

@@ -181,7 +181,7 @@ class LanServers:
         await self._gateway.begin_epoch()
         self._port5351.announce()
 
-    # -- for a clock that is moved
+    # -- for the emulator
 
     @property
     def _timers(self) -> tuple[DeadlineTimer, ...]:
@@ -192,6 +192,11 @@ class LanServers:
         of SSDP; None: none has."""
         timers = self._timers if announcements else (self._eventing.timer, self._port5351.timer)
         return min((timer.deadline for timer in timers if timer.deadline is not None), default=None)
+
+    def change_boot_id(self) -> None:
+        """Announces a new BOOTID, as for a new address. It cancels every event subscription (IGD section 7.3)."""
+        self._ssdp.change_boot_id()
+        self._events.publish(LanChanged())
 
     def run_due(self) -> None:
         """Does what is due, after the clock was moved."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from upnp_gw.testing.host import running_loop
 from upnp_gw.testing.records import Records
 
 R = TypeVar("R")
@@ -47,7 +48,7 @@ class Live(Generic[R]):
     def wait(self, narrow: Callable[[Records[R]], Records[R]], count: int, timeout_s: float) -> R:
         """Waits in this thread until there are ``count`` of them, and returns the last of these. Raises
         AssertionError after ``timeout_s`` seconds, RuntimeError on the thread of an event loop."""
-        if _on_a_loop():
+        if running_loop() is not None:
             raise RuntimeError("wait_for would stop this event loop and its clients: await async_wait_for(...)")
         woken, until = threading.Event(), monotonic() + timeout_s
         with self.changes.waking(woken.set):
@@ -91,11 +92,3 @@ def _last(found: Records[R], count: int, timeout_s: float) -> R:
     if len(found) < count:
         raise AssertionError(f"within {timeout_s:g} s {f'not {count}, but ' if found else ''}{found!r}")
     return found[count - 1]
-
-
-def _on_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -267,6 +267,11 @@ class Emulator(Addresses):
         changed = not keep_mappings if new_urls is None else new_urls
         return self._host.change(self._running.reboot(keep_mappings, new_urls=changed, new_port=new_port))
 
+    def change_boot_id(self) -> Done:
+        """Announces a new BOOTID (ssdp:update, then ssdp:alive), as a router does whose own addresses changed. It
+        does not start again; subscriptions end (IGD section 7.3)."""
+        return self._host.change(self._running.change_boot_id(), at_once=True)
+
     def lose_events(self, number: int) -> None:
         """The next so many events do not reach their subscribers: these see a gap in SEQ."""
         self.fault("event-lost", times=number)

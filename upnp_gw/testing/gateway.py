@@ -308,6 +308,10 @@ class EmulatedGateway:
         self.http_port = 0 if new_port else self.http_port
         await self.start(identity)
 
+    async def change_boot_id(self) -> None:
+        """Announces a new BOOTID without a restart."""
+        self._servers.change_boot_id()
+
     def choose(self, options: EmulatorOptions) -> None:
         """Other options from the next start on."""
         if options.external_address != self.options.external_address:

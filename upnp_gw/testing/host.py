@@ -93,11 +93,12 @@ class Host(Generic[G]):
     # -- the running loop
 
     async def start_here(self) -> None:
-        """The same on this loop. A loop that cannot wait for sockets (Windows' proactor) gets a thread instead."""
+        """The same on this loop. One that is not asyncio's, as trio's, or that cannot wait for sockets, as Windows'
+        proactor, gets a thread instead."""
         self._check_stopped()
-        loop = asyncio.get_running_loop()
-        if not _waits_for_sockets(loop):
-            await asyncio.to_thread(self.start)
+        loop = running_loop()
+        if loop is None or not _waits_for_sockets(loop):
+            await _in_a_thread(self.start)
             return
         self._here = self._serve()
         try:
@@ -110,7 +111,7 @@ class Host(Generic[G]):
     async def stop_here(self) -> None:
         """Closes everything. A second call does nothing."""
         if self._thread is not None:
-            await asyncio.to_thread(self.stop)
+            await _in_a_thread(self.stop)
         here, changes = self._here, tuple(self._changes)
         self._forget()
         if here is not None:
@@ -122,10 +123,7 @@ class Host(Generic[G]):
     @property
     def on_its_loop(self) -> bool:
         """True on the thread of its loop, while that runs."""
-        try:
-            return asyncio.get_running_loop() is self._loop
-        except RuntimeError:
-            return False
+        return self._loop is not None and running_loop() is self._loop
 
     def call(self, function: Callable[[], T]) -> T:
         """Calls a function on its loop, and returns its value."""
@@ -162,6 +160,21 @@ class Host(Generic[G]):
     def _forget(self) -> None:
         self._served = self._loop = self._stopping = self._thread = self._here = None
         self._changes = set()
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of asyncio that runs in this thread."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+async def _in_a_thread(function: Callable[[], None]) -> None:
+    if running_loop() is None:
+        function()  # another kind of loop waits for some milliseconds
+    else:
+        await asyncio.to_thread(function)
 
 
 def _waits_for_sockets(loop: asyncio.AbstractEventLoop) -> bool:

@@ -143,6 +143,11 @@ class SsdpServer:
             self._announcer.moved(self._lan.clock().boot, self._next_boot_id())
         self._on_timer()
 
+    def change_boot_id(self) -> None:
+        """Sends update, then alive with a new BOOTID, everywhere, as for a new address."""
+        self._announcer.moved(self._lan.clock().boot, self._next_boot_id())
+        self._on_timer()
+
     def _follow(self, network: Network) -> frozenset[Channel]:
         """Opens and closes sockets; returns the channels of the open ones."""
         channels = {
