@@ -125,12 +125,12 @@ class Time(Struct, frozen=True, kw_only=True):
 
 
 class Advance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A move of the clock: the sum of these."""
+    """A move of the clock: the sum of these, each a year at most."""
 
-    days: Seconds = 0
-    hours: Seconds = 0
-    minutes: Seconds = 0
-    seconds: Seconds = 0
+    days: Annotated[float, Meta(ge=0, le=366)] = 0
+    hours: Annotated[float, Meta(ge=0, le=366 * 24)] = 0
+    minutes: Annotated[float, Meta(ge=0, le=366 * 24 * 60)] = 0
+    seconds: Annotated[float, Meta(ge=0, le=366 * 86400)] = 0
 
 
 class Wan(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,16 +222,16 @@ WORDS = Vocabulary(
         "as_new": "true or false",
         "count": "a number 1 to 1000000, such as 2",
         "client": "the address of a client, such as 127.0.0.1",
-        "days": "days, such as 1",
+        "days": "days 0 to 366, such as 1",
         "delay_s": "seconds 0 to 25, such as 0.5",
         "error": 'the code or the name of an error, such as 718 or "ConflictInMappingEntry"',
         "external_address": 'an IPv4 address such as "203.0.113.7", or "" for none',
         "external_port": "a port 1 to 65535, such as 8080",
-        "hours": "hours, such as 1",
+        "hours": "hours 0 to 8784, such as 1",
         "internal_client": "the address of a client, such as 127.0.0.1",
         "internal_port": "a port 1 to 65535, such as 8080",
         "keep_mappings": "true or false",
-        "minutes": "minutes, such as 10",
+        "minutes": "minutes 0 to 527040, such as 10",
         "name": 'the name of a fault, such as "reset"; GET /v1/catalogue lists them',
         "nt": "the type that is announced, such as upnp:rootdevice",
         "nts": "ssdp:alive, ssdp:byebye or ssdp:update",
@@ -239,7 +239,7 @@ WORDS = Vocabulary(
         "outcome": "an outcome, such as lost",
         "parameters": 'those of the fault, such as {"code": 718}',
         "protocol": "igd1, igd2, http, ssdp, natpmp or pcp",
-        "seconds": "seconds, such as 90",
+        "seconds": "seconds 0 to 31622400, such as 90",
         "service": "a service, such as WANIPConnection",
         "sid": "the SID of a subscription",
         "text": 'a fault as the option --fault takes it, such as "AddPortMapping=718,times=1"',
