@@ -286,3 +286,19 @@ def toml_of(text: str) -> str:
 
 def without_times(toml: str) -> str:
     return re.sub(r"until = \S+", "until", toml).strip()
+
+
+async def test_the_first_page_is_small_with_a_thousand_mappings(home: PageHome) -> None:
+    """With its style and script under 60 kB; so is each list."""
+    for number in range(1000):
+        await home.home.granted(10_000 + number, description=f"game {number}")
+    async with home.operator() as operator:
+        _, text = await operator.get("/")
+        assert "1,000" in text
+        files = re.findall(r'(?:href|src)="(/static/[^"]+)"', text)
+        assert len(files) == 3
+        sizes = [len(text), *[len((await operator.get(url))[1]) for url in files]]
+        assert sum(sizes) < 60_000, sizes
+        for path in ("/mappings", "/mappings?page=20", "/devices/console", "/log"):
+            _, text = await operator.get(path)
+            assert len(text) < 60_000, path

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from upnp_gw.control_client import ControlClient, Declined, Unreachable
 
@@ -15,11 +14,10 @@ AGAIN_S = 2.0
 class Feed:
     """``version`` grows with each change. ``run`` keeps it, until it is cancelled."""
 
-    def __init__(self, client: ControlClient, lan_port: int, on_change: Callable[[], None]) -> None:
+    def __init__(self, client: ControlClient, lan_port: int) -> None:
         """``lan_port``: of the page for the LAN, which the daemon leads to; 0: there is none."""
         self._client = client
         self._query = {"page_port": str(lan_port)} if lan_port else {}
-        self._on_change = on_change
         self._changed = asyncio.Event()
         self.version = 0
         self.connected = False
@@ -60,6 +58,5 @@ class Feed:
 
     def _advance(self) -> None:
         self.version += 1
-        self._on_change()
         self._changed.set()
         self._changed.clear()

@@ -75,7 +75,7 @@ class OperatorPart:
     def _add_pages(self, application: web.Application) -> None:
         client, readings, texts = self._client, self._readings, self._texts
         add = self.serving.add
-        add(application, "/", OverviewPage(client, readings), "overview")
+        add(application, "/", OverviewPage(readings), "overview")
         devices, mappings = DevicePages(client, readings), MappingPages(client, readings, texts)
         add(application, "/devices", devices.all, "devices")
         add(application, "/devices/{device}", devices.one, "devices")

@@ -5,18 +5,15 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
 from upnp_gw import api
-from upnp_gw.control_client import ControlClient, Declined, Unreachable
-from upnp_gw.page.readings import Reading, Readings
+from upnp_gw.control_client import Declined, Unreachable
+from upnp_gw.page.readings import DAY_REFUSALS, Reading, Readings
 from upnp_gw.page.views import View
 
 REFUSALS_SHOWN = 6
-DAY_REFUSALS = 500
-"""Refusals of the last day that are counted; beyond that there are "more than"."""
 DEVICES_SHOWN = 12
 QUESTIONS_SHOWN = 5
 
@@ -34,20 +31,18 @@ class Holder:
 
 
 class OverviewPage:
-    def __init__(self, client: ControlClient, readings: Readings) -> None:
-        self._client = client
+    def __init__(self, readings: Readings) -> None:
         self._readings = readings
         self._checking: asyncio.Task[None] | None = None
 
     async def __call__(self, _: web.Request) -> View:
         readings = self._readings
-        since = datetime.now(UTC) - timedelta(days=1)
         status, mappings, questions, incidents, refused = await asyncio.gather(
             readings.status(),
             readings.mappings(),
             readings.questions(),
             readings.incidents(),
-            self._client.decisions(verdict="deny", since=since.isoformat(), limit=DAY_REFUSALS, unchanged=False),
+            readings.refused(),
         )
         holders = holders_of(mappings)
         return View(

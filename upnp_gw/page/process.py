@@ -78,7 +78,7 @@ class Page:
         self._stack.push_async_callback(client.close)
         readings = Readings(client)
         lan_port = 0 if settings.lan == "off" else settings.port
-        self._feed = Feed(client, lan_port, readings.forget)
+        self._feed = Feed(client, lan_port)
         static = static_files()
         texts = Texts()
         renderer = Renderer(

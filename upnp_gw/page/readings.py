@@ -3,12 +3,16 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 from upnp_gw import api
 from upnp_gw.control_client import ControlClient
 
 T = TypeVar("T")
+
+DAY_REFUSALS = 500
+"""Refusals of the last day that are counted; beyond that there are "more than"."""
 
 FRESH_S = 1.0
 """Seconds for which an answer of the daemon is shown again."""
@@ -59,9 +63,15 @@ class Readings:
         self.devices = Reading[list[api.Device]](client.devices, FRESH_S, clock)
         self.questions = Reading[list[api.Question]](client.questions, FRESH_S, clock)
         self.incidents = Reading[list[api.Incident]](client.incidents, FRESH_S, clock)
+        self.refused = Reading[list[api.Decision]](lambda: refused_of_day(client), FRESH_S, clock)
         self.doctor = Reading[list[api.Check]](client.doctor, SLOW_S, clock)
 
     def forget(self) -> None:
         """After a change: the next page shows the new state."""
-        for reading in (self.status, self.mappings, self.devices, self.questions, self.incidents):
+        for reading in (self.status, self.mappings, self.devices, self.questions, self.incidents, self.refused):
             reading.forget()
+
+
+async def refused_of_day(client: ControlClient) -> list[api.Decision]:
+    since = datetime.now(UTC) - timedelta(days=1)
+    return await client.decisions(verdict="deny", since=since.isoformat(), limit=DAY_REFUSALS, unchanged=False)

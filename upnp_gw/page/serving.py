@@ -20,8 +20,9 @@ Produce = Callable[[web.Request], Awaitable[View]]
 MakeFrame = Callable[[web.Request, str], Awaitable[Frame]]
 """The frame of a request, for the section of the navigation."""
 
-BETWEEN_S = 1.0
-"""Seconds between two patches of a page at least."""
+BETWEEN_S = 1.1
+"""Seconds from a change to the patch of a page: longer than ``readings.FRESH_S``, so that what was read before the
+change is read again, and many changes cause one reading a second for all pages."""
 TICK_S = 15.0
 """Seconds after which a page is looked at although nothing has happened: leases run."""
 WRITE_S = 20.0
@@ -119,8 +120,8 @@ class Serving:
             async with asyncio.timeout(WRITE_S):
                 await response.write(_event(changed) if changed else b": still here\n\n")
             sent = parts
-            await asyncio.sleep(BETWEEN_S)
             seen = await self._feed.wait(seen, TICK_S)
+            await asyncio.sleep(BETWEEN_S)
         await response.write(b"event: end\ndata: {}\n\n")
 
 
