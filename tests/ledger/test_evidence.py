@@ -102,6 +102,22 @@ def test_changes_that_the_store_did_not_write_are_written_again() -> None:
     assert table.pop_changes() == changes
 
 
+def test_a_row_may_be_dropped_or_made_anew_while_the_store_fails() -> None:
+    table = EvidenceTable()
+    table.row(opening(1), NOW)
+    table.row(opening(2), NOW)
+    table.pop_changes()
+    table.openings.drop([opening(2)])
+    table.row(opening(1), NOW)
+    changes = table.pop_changes()
+    table.openings.drop([opening(1)])
+    table.row(opening(2), NOW)
+    table.put_back(changes)
+    again = table.pop_changes()
+    assert [row.opening for row in again.openings] == [opening(2)]
+    assert again.gone == [opening(1)]
+
+
 def test_changes_are_written_in_portions() -> None:
     """A batch of the writer waits for one portion, not for thousands of rows."""
     table = EvidenceTable()

@@ -1,10 +1,12 @@
 """Old decisions are deleted in portions beside the commits; one that a mapping names stays as long as it."""
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -148,6 +150,65 @@ async def test_deleting_is_no_transaction_that_a_power_loss_could_lose(tmp_path:
     assert int(await store.get("transaction") or 0) == before + 1
     assert set(levels) == {1}
     assert await store._run(lambda: store._open_db.execute("PRAGMA synchronous").fetchone()) == (2 if full else 1,)
+    await store.close()
+
+
+class FailingRollback:
+    """A connection whose next ROLLBACK fails as on a bad disk, and whose every call is noted."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self.failures = 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        if statement == "ROLLBACK" and self.failures:
+            self.failures -= 1
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._db.execute(statement, *values)
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_the_store_goes_on_when_neither_deleting_nor_its_rollback_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    store = Store(tmp_path / "ledger.db", "boot-1", full, keep=Retention(decisions=100))
+    await store.open()
+    await write(store, 1, 100)
+    await pruned(store)
+    assert store._db is not None
+    store._db = failing = cast(Any, FailingRollback(store._db))
+    with monkeypatch.context() as broken:
+        broken.setattr(policy_rows, "prune_policies", fail)
+        await write(store, 101, 110)
+        while failing.failures:
+            await asyncio.wait_for(store._run(lambda: None), 10)
+    await asyncio.wait_for(write(store, 111, 120, Instant(NOW.boot + 3600, NOW.wall)), 10)
+    assert await asyncio.wait_for(numbers(store), 10) == [*range(21, 121)]
+    assert failing.execute("PRAGMA synchronous").fetchone() == (2 if full else 1,)
+    await store.close()
+
+
+async def test_a_portion_that_fails_leaves_full_durability_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    store = Store(tmp_path / "ledger.db", "boot-1", True, keep=Retention(decisions=100))
+    await store.open()
+    await write(store, 1, 100)
+    await pruned(store)
+    monkeypatch.setattr(policy_rows, "prune_policies", fail)
+    await write(store, 101, 110)
+    await store._run(lambda: None)
+    assert store._prune_problem == "database or disk is full"
+    assert store._open_db.execute("PRAGMA synchronous").fetchone() == (2,)
     await store.close()
 
 

@@ -31,6 +31,19 @@ async def test_a_call_that_fails_raises_for_its_caller_only() -> None:
     worker.close()
 
 
+async def test_a_call_that_fails_and_that_nobody_waits_for_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    worker = Worker("failing")
+
+    def fails() -> None:
+        raise ValueError("seen in the log")
+
+    worker.post(fails)
+    assert await asyncio.wait_for(worker.run(lambda: 7), 10) == 7
+    assert "a call of the thread failing failed; the thread continues" in caplog.text
+    assert "seen in the log" in caplog.text
+    worker.close()
+
+
 async def test_a_call_whose_caller_has_gone_is_made_all_the_same() -> None:
     worker, go, seen = Worker("slow"), threading.Event(), []
 

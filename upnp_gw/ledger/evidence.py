@@ -204,6 +204,11 @@ class BoundedRows(dict[K, V]):
         self.gone.clear()
         return rows, removed
 
+    def put_back(self, changed: Iterable[K], gone: Iterable[K]) -> None:
+        """Notes these keys again. Meanwhile some rows may have been dropped, and others made anew."""
+        self.changed.update((key, None) for key in changed if key in self)
+        self.gone.update((key, None) for key in gone if key not in self)
+
 
 class EvidenceTable:
     """All evidence. ``evidence_collector`` fills it, the store keeps it over restarts."""
@@ -331,12 +336,9 @@ class EvidenceTable:
 
     def put_back(self, changes: Changes) -> None:
         """Call it if the store could not write the changes: the next ``pop_changes`` has them again."""
-        self.openings.changed.update(dict.fromkeys(row.opening for row in changes.openings))
-        self.devices.changed.update(dict.fromkeys(row.device for row in changes.devices))
-        self.rules.changed.update(dict.fromkeys(row.rule for row in changes.rules))
-        self.openings.gone.update(dict.fromkeys(changes.gone))
-        self.devices.gone.update(dict.fromkeys(changes.gone_devices))
-        self.rules.gone.update(dict.fromkeys(changes.gone_rules))
+        self.openings.put_back((row.opening for row in changes.openings), changes.gone)
+        self.devices.put_back((row.device for row in changes.devices), changes.gone_devices)
+        self.rules.put_back((row.rule for row in changes.rules), changes.gone_rules)
 
     def _unlink(self, opening: EvidenceKey) -> None:
         own = self._ports[opening.device]

@@ -7,9 +7,9 @@ Old decisions are deleted in portions between two batches.
 import asyncio
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +38,7 @@ from upnp_gw.store.pruning import KEEP, Pruning, Retention
 from upnp_gw.store.schema import SCHEMA_VERSION, prepare
 from upnp_gw.store.shared_parts import SharedParts
 from upnp_gw.store.syncing import Syncing
+from upnp_gw.system.fair_lock import FairLock
 from upnp_gw.system.files import FileProblem, own_directory
 from upnp_gw.system.worker import Worker
 
@@ -66,8 +67,8 @@ class Store:
         self._parts = SharedParts()
         self._highest = HighestNumbers()
         self._thread = Worker("store")
-        self._lock = threading.Lock()
-        """Of the connection: held for each call that uses it."""
+        self._lock = FairLock()
+        """Of the connection: held for each call that uses it. A batch waits for one portion of other work."""
         self._db: sqlite3.Connection | None = None
         self._syncing: Syncing | None = None
         self._missing = ""
@@ -235,7 +236,7 @@ class Store:
     def _in_transaction(self, write: Callable[[sqlite3.Connection], object]) -> None:
         db = self._open_db
         if db.in_transaction:  # the disk failed during the last ROLLBACK
-            db.execute("ROLLBACK")
+            self._undone(db)
         db.execute("BEGIN IMMEDIATE")
         try:
             before = db.total_changes
@@ -254,6 +255,8 @@ class Store:
         self._highest.forget()
         if db.in_transaction:
             db.execute("ROLLBACK")
+        if self._full:
+            db.execute("PRAGMA synchronous = FULL")  # SQLite refuses it within a transaction
 
     def _write_rows(self, db: sqlite3.Connection, batch: Batch, now: Instant) -> None:
         if batch.removed:
@@ -265,13 +268,11 @@ class Store:
         if batch.cuts_done:
             db.executemany("DELETE FROM cuts WHERE id = ?", [(i,) for i in batch.cuts_done])
         if batch.cuts_put:
-            values = [cut_values(cut) for cut in batch.cuts_put]
-            db.executemany("INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
+            rows = map(cut_values, batch.cuts_put)
+            db.executemany("INSERT OR REPLACE INTO cuts VALUES (?,?,?,?,?,?,?,?,?,?,?)", rows)
         if batch.notes:
             notes.write_notes(db, batch.notes)
-        newest = 0
-        if batch.decisions:
-            newest = decision_rows.write_decisions(db, batch.decisions, self._parts)
+        newest = decision_rows.write_decisions(db, batch.decisions, self._parts) if batch.decisions else 0
         self._pruning.wrote(newest, now)
 
     def _load(self, now: Instant) -> tuple[list[StoredRow], list[PendingCut]]:
@@ -286,7 +287,7 @@ class Store:
     # -- old decisions
 
     def _prune_when_due(self) -> None:
-        """Queues the next portion behind the batches that wait."""
+        """Queues the next portion behind the calls that wait; a batch of another thread gets the lock before it."""
         if self._pruning.due:
             self._thread.post(lambda: self._locked(self._prune))
 
@@ -299,7 +300,8 @@ class Store:
         try:
             self._prune_portion(db)
         except Exception as error:
-            self._undone(db)
+            with suppress(sqlite3.Error):  # then the next transaction tries it again
+                self._undone(db)
             if str(error) != self._prune_problem:
                 log.error("%s: old decisions cannot be deleted: %s", self._path, error)
             self._prune_problem = str(error)
@@ -311,14 +313,12 @@ class Store:
         before = db.total_changes
         if self._full:
             db.execute("PRAGMA synchronous = NORMAL")
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            self._highest.keep(db, "decision", self._pruning.newest)
-            self._pruning.portion(db, self._parts)
-            db.execute("COMMIT")
-        finally:
-            if self._full:
-                db.execute("PRAGMA synchronous = FULL")
+        db.execute("BEGIN IMMEDIATE")
+        self._highest.keep(db, "decision", self._pruning.newest)
+        self._pruning.portion(db, self._parts)
+        db.execute("COMMIT")
+        if self._full:
+            db.execute("PRAGMA synchronous = FULL")
         if self._syncing is not None:
             self._syncing.changed(db.total_changes - before)
 

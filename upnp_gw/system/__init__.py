@@ -14,7 +14,7 @@ wan_counters       traffic and bit rate of the WAN
 files              opens files safely
 privileges         gives up root
 process            the garbage collector at the start, and the end of the process
-worker             a thread that runs calls in order
+worker             a thread that runs calls in order; ``fair_lock``: for two threads
 without_openssl    keeps OpenSSL out of the process
 clock, signals, sd_notify, send_queue, socket_filter, tasks
 """

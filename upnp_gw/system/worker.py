@@ -5,6 +5,7 @@ callbacks. That is 20 us of a request more, twice.
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 class _Call(NamedTuple):
@@ -57,7 +59,7 @@ class Worker:
         return future
 
     def post(self, function: Callable[[], object]) -> None:
-        """The same for a call that nobody waits for, from any thread. It must not raise. ``close`` ends this."""
+        """The same for a call that nobody waits for, from any thread. Errors are logged. ``close`` ends this."""
         if not self._closed:
             self._put(function)
 
@@ -80,5 +82,8 @@ class Worker:
             if isinstance(call, _Call):
                 call.run()
             else:
-                call()
+                try:
+                    call()
+                except Exception:  # without the thread no later call would ever be answered
+                    log.exception("a call of the thread %s failed; the thread continues", self._name)
             del call  # or its results would live until the next call
