@@ -16,6 +16,7 @@ from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.transaction import Transaction
+from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Instant, MappingKind, Transport, Via
 from upnp_gw.model.network import Neighbour
 from upnp_gw.model.records import RecordFilter
@@ -131,10 +132,15 @@ class ThreadedFirewall(MemoryFirewall):
     """Has a thread, as the real one, and can fail once after a change."""
 
     fails: Exception | None = None
+    fails_first: Exception | None = None
+    """It fails once with this, and changes nothing."""
     go: asyncio.Event | None = None
     """The kernel is slow until it is set."""
 
     async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
+        fails, self.fails_first = self.fails_first, None
+        if fails is not None:
+            raise fails
         await super().apply(changes)
         if self.go is not None:
             await self.go.wait()
@@ -179,17 +185,37 @@ async def test_a_batch_is_written_on_the_thread_of_the_kernel(
         await home.granted(8003)
 
 
-async def test_a_fault_after_kernel_and_store_keeps_the_mapping(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [RuntimeError("nobody foresaw it"), FirewallError("forwarding is not on")])
+async def test_a_fault_after_kernel_and_store_keeps_the_mapping(tmp_path: Path, fault: Exception) -> None:
     """The store has it, so the ledger and the kernel must have it too: the table is installed again."""
     firewall = ThreadedFirewall()
     async with gateway_fixture(tmp_path, policy(WIDE), firewall=firewall) as home:
-        firewall.fails = RuntimeError("nobody foresaw it")
+        firewall.fails = fault
         await home.granted(8000)
         await home.gateway.settled()
         assert home.gateway.healed == 1
         assert home.ports == {(TCP, 8000)}
         stored, _ = await home.store.load(home.clock())
         assert [row.mapping.key.external_port for row in stored] == [8000]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("nobody foresaw it"), FirewallError("no memory")])
+async def test_what_the_disk_refuses_and_the_kernel_cannot_undo_goes_with_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    firewall = ThreadedFirewall()
+
+    def full(*_: object) -> None:
+        firewall.fails_first = fault
+        raise OSError(28, "No space left on device")
+
+    async with gateway_fixture(tmp_path, policy(WIDE), firewall=firewall) as home:
+        monkeypatch.setattr(home.store, "_write", full)
+        assert (await home.refused(8000)).refusal is Refusal.BACKEND
+        await home.gateway.settled()
+        assert home.gateway.healed == 1
+        assert home.ports == set(), "nothing is open that the ledger does not have"
+        monkeypatch.undo()
 
 
 async def test_a_later_state_of_a_device_is_not_written_before_an_earlier_one(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ class KernelAndStore:
                 if not in_kernel:
                     self._persistence.not_written(write)
                 elif await self._persistence.written(write, transactions):
-                    self._measurements.store_time.add(write.took_ns)
+                    if write.batch:
+                        self._measurements.store_time.add(write.took_ns)
                     return True
         except Exception:
             log.exception("cannot write to the store")
@@ -62,10 +63,10 @@ class KernelAndStore:
         began = perf_counter_ns()
         try:
             await self._firewall.apply(changes, write)
-        except FirewallError as error:
-            log.error("the kernel refused %d changes: %s", len(changes), error)
-            return False
-        except Exception:
+        except Exception as error:
+            if isinstance(error, FirewallError) and not write.tried:
+                log.error("the kernel refused %d changes: %s", len(changes), error)
+                return False
             log.exception("the firewall failed; all of it is installed again")
             self._on_fault("a fault of ours")
             return write.tried  # in the store: then the kernel gets them with the table
@@ -79,6 +80,9 @@ class KernelAndStore:
                 await self._firewall.apply(changes)
         except FirewallError as error:
             self._on_fault(f"a change could not be undone ({error})")
+        except Exception:
+            log.exception("a change could not be undone; all of it is installed again")
+            self._on_fault("a fault of ours")
 
 
 def _undo(transactions: Sequence[Transaction]) -> None:

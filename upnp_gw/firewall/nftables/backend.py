@@ -110,7 +110,8 @@ class NftablesFirewall:
         now = await self._run(lambda: read_snapshot(self._reader(), self._totals))
         if not remotes:
             return now
-        forwards = [held.forward(self._clock()) for held in state.forwards.values()]
+        # a copy first: the thread may change the forwards during the rest
+        forwards = [held.forward(self._clock()) for held in list(state.forwards.values())]
         exchanges = await self._run(lambda: read_exchanges(self._reader()))
         return replace(now, remotes=await flow_teardown.peers(forwards), exchanges=exchanges)
 
