@@ -116,3 +116,25 @@ async def test_connections_of_one_host_and_of_all_are_bounded(home: PageHome) ->
     for each in (*open_ones, (reader, writer)):
         each[1].close()
     await async_until(lambda: connections.open == 0)
+
+
+@pytest.mark.spec("SR-48")
+async def test_a_client_that_takes_no_answer_loses_its_connection(home: PageHome) -> None:
+    """Connections are bounded: nobody may keep them for ever from the others."""
+    home.page.part.connections.taken_s = 0.3
+    _, writer = await connected(home)
+    asked = asyncio.create_task(ask_without_reading(writer))
+    await async_until(lambda: home.page.part.connections.open == 1)
+    await async_until(lambda: home.page.part.connections.open == 0)
+    await asked
+    writer.close()
+
+
+async def ask_without_reading(writer: asyncio.StreamWriter) -> None:
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    try:
+        for _ in range(20_000):
+            writer.write(b"GET /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            await writer.drain()
+    except ConnectionError:
+        pass

@@ -106,3 +106,12 @@ async def test_the_page_says_to_the_daemon_that_it_runs(tmp_path: Path) -> None:
         async with opened(operator, "/mappings") as stream:
             await stream.next()
         assert home.status_page.port == 0
+
+
+async def test_a_stream_ends_with_its_token(home: PageHome) -> None:
+    secret = home.page.tokens.create("script", acts=False, for_s=None)
+    async with home.browser(Authorization=f"Bearer {secret}") as script, opened(script, "/mappings") as stream:
+        await stream.next()
+        home.page.tokens.revoke("script")
+        await home.home.granted(3074)
+        assert await stream.next() == {"end": ""}

@@ -4,10 +4,10 @@ catalogue  every metric: name, kind, labels and help
 devices    the devices with metrics of their own
 families   the answer of the daemon as metric families
 exposition the text of /metrics
-serving    the route of the page, and the listener of ``[metrics]``
+serving    the route, for the page and for the listener of ``[metrics]``
 reference  docs/metrics.md, made from the catalogue
 """
 
-from upnp_gw.metrics.serving import add_routes, run
+from upnp_gw.metrics.serving import add_routes
 
-__all__ = ["add_routes", "run"]
+__all__ = ["add_routes"]

@@ -11,7 +11,9 @@ over the control socket at each reading. A reading costs the daemon one request;
 Two ways to read them:
 
 - `[metrics] listen` of the configuration, for a Prometheus on this machine or behind a firewall of your own.
-  Anybody who can connect there can read them. They name the devices of the house.
+  Anybody who can connect there can read them. They name the devices of the house. A Prometheus that connects to
+  a name, and not to an address, needs that name in `names` of `[page]`: other names are refused, because a web page
+  elsewhere could read the metrics through a browser here.
 - `/metrics` at the operator's page, with a token that only reads: `upnp-gw token create prometheus`.
 
 ```toml

@@ -15,15 +15,24 @@ MOST_OF_HOST = 24
 """Connections of one address. A browser opens six, and one for each live page more."""
 REQUEST_S = 15.0
 """Seconds until a whole request has come, with its body; for the first one with the handshake of TLS."""
+TAKEN_S = 30.0
+"""Seconds in which a client takes what is sent to it. The kernel keeps some of it for the client beside that."""
 
 
 class Connections:
     """Counts the connections of one listener. ``guarded`` makes the factory of its protocols."""
 
-    def __init__(self, most: int = MOST, most_of_host: int = MOST_OF_HOST, request_s: float = REQUEST_S) -> None:
+    def __init__(
+        self,
+        most: int = MOST,
+        most_of_host: int = MOST_OF_HOST,
+        request_s: float = REQUEST_S,
+        taken_s: float = TAKEN_S,
+    ) -> None:
         self.most = most
         self.most_of_host = most_of_host
         self.request_s = request_s
+        self.taken_s = taken_s
         self.refused = 0
         self._by_host: Counter[str] = Counter()
         self._guards: dict[object, Guard] = {}
@@ -66,7 +75,8 @@ class Connections:
 
 
 class Guard(asyncio.Protocol):
-    """Passes everything to aiohttp's protocol, and ends a connection whose request does not come."""
+    """Passes everything to aiohttp's protocol, and ends a connection whose request does not come, or whose answer
+    nobody takes."""
 
     def __init__(self, connections: Connections, protocol: Any) -> None:
         self.protocol = protocol
@@ -75,6 +85,7 @@ class Guard(asyncio.Protocol):
         self._entered = False
         self._deadline: asyncio.TimerHandle | None = None
         self._answering = False
+        self._taken: asyncio.TimerHandle | None = None
         self._transport: asyncio.WriteTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -85,6 +96,7 @@ class Guard(asyncio.Protocol):
         if not self._entered:
             self._abort()
             return
+        self._transport.set_write_buffer_limits(high=0)  # pause_writing: something waits for the client
         self._arm()
         self.protocol.connection_made(transport)
 
@@ -106,15 +118,19 @@ class Guard(asyncio.Protocol):
 
     def connection_lost(self, error: BaseException | None) -> None:
         self._disarm()
+        self._end_taken()
         if self._entered:
             self._connections.leave(self)
             self.protocol.connection_lost(error)
 
     def pause_writing(self) -> None:
         if self._entered:
+            self._end_taken()
+            self._taken = asyncio.get_running_loop().call_later(self._connections.taken_s, self._abort)
             self.protocol.pause_writing()
 
     def resume_writing(self) -> None:
+        self._end_taken()
         if self._entered:
             self.protocol.resume_writing()
 
@@ -126,6 +142,11 @@ class Guard(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _end_taken(self) -> None:
+        if self._taken is not None:
+            self._taken.cancel()
+            self._taken = None
 
     def _abort(self) -> None:
         if self._transport is not None:

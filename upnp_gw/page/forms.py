@@ -10,7 +10,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from upnp_gw.control_client import Declined, Unreachable
-from upnp_gw.page.request_checks import see_other
+from upnp_gw.page.request_checks import form_of, see_other
 from upnp_gw.page.serving import problem_view
 from upnp_gw.page.sessions import Notice, Session
 from upnp_gw.page.sign_in import SESSION
@@ -77,7 +77,7 @@ def add_action(
     async def post(request: web.Request) -> web.StreamResponse:
         session: Session = request[SESSION]
         try:
-            to, notice = await act(request, fields_of(dict(await request.post())))
+            to, notice = await act(request, fields_of(dict(await form_of(request))))
         except WrongField as error:
             return await serve_problem(
                 request, View("problem.html", {"problem": str(error), "kind": "declined"}, 400)

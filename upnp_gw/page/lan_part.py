@@ -10,18 +10,16 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
-from upnp_gw import __version__
 from upnp_gw.config.page_settings import PageSettings
 from upnp_gw.control_client import ControlClient
 from upnp_gw.page.connections import Connections
 from upnp_gw.page.feed import Feed
 from upnp_gw.page.readings import Readings
-from upnp_gw.page.request_checks import accepts_own, headers_of_answers, own_hosts, whole_requests
+from upnp_gw.page.request_checks import SERVER, accepts_own, headers_of_answers, own_hosts, whole_requests
 from upnp_gw.page.serving import Serving
 from upnp_gw.page.static_files import StaticFile, add_static
 from upnp_gw.page.views import Frame, Renderer, View
 
-SERVER = f"upnp-gw/{__version__}"
 REFUSALS_SHOWN = 10
 SCANNED = 100
 MAPPINGS_SHOWN = 200

@@ -11,12 +11,12 @@ from upnp_gw.control_client import Declined, Unreachable
 from upnp_gw.model.mapping import Endpoint
 from upnp_gw.page.connections import Connections
 from upnp_gw.page.feed import Feed
+from upnp_gw.page.http_protocol import protocols
 from upnp_gw.page.listeners import Place, bound, places
 from upnp_gw.page.readings import Readings
 
 log = logging.getLogger(__name__)
 
-IDLE_S = 30.0
 LOOK_S = 60.0
 """Seconds after which the addresses are looked at although nothing was said of them."""
 
@@ -29,9 +29,7 @@ class LanSockets:
         self._port = port
         self._servers: dict[Place, asyncio.Server] = {}
         self._failed: set[Place] = set()
-        self._runner = web.AppRunner(
-            application, access_log=None, keepalive_timeout=IDLE_S, handler_cancellation=True, shutdown_timeout=2.0
-        )
+        self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=2.0)
 
     async def start(self) -> None:
         await self._runner.setup()
@@ -57,7 +55,7 @@ class LanSockets:
             self._servers.pop(place).close()
         self._failed &= wanted
         assert self._runner.server is not None
-        factory = self._connections.guarded(self._runner.server)
+        factory = self._connections.guarded(protocols(self._runner.server))
         for place in wanted - self._servers.keys():
             try:
                 listener = bound(Endpoint(place.address, self._port), place.interface)

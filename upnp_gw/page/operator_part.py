@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-from upnp_gw import __version__
 from upnp_gw.config.page_settings import PageSettings
 from upnp_gw.control_client import ControlClient, Declined, Unreachable
 from upnp_gw.page.connections import Connections
@@ -18,7 +17,7 @@ from upnp_gw.page.policy_pages import PolicyPages
 from upnp_gw.page.questions import QuestionPages
 from upnp_gw.page.readings import Readings
 from upnp_gw.page.rendering import Texts
-from upnp_gw.page.request_checks import BODY_MAX, accepts_own, headers_of_answers, own_hosts, whole_requests
+from upnp_gw.page.request_checks import BODY_MAX, SERVER, accepts_own, headers_of_answers, own_hosts, whole_requests
 from upnp_gw.page.script_api import add_script_api
 from upnp_gw.page.serving import Produce, Serving
 from upnp_gw.page.sessions import Brake, Links, Notice, Session, Sessions
@@ -26,8 +25,6 @@ from upnp_gw.page.sign_in import SESSION, SignIn
 from upnp_gw.page.static_files import StaticFile, add_static
 from upnp_gw.page.tokens import Tokens
 from upnp_gw.page.views import Frame, Renderer, View
-
-SERVER = f"upnp-gw/{__version__}"
 
 
 class OperatorPart:

@@ -20,10 +20,12 @@ from upnp_gw.model.errors import ConfigError
 from upnp_gw.page.connections import Connections
 from upnp_gw.page.feed import Feed
 from upnp_gw.page.formats import Formats
+from upnp_gw.page.http_protocol import protocols
 from upnp_gw.page.lan_part import LanPart
 from upnp_gw.page.lan_sockets import LanSockets
-from upnp_gw.page.listeners import operator_listener, tls_context
+from upnp_gw.page.listeners import bound, operator_listener, tls_context
 from upnp_gw.page.local_socket import LocalSocket
+from upnp_gw.page.metrics_part import MetricsPart
 from upnp_gw.page.operator_part import OperatorPart
 from upnp_gw.page.readings import Readings
 from upnp_gw.page.rendering import Texts, environment
@@ -42,11 +44,9 @@ AddRoutes = Callable[[web.Application, ControlClient, PageSettings], None]
 Run = Callable[[ControlClient, PageSettings], Coroutine[Any, Any, None]]
 """Runs beside the page until it is cancelled."""
 MORE_ROUTES: tuple[AddRoutes, ...] = (metrics.add_routes,)
-MORE_TASKS: tuple[Run, ...] = (metrics.run, notify.run)
+MORE_TASKS: tuple[Run, ...] = (notify.run,)
 
 HANDSHAKE_S = 10.0
-IDLE_S = 30.0
-"""Seconds until a connection without a request is closed."""
 
 
 class Page:
@@ -106,6 +106,7 @@ class Page:
             await sockets.start()
             self._spawn(sockets.follow(readings, self._feed))
             where = f"for the LAN port {lan_port}"
+        await self._serve_metrics(client)
         self._spawn(self._feed.run())
         self._spawn(keep_watchdog())
         for run in MORE_TASKS:
@@ -133,16 +134,28 @@ class Page:
         listener: socket.socket,
         tls: ssl.SSLContext | None,
     ) -> None:
-        runner = web.AppRunner(
-            application, access_log=None, keepalive_timeout=IDLE_S, handler_cancellation=True, shutdown_timeout=2.0
-        )
+        runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=2.0)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         assert runner.server is not None
         more: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": HANDSHAKE_S} if tls is not None else {}
-        factory = connections.guarded(runner.server)
+        factory = connections.guarded(protocols(runner.server))
         server = await asyncio.get_running_loop().create_server(factory, sock=listener, **more)
         self._stack.callback(server.close)
+
+    async def _serve_metrics(self, client: ControlClient) -> None:
+        """``[metrics] listen``. The page runs on if nothing can listen there."""
+        listen = self.settings.metrics_listen
+        if listen is None:
+            return
+        part = MetricsPart(self.settings, client)
+        try:
+            listener = bound(listen)
+        except OSError as error:
+            log.error("metrics.listen: cannot listen at %s: %s", listen, error.strerror)
+            return
+        await self._serve(part.application(), part.connections, listener, None)
+        log.info("metrics at http://%s/metrics", listen)
 
     async def _serve_locally(self, local: LocalSocket) -> None:
         runner = web.AppRunner(local.application(), access_log=None, shutdown_timeout=1.0)

@@ -5,15 +5,18 @@ names (DNS rebinding), a change needs the token of a form (CSRF), and nobody may
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from upnp_gw import __version__
 from upnp_gw.page.connections import Connections
 
+SERVER = f"upnp-gw/{__version__}"
+"""The header Server."""
 BODY_MAX = 16 * 1024
 BODY_S = 10.0
 SAFE = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
@@ -78,10 +81,22 @@ def whole_requests(connections: Connections) -> Middleware:
                 await request.read()
         except TimeoutError:
             return refused(408, "The request took too long.", Connection="close")
+        except web.RequestPayloadError:
+            return refused(400, "The body of the request is broken.", Connection="close")
         with connections.answering(request.protocol):
             return await handler(request)
 
     return read_first
+
+
+async def form_of(request: web.Request) -> Mapping[str, object]:
+    """The fields of a form of the page. Its body was read. Raises web.HTTPException for any other body."""
+    if request.content_type.startswith("multipart/"):  # files; aiohttp reads them from the connection, too late
+        raise web.HTTPUnsupportedMediaType
+    try:
+        return await request.post()
+    except (LookupError, ValueError):  # an encoding that there is not, or bytes that are not in it
+        raise web.HTTPBadRequest from None
 
 
 def own_hosts(accepts: Callable[[web.Request, str], bool]) -> Middleware:
@@ -127,6 +142,19 @@ def accepts_own(names: Collection[str]) -> Callable[[web.Request, str], bool]:
 
     def accepts(request: web.Request, host: str) -> bool:
         return host in known or host == local_host(request) or _is_loopback(host)
+
+    return accepts
+
+
+def accepts_addresses(names: Collection[str]) -> Callable[[web.Request, str], bool]:
+    """Host is any address, or a name of ours: a page elsewhere can have a name lead here, and not an address."""
+    known = {"localhost", *names}
+
+    def accepts(_: web.Request, host: str) -> bool:
+        try:
+            return host in known or bool(ip_address(host))
+        except ValueError:
+            return False
 
     return accepts
 

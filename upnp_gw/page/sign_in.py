@@ -3,7 +3,7 @@
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from upnp_gw.page.request_checks import SAFE, from_elsewhere, refused, see_other
+from upnp_gw.page.request_checks import SAFE, form_of, from_elsewhere, refused, see_other
 from upnp_gw.page.sessions import LINK_S, Brake, Links, Session, Sessions
 from upnp_gw.page.tokens import Token, Tokens
 from upnp_gw.page.views import Frame, Renderer, View
@@ -61,7 +61,8 @@ class SignIn:
 
     def allowed(self, request: web.Request) -> bool:
         """True while the session or the token of a live page is good."""
-        return TOKEN in request or self._session(request) is not None
+        token = request.get(TOKEN)
+        return self._tokens.holds(token) if token is not None else self._session(request) is not None
 
     def _session(self, request: web.Request) -> Session | None:
         cookie = request.cookies.get(self.cookie, "")
@@ -71,7 +72,7 @@ class SignIn:
     async def _comes_from_a_form(self, request: web.Request, session: Session) -> bool:
         if from_elsewhere(request):
             return False
-        form = await request.post()
+        form = await form_of(request)
         return session.accepts(form.get("form_token"))
 
     async def _with_token(self, request: web.Request, handler: Handler, header: str) -> web.StreamResponse:
@@ -110,7 +111,7 @@ class SignIn:
             return _later(wait)
         if from_elsewhere(request):
             return refused(403, "The form is not from this page.")
-        secret = (await request.post()).get("secret")
+        secret = (await form_of(request)).get("secret")
         if not isinstance(secret, str) or not self._links.use(secret[:LONGEST_SECRET]):
             self._brake.failed(who)
             return self._page(View("sign_in.html", {"secret": "", "failed": True}, status=403))

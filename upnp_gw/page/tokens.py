@@ -101,6 +101,10 @@ class Tokens:
         found = [token for token in self._tokens.values() if hmac.compare_digest(token.digest, own)]
         return found[0] if found and found[0].good(time.time() if now is None else now) else None
 
+    def holds(self, token: Token, now: float | None = None) -> bool:
+        """True while the token is neither revoked nor at its end."""
+        return self._tokens.get(token.name) == token and token.good(time.time() if now is None else now)
+
     def _drop_ended(self, now: float) -> None:
         self._tokens = {name: token for name, token in self._tokens.items() if token.good(now)}
 
