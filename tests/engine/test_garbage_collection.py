@@ -1,4 +1,4 @@
-"""The rows of the ledger are set aside from the garbage collector, a thousand at a time."""
+"""The rows of the ledger are set aside from the garbage collector, some hundred at a time."""
 
 from tests.fixtures.mapping_rows import mapping
 from upnp_gw.engine.garbage_collection import ROWS, GarbageCollection

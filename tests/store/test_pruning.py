@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
@@ -151,6 +152,25 @@ async def test_deleting_is_no_transaction_that_a_power_loss_could_lose(tmp_path:
     assert set(levels) == {1}
     assert await store._run(lambda: store._open_db.execute("PRAGMA synchronous").fetchone()) == (2 if full else 1,)
     await store.close()
+
+
+async def test_batches_of_another_thread_do_not_queue_a_portion_each(store: Store) -> None:
+    """Else the devices, for which the next batch waits, would be written behind a portion for each batch."""
+    await write(store, 1, 1000)
+    await pruned(store)
+    go = threading.Event()
+    store._thread.post(go.wait)
+
+    def batches() -> None:
+        for n in range(1001, 1051):
+            store.write_blocking(Batch(decisions=[record(n)]), NOW)
+
+    await asyncio.to_thread(batches)
+    waiting = store._thread._calls.qsize()
+    go.set()
+    assert waiting == 1
+    await write(store, 1051, 1051, Instant(NOW.boot + 3600, NOW.wall))
+    assert await numbers(store) == [*range(52, 1052)]
 
 
 class FailingRollback:

@@ -53,6 +53,7 @@ class Pruning:
         self._passing = False
         self._next_pass = float("-inf")
         """CLOCK_BOOTTIME seconds."""
+        self._queued = False
 
     def wrote(self, newest: int, now: Instant) -> None:
         """Call it after each commit. ``newest``: the highest number of a decision; 0: none was written."""
@@ -66,6 +67,19 @@ class Pruning:
     def due(self) -> bool:
         """True: there is a portion to do."""
         return self._passing or self._bound - self._done >= self.keep.most_over
+
+    def queue(self) -> bool:
+        """True: a portion is due, and none is in the queue of the store's thread: the caller puts one there. Else
+        each batch of a pass would put one there, and other work of that thread would wait for all of them."""
+        if self._queued or not self.due:
+            return False
+        self._queued = True  # two threads may get here at once: a second portion in the queue costs nothing
+        return True
+
+    def begin(self) -> bool:
+        """The portion in the queue has its turn. False: it is not due any more."""
+        self._queued = False
+        return self.due
 
     @property
     def _bound(self) -> int:

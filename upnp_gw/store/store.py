@@ -288,14 +288,14 @@ class Store:
 
     def _prune_when_due(self) -> None:
         """Queues the next portion behind the calls that wait; a batch of another thread gets the lock before it."""
-        if self._pruning.due:
+        if self._pruning.queue():
             self._thread.post(lambda: self._locked(self._prune))
 
     def _prune(self) -> None:
         """One portion. It has no number of a transaction: that it is lost in a power loss costs nothing, so it
         never waits for the disk."""
         db = self._db
-        if db is None or not self._pruning.due:
+        if not self._pruning.begin() or db is None:
             return
         try:
             self._prune_portion(db)
