@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import CONSOLE, PC, PC_IP, Clock, asks, gateway_fixture
+from tests.fixtures.gateway import CONSOLE, PC, PC_IP, Clock, GatewayFixture, asks, gateway_fixture
 from tests.fixtures.policies import policy_of
-from upnp_gw.engine.measurements import BOUNDS_NS, MOST_DEVICES, Histogram, Measurements
+from upnp_gw.engine.measurements import BOUNDS_NS, MOST_DEVICES, Histogram, Measurements, Traffic
+from upnp_gw.firewall.base import Counters
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.ledger.events import DeviceSeen, FirstMapping
 from upnp_gw.model.mapping import Via
@@ -83,6 +84,24 @@ async def test_a_request_that_the_kernel_refuses_is_no_first_mapping(tmp_path: P
         assert home.measurements.refusals == {Refusal.BACKEND: 1}
         await home.granted(8080)
         assert [event for event in home.events if isinstance(event, FirstMapping)]
+
+
+async def test_traffic_of_an_earlier_run_is_not_counted_again(tmp_path: Path) -> None:
+    clock = Clock()
+
+    async def count(home: GatewayFixture, connections: int, volume: int) -> Traffic:
+        home.firewall.counters[mapping] = Counters(connections, volume, connections)
+        clock.pass_s(60)
+        await home.usage_reader.count()
+        return home.measurements.devices.get(CONSOLE, Traffic())
+
+    async with gateway_fixture(tmp_path, clock=clock) as home:
+        mapping = (await home.granted(8080, lifetime=7200)).mapping.id
+        assert await count(home, 4, 9000) == Traffic(9000, 4)
+    clock.pass_s(600)
+    async with gateway_fixture(tmp_path, clock=clock) as again:
+        assert await count(again, 4, 9000) == Traffic(0, 0)
+        assert await count(again, 6, 9500) == Traffic(500, 2)
 
 
 def test_traffic_of_a_device_that_is_not_listed_any_more_counts_among_the_others() -> None:

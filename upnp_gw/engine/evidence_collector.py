@@ -160,12 +160,14 @@ class EvidenceCollector:
 
     # -- traffic
 
+    def of_earlier_run(self, mapping: Mapping) -> bool:
+        """True for what the first reading of this run finds of an older mapping: the kernel counted it before."""
+        return self._first_reading and mapping.granted_at < self._before.wall - LONGEST_TICK_S
+
     def used(self, mapping: Mapping, increase: Counters, now: Instant) -> None:
         """The kernel has counted packets of a mapping."""
-        if now.wall < CLOCK_SET or (
-            self._first_reading and mapping.granted_at < self._before.wall - LONGEST_TICK_S
-        ):
-            return  # a count of an earlier run
+        if now.wall < CLOCK_SET or self.of_earlier_run(mapping):
+            return
         opening = opening_of(mapping)
         if increase.connections > 0 or increase.bytes > 0:
             self.table.used(opening, now.wall, increase.connections, increase.bytes)

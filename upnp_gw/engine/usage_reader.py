@@ -76,5 +76,6 @@ class UsageReader:
             before.packets + counters.packets,
             now.wall,
         )
-        self._measurements.used(mapping.device, counters.bytes, counters.connections)
+        if not self._evidence.of_earlier_run(mapping):
+            self._measurements.used(mapping.device, counters.bytes, counters.connections)
         self._evidence.used(mapping, counters, now)
