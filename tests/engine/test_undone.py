@@ -1,6 +1,7 @@
 """An undone batch, a restart and a second request leave nothing behind."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -232,6 +233,31 @@ async def test_a_later_state_of_a_device_is_not_written_before_an_earlier_one(tm
         await request
         await remembered
         assert not home.persistence.one_writer.locked()
+
+
+async def test_no_row_of_a_new_epoch_is_in_the_store_before_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two are written by different threads."""
+    async with gateway_fixture(tmp_path, policy(WIDE), firewall=ThreadedFirewall()) as home:
+        order: list[str] = []
+        in_transaction = home.store._in_transaction
+
+        def noted(write: Callable[[sqlite3.Connection], object]) -> None:
+            in_transaction(write)
+            order.append(threading.current_thread().name)
+
+        monkeypatch.setattr(home.store, "_in_transaction", noted)
+        go = threading.Event()
+        home.store._thread.post(go.wait)
+        epoch = asyncio.create_task(home.gateway.begin_epoch())
+        request = asyncio.create_task(home.granted(8000, via=Via.PCP, nonce=b"1" * 12))
+        await asyncio.wait([request], timeout=0.05)
+        go.set()
+        await epoch
+        await request
+        assert order[0] == "store"
+        assert order[1] != "store"
 
 
 async def test_the_connection_of_a_reply_is_closed_before_the_events(tmp_path: Path) -> None:

@@ -52,6 +52,6 @@ def build_engine(
     evidence_collector = EvidenceCollector(decider, store)
     usage_reader = UsageReader(decider, firewall, evidence_collector, measurements)
     scheduler = Scheduler(decider, writer, probe, usage_reader)
-    epochs = Epochs(ledger, store, clock, lambda: environment.network)
+    epochs = Epochs(ledger, store, clock, lambda: environment.network, persistence.one_writer)
     gateway = Gateway(decider, persistence, writer, epochs, measurements, scheduler.sweep)
     return Engine(persistence, writer, evidence_collector, usage_reader, scheduler, gateway, measurements)

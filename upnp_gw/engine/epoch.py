@@ -1,8 +1,9 @@
 """The epoch of NAT-PMP and PCP over the life of the gateway: read at the start, begun anew, kept in the store.
 
-The store takes an epoch before any row that was made in it: its one thread works in order.
+The store takes an epoch before any row that was made in it: the batch with the row waits for the same lock.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable
 
@@ -27,11 +28,14 @@ class Epochs:
         store: Store,
         clock: Callable[[], Instant],
         network: Callable[[], Network],
+        one_writer: asyncio.Lock,
     ) -> None:
+        """``one_writer``: see ``Persistence``."""
         self._ledger = ledger
         self._store = store
         self._clock = clock
         self._network = network
+        self._one_writer = one_writer
 
     async def load(self) -> None:
         """The stored one, or a new one. Raises StoreError."""
@@ -60,6 +64,7 @@ class Epochs:
             return
         self._ledger.epoch = epoch
         try:
-            await self._store.set(KEY, epoch.to_json(self._store.boot_id))
+            async with self._one_writer:
+                await self._store.set(KEY, epoch.to_json(self._store.boot_id))
         except StoreError as error:
             log.error("the epoch is not in the store: %s", error)

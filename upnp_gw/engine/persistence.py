@@ -64,7 +64,7 @@ class Persistence:
         self.write_backlog = WriteBacklog()
         self.one_writer = asyncio.Lock()
         """Held from the making of a batch until it is written: a later state of a device must not be written before
-        an earlier one, by another thread."""
+        an earlier one, by another thread, and a row not before its epoch."""
         self._store = store
         self._ledger = ledger
         self._clock = clock
