@@ -1,6 +1,7 @@
 """Flows are ended together, in a small share of the time, and at once if somebody waits for it."""
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 from itertools import count
@@ -13,6 +14,7 @@ from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.flows import Flows, FlowsToEnd
 from upnp_gw.firewall.netlink import NfnetlinkSocket
 from upnp_gw.firewall.nftables import flow_teardown
+from upnp_gw.firewall.nftables.elements import HeldForward
 from upnp_gw.firewall.nftables.flow_teardown import GATHER_S, LATEST_S, SHORT_S, FlowTeardown, rest_s, share_s
 from upnp_gw.model.mapping import Endpoint, IPAddress
 
@@ -176,9 +178,31 @@ async def test_all_passes_use_one_socket(monkeypatch: pytest.MonkeyPatch) -> Non
     for port in (80, 81):
         teardown.end([Flows.through(forward("m1", port))], at_once=True)
         await teardown.settled()
-    assert await teardown.peers([]) == {}
+    assert await teardown.peers([], 0.0) == {}
     assert len(used) == 3
     assert used[0] is used[1] is used[2]
     assert used[0]._socket.fileno() != -1
     await teardown.close()
     assert used[0]._socket.fileno() == -1
+
+
+async def test_the_event_loop_makes_no_forward_for_the_search_of_peers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tens of thousands of mappings it would answer nobody meanwhile."""
+    threads: set[int] = set()
+
+    def remote_hosts_of(netlink: NfnetlinkSocket, forwards: list[Forward]) -> dict[str, frozenset[IPAddress]]:
+        return {one.id: frozenset() for one in forwards}
+
+    def made(held: HeldForward, now: float) -> Forward:
+        threads.add(threading.get_ident())
+        return real(held, now)
+
+    real = HeldForward.forward
+    monkeypatch.setattr(flow_teardown, "remote_hosts_of", remote_hosts_of)
+    monkeypatch.setattr(HeldForward, "forward", made)
+    teardown = FlowTeardown()
+    held = [HeldForward.of(forward(f"m{n}", 80 + n), 1000.0) for n in range(3)]
+    assert await teardown.peers(held, 900.0) == {f"m{n}": frozenset() for n in range(3)}
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
+    await teardown.close()

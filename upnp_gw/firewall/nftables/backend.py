@@ -110,10 +110,9 @@ class NftablesFirewall:
         now = await self._run(lambda: read_snapshot(self._reader(), self._totals))
         if not remotes:
             return now
-        # a copy first: the thread may change the forwards during the rest
-        forwards = [held.forward(self._clock()) for held in list(state.forwards.values())]
+        held = list(state.forwards.values())
         exchanges = await self._run(lambda: read_exchanges(self._reader()))
-        return replace(now, remotes=await flow_teardown.peers(forwards), exchanges=exchanges)
+        return replace(now, remotes=await flow_teardown.peers(held, self._clock()), exchanges=exchanges)
 
     async def read_growth(self, remotes: bool = False) -> Growth:
         state, flow_teardown = self._require_open()
@@ -126,11 +125,9 @@ class NftablesFirewall:
             exchanges = await self._growth.exchanges()
         except OSError as error:
             raise FirewallError(f"the counters of our table cannot be read: {error.strerror}") from error
-        forwards = [
-            held.forward(self._clock()) for one in self._grown if (held := state.forwards.get(one)) is not None
-        ]
+        grown = [held for one in self._grown if (held := state.forwards.get(one)) is not None]
         self._grown.clear()
-        return Growth(counters, await flow_teardown.peers(forwards), over_share, exchanges)
+        return Growth(counters, await flow_teardown.peers(grown, self._clock()), over_share, exchanges)
 
     async def close(self, flush: bool = False) -> None:
         if self._thread is None:
