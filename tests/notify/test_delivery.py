@@ -63,6 +63,35 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
     assert "write the final URL" in answer.sentence
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 36\r\n\r\nCannot POST /hooks/s3cret-id?k=s3cret-k",
+        b"evil\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX /hooks/s3cret-id\r\n\r\n",
+        b"HTTP/1.1 500 Oops\r\nContent-Length: 210\r\n\r\n" + b"x " * 96 + b"/hooks/s3cret-id  ",
+    ],
+    ids=["repeated", "no HTTP", "a broken header", "at the cut"],
+)
+@pytest.mark.parametrize("form", ["json", "ntfy"])
+async def test_no_sentence_has_the_path_of_the_url(answer: bytes, form: str) -> None:
+    """Who knows the topic of ntfy or the id of a webhook can use it, and a sentence is in the log."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        said = await attempt(NotifyTarget(url=f"http://127.0.0.1:{port}/hooks/s3cret-id?k=s3cret-k", format=form))
+    assert not said.sent
+    assert "s3cret" not in said.sentence
+    assert said.sentence
+
+
 async def test_nobody_listens_and_a_receiver_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     async with receiver() as here:
         url = here.url()

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,23 @@ def test_a_body_of_ones_own_is_escaped_for_json_alone() -> None:
     plain = post(NotifyTarget(url="https://x.test/", body="$text", content_type="text/plain"))
     assert plain.body.decode() == message().text
     assert plain.headers["Content-Type"] == "text/plain"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("Application/JSON; charset=utf-8", r"\"<b>&admin=1"),
+        ("application/vnd.chat+json", r"\"<b>&admin=1"),
+        ("application/x-www-form-urlencoded", "%22%3Cb%3E%26admin%3D1"),
+        ("text/html", "&quot;&lt;b&gt;&amp;admin=1"),
+        ("application/atom+xml", "&quot;&lt;b&gt;&amp;admin=1"),
+        ("text/plain", '"<b>&admin=1'),
+    ],
+)
+def test_text_of_a_device_stays_in_its_place_of_a_body_of_ones_own(kind: str, body: str) -> None:
+    evil = replace(message(), text='"<b>&admin=1')
+    target = NotifyTarget(url="https://x.test/", body="$text", content_type=kind)
+    assert post_of(evil, target, Secrets(), 0).body.decode() == body
 
 
 def test_the_signature_is_of_the_time_and_the_body(tmp_path: Path) -> None:

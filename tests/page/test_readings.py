@@ -27,3 +27,23 @@ async def test_ten_readers_ask_once_and_a_later_one_asks_again() -> None:
     assert await reading() == 1
     reading.forget()
     assert (await reading(), reading.last) == (2, 2)
+
+
+async def test_an_answer_from_before_a_change_is_not_shown_after_it() -> None:
+    state, answers = ["old"], [asyncio.Event(), asyncio.Event()]
+    free = iter(answers)
+
+    async def read() -> str:
+        seen = state[0]
+        await next(free).wait()
+        return seen
+
+    reading = Reading[str](read, 1.0, lambda: 0.0)
+    early = asyncio.create_task(reading())
+    await asyncio.sleep(0)
+    state[0] = "new"
+    reading.forget()
+    late = asyncio.create_task(reading())
+    for each in answers:
+        each.set()
+    assert [await early, await late] == ["old", "new"]

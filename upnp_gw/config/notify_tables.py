@@ -16,6 +16,8 @@ PLACEHOLDERS = ("event", "title", "text", "at", "device", "priority")
 """Words that ``body`` can have, as ``$title``."""
 OWN_HEADERS = frozenset({"content-length", "host", "transfer-encoding", "connection", "authorization"})
 LONGEST_BODY = 4000
+SHORTEST_SECRET = 5
+"""Characters of a part of a URL. A shorter one is nobody's secret, and its replacement would spoil messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class NotifyTarget:
     body: str | None = None
     """A text with placeholders in place of a format."""
     content_type: str | None = None
-    """Of ``body``; None: JSON. The placeholders' values are escaped for JSON then."""
+    """Of ``body``; None: JSON. The placeholders' values are escaped for JSON, forms, HTML and XML."""
     headers: Mapping[str, str] = field(default_factory=dict)
     secret: str | None = None
     """Key of the signature; None: see ``secret_file``, without both no signature."""
@@ -45,6 +47,16 @@ class NotifyTarget:
         """Scheme, host and port. The path is often a secret: the topic of ntfy, the id of a webhook."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    def without_path(self, text: str) -> str:
+        """The text for a log: receivers repeat the path of a request, and errors the URL."""
+        parts = urlsplit(self.url)
+        last = parts.path.rstrip("/").rpartition("/")[2]
+        query = f"{parts.path}?{parts.query}" if parts.query else ""
+        for secret in (query, parts.path, parts.query, last):
+            if len(secret) >= SHORTEST_SECRET:
+                text = text.replace(secret, "***")
+        return text
 
 
 PATHS = ("secret_file", "token_file", "ca_file")

@@ -58,7 +58,7 @@ class Delivery:
 
     async def send(self, message: Message) -> Answer:
         """One attempt. Never raises for what a receiver does. A redirect is refused: a message goes to the place
-        that the configuration names, or nowhere."""
+        that the configuration names, or nowhere. No sentence has the path of the URL."""
         try:
             post = post_of(message, self._target, read_secrets(self._target), int(self._wall()))
             session = self._opened()
@@ -73,13 +73,19 @@ class Delivery:
                 post.url, data=post.body, headers=post.headers, allow_redirects=False
             ) as answer:
                 text = await answer.content.read(LONGEST_ANSWER)
-                return _judged(answer.status, answer.reason or "", text, answer.headers.get("Retry-After", ""))
+                status, retry_after = answer.status, answer.headers.get("Retry-After", "")
+                said = f"{status} {self._said(answer.reason or '', 60)}".rstrip()
+                return _judged(status, said, self._said(text.decode("utf-8", "replace")), retry_after)
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-            return Answer(False, True, f"its certificate is not trusted: {shown(str(error), 200)}")
+            return Answer(False, True, f"its certificate is not trusted: {self._said(str(error))}")
         except TimeoutError:
             return Answer(False, True, f"no answer within {ATTEMPT_S:.0f} s")
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(False, True, f"no connection: {shown(str(error) or type(error).__name__, 200)}")
+            return Answer(False, True, f"no connection: {self._said(str(error) or type(error).__name__)}")
+
+    def _said(self, text: str, most: int = 200) -> str:
+        """Foreign text for a sentence. Cut last: a part of a secret must not stay."""
+        return shown(" ".join(self._target.without_path(text).split()), most)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -93,13 +99,11 @@ class Delivery:
         return self._session
 
 
-def _judged(status: int, reason: str, text: bytes, retry_after: str) -> Answer:
-    said = f"{status} {shown(reason, 60)}".rstrip()
+def _judged(status: int, said: str, body: str, retry_after: str) -> Answer:
     if 200 <= status < 300:
         return Answer(True, False, said)
     if 300 <= status < 400:
         return Answer(False, False, f"{said}: a redirect, which is not followed; write the final URL")
-    body = shown(" ".join(text.decode("utf-8", "replace").split()), 200)
     wait = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
     again = status >= 500 or status in TRY_AGAIN
     return Answer(False, again, f"{said}: {body}" if body else said, wait)

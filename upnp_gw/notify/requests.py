@@ -2,12 +2,13 @@
 
 import hashlib
 import hmac
+import html
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote_plus, urlsplit, urlunsplit
 
 from upnp_gw import __version__
 from upnp_gw.config.notify_tables import NotifyTarget
@@ -16,6 +17,8 @@ from upnp_gw.system.files import read_any
 
 LARGEST_SECRET = 4096
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+MARKUP = frozenset({"text/html", "text/xml", "application/xml"})
 USER_AGENT = f"upnp-gw/{__version__}"
 NTFY_TAGS = {"question": ["question"], "incident": ["rotating_light"], "double-nat": ["warning"]}
 
@@ -79,7 +82,7 @@ def _content_of(message: Message, target: NotifyTarget) -> tuple[str, str, bytes
     """URL, Content-Type and body."""
     if target.body is not None:
         kind = target.content_type or JSON
-        return target.url, kind, _filled(target.body, message, JSON in kind)
+        return target.url, kind, _filled(target.body, message, _escape_of(kind))
     if target.format == "ntfy":
         return _ntfy(message, target.url)
     if target.format == "text":
@@ -99,10 +102,20 @@ def _values(message: Message) -> dict[str, object]:
     }
 
 
-def _filled(template: str, message: Message, escape: bool) -> bytes:
-    values = {word: str(value) for word, value in _values(message).items()}
-    if escape:
-        values = {word: json.dumps(value, ensure_ascii=False)[1:-1] for word, value in values.items()}
+def _escape_of(content_type: str) -> Callable[[str], str]:
+    """A device chooses a part of the text: it must stay within its place."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == JSON or kind.endswith("+json"):
+        return lambda text: json.dumps(text, ensure_ascii=False)[1:-1]
+    if kind == FORM:
+        return quote_plus
+    if kind in MARKUP or kind.endswith("+xml"):
+        return html.escape
+    return str
+
+
+def _filled(template: str, message: Message, escape: Callable[[str], str]) -> bytes:
+    values = {word: escape(str(value)) for word, value in _values(message).items()}
     return Template(template).safe_substitute(values).encode()
 
 

@@ -30,6 +30,7 @@ class Reading(Generic[T]):
         self._lock = asyncio.Lock()
         self._value: T | None = None
         self._until = float("-inf")
+        self._changes = 0
 
     @property
     def last(self) -> T | None:
@@ -41,16 +42,18 @@ class Reading(Generic[T]):
         return self._clock() >= self._until
 
     def forget(self) -> None:
-        """The next reader asks the daemon."""
+        """The next reader asks the daemon: an answer that is on its way is from before the change, too."""
         self._until = float("-inf")
+        self._changes += 1
 
     async def __call__(self) -> T:
         """Raises what ``ControlClient`` raises."""
         async with self._lock:
             if self._value is None or self.due:
-                started = self._clock()
+                started, changes = self._clock(), self._changes
                 self._value = await self._read()
-                self._until = started + self._fresh_s
+                if changes == self._changes:
+                    self._until = started + self._fresh_s
             return self._value
 
 

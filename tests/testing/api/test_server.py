@@ -203,6 +203,7 @@ def test_the_catalogue_has_every_fault_and_personality(igd: Process) -> None:
         ("GET", "/", None, 404, None, "/v1/state"),
         ("DELETE", "/v1/time", None, 405, None, "DELETE is not for this path; accepted: GET"),
         ("GET", "/v1/faults/77777", None, 404, None, "no fault '77777'; GET /v1/faults lists"),
+        ("GET", f"/v1/faults/{'7' * 5000}", None, 404, None, "no fault '77777777777777777777'; GET"),
         ("GET", "/v1/mappings?port=1", None, 400, "port", "unknown; accepted: external_port, "),
         ("GET", "/v1/mappings?external_port=0", None, 400, "external_port", "accepted: a port 1 to 65535"),
         ("GET", "/v1/requests?wait_s=61", None, 400, "wait_s", "accepted: seconds 0 to 60"),

@@ -25,6 +25,8 @@ _EXTERNAL = bodies.WORDS.accepted["external_address"]
 _NO_PARAMETERS = {"name", "action", "times", "after"}
 
 
+LONGEST_NUMBER = 18
+"""Digits of the number of a fault. Python refuses to read thousands of them."""
 ENDED_KEPT = 100
 """So many faults that have ended can still be asked for."""
 
@@ -237,7 +239,7 @@ class Operations:
         return self._shown(number)
 
     def _known(self, number: str) -> int:
-        if not number.isdecimal() or int(number) not in self._faults:
+        if not number.isdecimal() or len(number) > LONGEST_NUMBER or int(number) not in self._faults:
             raise NotThere(f"there is no fault {number[:20]!r}; GET /v1/faults lists those in force")
         return int(number)
 
