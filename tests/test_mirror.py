@@ -157,7 +157,6 @@ COVERED_ELSEWHERE = {
     "page/script_api.py": "page/test_sign_in.py",
     "page/static_files.py": "page/test_operator_part.py",
     "page/views.py": "page/test_serving.py",
-    "page/lan_part.py": "lab/test_page.py",
     "protocols/igd/descriptors.py": "protocols/igd/test_description.py",
     "protocols/igd/engine.py": "protocols/igd/test_port_mappings.py",
     "protocols/igd/evented.py": "protocols/gena/test_evented.py",

@@ -75,7 +75,7 @@ async def test_a_redirect_is_not_followed(status: int) -> None:
 )
 @pytest.mark.parametrize("form", ["json", "ntfy"])
 async def test_no_sentence_has_the_path_of_the_url(answer: bytes, form: str) -> None:
-    """Who knows the topic of ntfy or the id of a webhook can use it, and a sentence is in the log."""
+    """The topic of ntfy and the id of a webhook are secrets, and the sentence is in the log."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
