@@ -17,7 +17,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.fixtures.chromium import Chromium, Theme
 from tests.fixtures.gateway import PC_IP, GatewayFixture
-from tests.fixtures.page_home import PageHome, page_home
+from tests.fixtures.page_home import PageHome, lan_page, page_home
 from tests.fixtures.waiting import EVENT_S
 from upnp_gw import api
 from upnp_gw.engine.evidence_collector import opening_of
@@ -42,19 +42,21 @@ PAGES = {
     "policy": "/policy",
     "suggest": "/policy/suggest",
     "try": "/policy/try?who=pc&internal_port=22",
+    "lan": "",
 }
+"""Name -> path in the operator's part; "": the page of a device."""
 WIDTHS = (360, 768, 1280)
 THEMES: tuple[Theme, ...] = ("light", "dark")
 KEPT: dict[str, tuple[tuple[Theme, int], ...]] = {
-    "overview": (("light", 1280), ("dark", 1280), ("dark", 360)),
-    "devices": (("light", 768),),
-    "device": (("dark", 1280),),
-    "port": (("light", 1280), ("dark", 360)),
-    "questions": (("light", 360), ("dark", 768)),
-    "log": (("light", 1280),),
-    "policy": (("dark", 768),),
-    "suggest": (("light", 768),),
+    name: (("light", width), ("dark", width))
+    for name, width in {
+        **dict.fromkeys(("overview", "device", "port", "decision", "log"), 1280),
+        **dict.fromkeys(
+            ("devices", "ports", "questions", "approve", "block", "policy", "suggest", "try", "lan"), 768
+        ),
+    }.items()
 }
+KEPT |= {name: (*KEPT[name], ("light", 360), ("dark", 360)) for name in ("overview", "port", "questions", "lan")}
 """Name -> themes and widths of the screenshots of a page."""
 NAS = ("00:11:32:00:00:02", "192.168.77.40")
 CAMERA = ("b8:27:eb:12:34:56", "192.168.77.41")
@@ -160,14 +162,15 @@ async def test_every_page_in_both_themes_and_three_widths(tmp_path: Path) -> Non
     """Nothing is wider than the screen, axe-core finds nothing, the console has no complaint."""
     pictures = Path(os.environ.get("UPNP_GW_SCREENSHOTS", tmp_path / "pictures"))
 
-    def look(browser: Chromium, home: PageHome) -> None:
+    def look(browser: Chromium, home: PageHome, lan: str) -> None:
         signed_in(browser, home)
+        urls = {name: home.url + path if path else lan for name, path in PAGES.items()}
         for theme in THEMES:
             browser.theme(theme)
-            for name, path in PAGES.items():
+            for name, url in urls.items():
                 for width in WIDTHS if theme == "light" else (1280,):
                     browser.size(width)
-                    browser.driver.get(home.url + path)
+                    browser.driver.get(url)
                     assert browser.script("return document.documentElement.scrollWidth") <= width, (name, width)
                 assert browser.violations() == [], (name, theme)
                 assert browser.complaints() == [], (name, theme)
@@ -175,14 +178,14 @@ async def test_every_page_in_both_themes_and_three_widths(tmp_path: Path) -> Non
             for theme, width in shots:
                 browser.theme(theme)
                 browser.size(width)
-                browser.driver.get(home.url + PAGES[name])
-                browser.picture(pictures / f"{name}-{theme}-{width}.png", width)
+                browser.driver.get(urls[name])
+                browser.picture(pictures / f"{name}-{theme}-{width}.webp", width)
 
     async with page_home(tmp_path, POLICY, neighbours) as home:
         await lived_in(home)
-        async with aclosing_browser(tmp_path / "profile") as browser:
-            await driven(lambda: look(browser, home))
-        assert await driven(lambda: len(list(pictures.glob("*.png")))) >= len(KEPT)
+        async with aclosing_browser(tmp_path / "profile") as browser, lan_page(home, NAS[1]) as lan:
+            await driven(lambda: look(browser, home, lan))
+        assert await driven(lambda: len(list(pictures.glob("*.webp")))) == sum(map(len, KEPT.values()))
 
 
 async def test_a_change_comes_by_itself_and_without_script_the_pages_and_forms_work(tmp_path: Path) -> None:
@@ -203,7 +206,7 @@ async def test_a_change_comes_by_itself_and_without_script_the_pages_and_forms_w
         browser.size(1280)
         browser.without_script()
         for name, path in PAGES.items():
-            if name not in ("port", "device", "decision", "block"):
+            if path and name not in ("port", "device", "decision", "block"):
                 browser.driver.get(home.url + path)
                 assert len(browser.text()) > 40, name
         browser.driver.get(f"{home.url}/questions/1/approve")

@@ -8,7 +8,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.fixtures.page_home import Browser, PageHome, page_home
+from tests.fixtures.gateway import CONSOLE_IP
+from tests.fixtures.page_home import Browser, PageHome, lan_page, page_home
 from tests.fixtures.waiting import async_until
 from upnp_gw.page import serving
 
@@ -115,3 +116,15 @@ async def test_a_stream_ends_with_its_token(home: PageHome) -> None:
         home.page.tokens.revoke("script")
         await home.home.granted(3074)
         assert await stream.next() == {"end": ""}
+
+
+async def test_the_page_of_a_device_gets_only_parts_that_it_has(home: PageHome) -> None:
+    """The script loads a page again that lacks a part, so that this one would be loaded without end."""
+    await home.home.granted(3074)
+    async with home.browser() as device, lan_page(home, CONSOLE_IP) as url:
+        async with device.session.get(url) as answer:
+            text = await answer.text()
+        async with device.session.get(f"{url}live/") as answer:
+            parts = await Stream(answer).next()
+        assert "3074" in parts["live_own"]
+        assert all(f'id="{name}"' in text for name in parts)

@@ -49,8 +49,9 @@ class Renderer:
         return self._templates.get_template(view.template).render({**view.values, "frame": frame})
 
     def parts(self, view: View, frame: Frame) -> dict[str, str]:
-        """Id -> HTML of each live part, also of the frame."""
+        """Id -> HTML of each live part, also of the frame. A page without a sign-in has no navigation."""
         template = self._templates.get_template(view.template)
         context = template.new_context({**view.values, "frame": frame})
-        blocks = {**self._templates.get_template("base.html").blocks, **template.blocks}
+        around = self._templates.get_template("base.html").blocks if frame.form_token else {}
+        blocks = {**around, **template.blocks}
         return {name: "".join(block(context)) for name, block in blocks.items() if name.startswith(LIVE)}
