@@ -302,3 +302,9 @@ def test_a_program_may_ask_by_each_name_of_the_loopback_and_nodes_fetch_too(igd:
     connection.request("GET", "/v1/state", headers={"Host": f"{name}:{port}", "Sec-Fetch-Mode": "cors"})
     assert connection.getresponse().status == 200
     connection.close()
+
+
+def test_a_body_that_is_not_what_its_head_says_is_a_mistake_of_the_client(igd: Process) -> None:
+    with pytest.raises(Refused, match="the body is broken; accepted: JSON") as refused:
+        igd.raw("POST", "/v1/reset", b"no gzip", {"Content-Encoding": "gzip"})
+    assert refused.value.status == 400

@@ -87,6 +87,8 @@ class ApiServer:
             return _problem(
                 400, "invalid", 'the body is not JSON; accepted: fields in braces, such as {"hours": 1}'
             )
+        except web.RequestPayloadError:
+            return _problem(400, "invalid", "the body is broken; accepted: JSON, without a Content-Encoding")
         except NotThere as error:
             return _problem(404, "not-found", str(error))
         except TooLate as error:
