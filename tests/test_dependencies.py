@@ -5,9 +5,12 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests import ROOT
 
@@ -70,3 +73,33 @@ def test_every_dependency_is_pinned_with_hashes(name: str) -> None:
     pinned = dict(re.findall(r"^([\w-]+)==\S+ .*\\\n((?:    --hash=sha256:\S+(?: \\)?\n)+)", text, re.MULTILINE))
     expected = DECLARED if name == "requirements.txt" else names(PROJECT["optional-dependencies"]["dev"])
     assert expected <= {package.replace("-", "_") for package in pinned}
+
+
+def pinned_for(python: str) -> set[str]:
+    """The packages that the lists of the tests install with this Python, such as 3.13."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    found: set[str] = set()
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        text = (ROOT / ".ci" / name).read_text("utf-8")
+        for line in re.findall(r"^[A-Za-z].*==.*(?= \\$)", text, re.MULTILINE):
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate(environment):
+                found.add(canonicalize_name(requirement.name))
+    return found
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+def test_what_a_pinned_package_needs_is_pinned_for_each_python(python: str) -> None:
+    """pip refuses a list with hashes that leaves out what one of its packages needs on another Python."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
+    pinned = pinned_for(python)
+    missing = {
+        f"{needed.name} for {package.name}"
+        for package in distributions()
+        if canonicalize_name(package.name) in pinned
+        for needed in map(Requirement, package.requires or [])
+        if needed.marker is None or needed.marker.evaluate(environment)
+        if canonicalize_name(needed.name) not in pinned
+    }
+    assert "pytest" in pinned
+    assert not missing
