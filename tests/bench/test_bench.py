@@ -54,6 +54,16 @@ def test_the_quick_form_measures_every_row(namespaces: None, tmp_path: Path) -> 
     assert ADD in (tmp_path / "table.md").read_text()
 
 
+@pytest.mark.lab
+def test_the_benchmark_of_the_page_measures_the_first_page_and_the_ratio(namespaces: None) -> None:
+    argv = [sys.executable, "-m", "upnp_gw.lab.enter", sys.executable, "-m", "tests.bench.bench_page"]
+    argv += ["--mappings", "20", "--rounds", "2", "--requests", "5"]
+    run = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert "first page, 20 mappings: median" in run.stdout, run.stderr
+    assert "a renewal, 10 pages: median" in run.stdout, run.stderr
+    assert "ratio " in run.stdout, run.stderr
+
+
 ROWS = {bar.row for bar in bars.BARS} | {rows.CPU, MEMORY, lifecycle.FIRST_DATAGRAM}
 
 
