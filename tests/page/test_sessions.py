@@ -93,3 +93,5 @@ def test_failed_tries_are_braked_for_an_address_and_for_all(own: bool, most: int
     assert (brake.wait_s("192.168.1.6") == 0) == own
     time.now += sessions.BRAKE_S
     assert brake.wait_s("192.168.1.5") == 0
+    time.now += 1
+    assert brake.wait_s("192.168.1.5") == 0

@@ -126,6 +126,20 @@ async def test_a_change_needs_the_token_of_a_form_of_this_page(home: PageHome) -
         assert home.home.ports == set()
 
 
+async def test_a_page_of_another_site_signs_nobody_in(home: PageHome) -> None:
+    """It could sign a browser in with a link of its own maker."""
+    fields = {"secret": home.link().rpartition("/")[2]}
+    for name, value in (("Sec-Fetch-Site", "cross-site"), ("Origin", "http://elsewhere.example")):
+        async with (
+            home.browser(**{name: value}) as browser,
+            browser.session.post(f"{home.url}/sign-in", data=fields) as answer,
+        ):
+            assert answer.status == 403
+            assert "Set-Cookie" not in answer.headers
+    async with home.browser() as browser, browser.session.post(f"{home.url}/sign-in", data=fields) as answer:
+        assert answer.status == 200, "the link is still good"
+
+
 async def test_sign_out_ends_the_session(home: PageHome) -> None:
     async with home.operator() as operator:
         await operator.post("/sign-out")
