@@ -58,6 +58,11 @@ KEPT: dict[str, tuple[tuple[Theme, int], ...]] = {
 }
 KEPT |= {name: (*KEPT[name], ("light", 360), ("dark", 360)) for name in ("overview", "port", "questions", "lan")}
 """Name -> themes and widths of the screenshots of a page."""
+USUAL_PLACE = """
+for (const each of document.querySelectorAll("dd, dd *"))
+  if (!each.children.length) each.textContent = each.textContent.replace(arguments[0], "/etc/upnp-gw");
+"""
+"""Screenshots show the policy file where it usually is."""
 NAS = ("00:11:32:00:00:02", "192.168.77.40")
 CAMERA = ("b8:27:eb:12:34:56", "192.168.77.41")
 INFECTED = ("02:00:00:00:00:66", "192.168.77.55")
@@ -179,6 +184,7 @@ async def test_every_page_in_both_themes_and_three_widths(tmp_path: Path) -> Non
                 browser.theme(theme)
                 browser.size(width)
                 browser.driver.get(urls[name])
+                browser.script(USUAL_PLACE, str(tmp_path))
                 browser.picture(pictures / f"{name}-{theme}-{width}.webp", width)
 
     async with page_home(tmp_path, POLICY, neighbours) as home:
