@@ -1,4 +1,4 @@
-"""One-time links, sessions and the brake on failed tries, with a clock that the test moves."""
+"""One-time links, sessions and the limit of failed tries, with a clock that the test moves."""
 
 import pytest
 
@@ -83,15 +83,39 @@ def test_the_form_token_and_the_notices_are_those_of_the_session() -> None:
 
 
 @pytest.mark.parametrize(("own", "most"), [(True, sessions.FAILURES), (False, sessions.FAILURES_OF_ALL)])
-def test_failed_tries_are_braked_for_an_address_and_for_all(own: bool, most: int) -> None:
+def test_failed_tries_are_limited_for_a_host_and_for_all(own: bool, most: int) -> None:
     time = Time()
     brake = Brake(time)
     for number in range(most):
-        assert brake.wait_s("192.168.1.5") == 0
-        brake.failed("192.168.1.5" if own else f"192.168.1.{100 + number}")
-    assert brake.wait_s("192.168.1.5") == sessions.BRAKE_S
-    assert (brake.wait_s("192.168.1.6") == 0) == own
-    time.now += sessions.BRAKE_S
-    assert brake.wait_s("192.168.1.5") == 0
+        assert brake.failed("192.168.1.5" if own else f"192.168.1.{100 + number}") == 0
     time.now += 1
-    assert brake.wait_s("192.168.1.5") == 0
+    assert brake.failed("192.168.1.5") == sessions.BRAKE_S - 1
+    assert (brake.failed("192.168.1.6") == 0) == own
+    time.now += sessions.BRAKE_S - 1
+    assert brake.failed("192.168.1.5") == 0, "what was refused did not count"
+    time.now += 1
+    assert brake.failed("192.168.1.5") == 0
+
+
+def test_a_host_with_many_ipv6_addresses_is_one() -> None:
+    brake = Brake(Time())
+    for number in range(sessions.FAILURES):
+        assert brake.failed(f"2001:db8:0:1::{number:x}") == 0
+    assert brake.failed("2001:db8:0:1:ffff::1%lan0") > 0
+    assert brake.failed("2001:db8:0:2::1") == 0
+    for _ in range(sessions.FAILURES - 1):
+        assert brake.failed("::ffff:192.168.1.5") == 0
+    assert brake.failed("192.168.1.5") == 0
+    assert brake.failed("::ffff:192.168.1.5") > 0
+    assert brake.failed("::ffff:192.168.1.6") == 0, "these are IPv4 addresses, and no network of IPv6"
+
+
+def test_what_is_kept_of_failed_tries_is_bounded() -> None:
+    time = Time()
+    brake = Brake(time)
+    for number in range(10 * sessions.FAILURES_OF_ALL):
+        brake.failed(f"2001:db8:0:{number:x}::1")
+        assert brake.kept <= sessions.FAILURES_OF_ALL
+    time.now += sessions.BRAKE_S
+    brake.failed("192.168.1.5")
+    assert brake.kept == 1

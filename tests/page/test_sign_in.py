@@ -1,4 +1,4 @@
-"""Sign-in: nothing without it, links once, cookies that no page reads, brakes, forms, tokens."""
+"""Sign-in: nothing without it, links once, cookies that no page reads, failed tries, forms, tokens."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -85,19 +85,41 @@ async def test_a_session_is_never_the_one_that_a_browser_brings(home: PageHome) 
 
 
 @pytest.mark.spec("SR-48")
-async def test_failed_tries_are_braked_and_a_good_link_then_waits_too(home: PageHome) -> None:
-    async with home.browser() as browser:
+async def test_failed_tries_are_limited_and_a_good_secret_never_waits(home: PageHome) -> None:
+    """Anybody who can connect can fail, so that this must not keep the operator or a script out."""
+    secret = home.link().rpartition("/")[2]
+    token = home.page.tokens.create("prometheus", acts=False, for_s=None)
+    async with home.operator() as operator, home.browser() as browser:
         codes = []
         for number in range(sessions.FAILURES + 3):
             answer = await browser.session.post(f"{home.url}/sign-in", data={"secret": f"guess-{number}"})
             codes.append(answer.status)
         assert codes == [403] * sessions.FAILURES + [429] * 3
         assert int(answer.headers["Retry-After"]) > 1
-        secret = home.link().rpartition("/")[2]
+        for guess in ("Bearer guess", f"Bearer {token}x", f"Basic {token}", "Bearer " + "x" * 5000):
+            assert (await browser.get("/v1/status", Authorization=guess))[0] == 429
+        assert (await browser.get("/v1/status", Authorization=f"Bearer {token}"))[0] == 200
+        assert (await browser.get("/metrics", Authorization=f"Bearer {token}"))[0] == 200
+        assert (await operator.get("/mappings"))[0] == 200
+        answer = await browser.session.post(f"{home.url}/sign-in", data={"secret": secret}, allow_redirects=False)
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
         answer = await browser.session.post(f"{home.url}/sign-in", data={"secret": secret})
-        assert answer.status == 429
-    async with home.browser(Authorization="Bearer guess") as script:
-        assert (await script.get("/v1/status"))[0] == 429
+        assert answer.status == 429, "the link was good once"
+
+
+@pytest.mark.spec("SR-48")
+async def test_failed_tries_of_many_hosts_keep_no_good_secret_out(
+    home: PageHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "FAILURES", sessions.FAILURES_OF_ALL)
+    token = home.page.tokens.create("prometheus", acts=False, for_s=None)
+    async with home.browser() as browser:
+        for _ in range(sessions.FAILURES_OF_ALL):
+            assert (await browser.get("/v1/status", Authorization="Bearer guess"))[0] == 401
+        assert (await browser.get("/v1/status", Authorization="Bearer guess"))[0] == 429
+        assert (await browser.get("/v1/status", Authorization=f"Bearer {token}"))[0] == 200
+        await browser.sign_in()
+        assert (await browser.get("/mappings"))[0] == 200
 
 
 @pytest.mark.spec("SR-47")

@@ -1,4 +1,4 @@
-"""One-time links, sessions of browsers, and a brake on failed tries. All of it is in memory. Pure.
+"""One-time links, sessions of browsers, and a limit of failed tries. All of it is in memory. Pure.
 
 Only digests are kept, so that the memory of the process has no secret that a browser would be let in with.
 """
@@ -8,6 +8,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 LINK_S = 300.0
 """Seconds for which a one-time link is good."""
@@ -18,7 +19,7 @@ LONGEST_S = 12 * 3600.0
 """Seconds after which every session ends."""
 MOST_SESSIONS = 32
 FAILURES = 5
-"""Failed tries of one address within ``BRAKE_S``; then it is refused, whatever it sends."""
+"""Failed tries of one host within ``BRAKE_S`` that are answered; then its wrong secrets are refused with 429."""
 FAILURES_OF_ALL = 50
 BRAKE_S = 60.0
 MOST_NOTICES = 8
@@ -144,23 +145,43 @@ class Sessions:
 
 
 class Brake:
-    """Counts failed sign-ins, of an address and of all. What was refused does not count again, so it ends by
-    itself."""
+    """Counts failed sign-ins and wrong tokens, of a host and of all.
+
+    It is asked for wrong secrets only: a good one has 256 random bits, and guessing does not find it. What was
+    refused does not count again, so that the limit ends by itself and no more than ``FAILURES_OF_ALL`` are kept.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._failures: list[tuple[float, str]] = []
 
-    def wait_s(self, address: str) -> float:
-        """Seconds until this address may try again; 0: now."""
-        now = self._clock()
+    @property
+    def kept(self) -> int:
+        return len(self._failures)
+
+    def failed(self, address: str) -> float:
+        """Counts a failed try. Returns 0, or the seconds until the next one counts, if there are too many."""
+        now, host = self._clock(), host_of_address(address)
         self._failures = [each for each in self._failures if each[0] > now - BRAKE_S]
-        own = [at for at, who in self._failures if who == address]
-        waits = [times[-most] + BRAKE_S - now for times, most in self._counted(own) if len(times) >= most]
-        return max(waits, default=0.0)
+        own = [at for at, who in self._failures if who == host]
+        every = [at for at, _ in self._failures]
+        waits = [
+            times[-most] + BRAKE_S - now
+            for times, most in ((own, FAILURES), (every, FAILURES_OF_ALL))
+            if len(times) >= most
+        ]
+        if waits:
+            return max(waits)
+        self._failures.append((now, host))
+        return 0.0
 
-    def failed(self, address: str) -> None:
-        self._failures.append((self._clock(), address))
 
-    def _counted(self, own: list[float]) -> tuple[tuple[list[float], int], ...]:
-        return (own, FAILURES), ([at for at, _ in self._failures], FAILURES_OF_ALL)
+def host_of_address(address: str) -> str:
+    """The address, or the /64 of an IPv6 one: a host takes as many addresses of it as it likes."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, IPv6Address):
+        return str(ip.ipv4_mapped or IPv6Network((int(ip), 64), strict=False))
+    return str(ip)

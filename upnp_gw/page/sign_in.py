@@ -76,13 +76,12 @@ class SignIn:
         return session.accepts(form.get("form_token"))
 
     async def _with_token(self, request: web.Request, handler: Handler, header: str) -> web.StreamResponse:
-        who = request.remote or ""
-        if (wait := self._brake.wait_s(who)) > 0:
-            return _later(wait)
         scheme, _, secret = header.partition(" ")
-        token = self._tokens.check(secret.strip()) if scheme.lower() == "bearer" else None
-        if token is None or len(header) > LONGEST_SECRET:
-            self._brake.failed(who)
+        short = len(header) <= LONGEST_SECRET
+        token = self._tokens.check(secret.strip()) if short and scheme.lower() == "bearer" else None
+        if token is None:
+            if (wait := self._brake.failed(request.remote or "")) > 0:
+                return _later(wait)
             return refused(401, "The token is not good.", WWW_Authenticate="Bearer")
         if request.method not in SAFE and not (token.acts and request.path.startswith(SCRIPTS)):
             return refused(403, "This token only reads.")
@@ -106,14 +105,12 @@ class SignIn:
         )
 
     async def _sign_in(self, request: web.Request) -> web.StreamResponse:
-        who = request.remote or ""
-        if (wait := self._brake.wait_s(who)) > 0:
-            return _later(wait)
         if from_elsewhere(request):
             return refused(403, "The form is not from this page.")
         secret = (await form_of(request)).get("secret")
         if not isinstance(secret, str) or not self._links.use(secret[:LONGEST_SECRET]):
-            self._brake.failed(who)
+            if (wait := self._brake.failed(request.remote or "")) > 0:
+                return _later(wait)
             return self._page(View("sign_in.html", {"secret": "", "failed": True}, status=403))
         self._sessions.end(request.cookies.get(self.cookie, ""))
         answer = see_other("/")
