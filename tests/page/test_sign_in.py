@@ -1,6 +1,7 @@
 """Sign-in: nothing without it, links once, cookies that no page reads, failed tries, forms, tokens."""
 
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from yarl import URL
 
 from tests.fixtures.page_home import PageHome, page_home
 from upnp_gw.page import sessions
+from upnp_gw.page.certificate import own_pair
 
 SAFE_PUBLIC = ("/sign-in", "/sign-in/x")
 
@@ -204,3 +206,15 @@ async def test_wrong_tokens_are_braked_and_a_good_one_then_waits_too(home: PageH
         for _ in range(sessions.FAILURES):
             assert (await script.get("/v1/mappings", Authorization="Bearer upnp-gw-wrong"))[0] == 401
         assert (await script.get("/v1/mappings", Authorization=f"Bearer {good}"))[0] == 429
+
+
+async def test_over_tls_the_cookie_is_secure_and_of_this_host_only(tmp_path: Path) -> None:
+    certificate, key = own_pair(tmp_path, ip_address("127.0.0.1"), [])
+    async with page_home(tmp_path, certificate=certificate, key=key) as home, home.browser() as browser:
+        secret = home.link().rpartition("/")[2]
+        url = f"https://{home.settings.listen}/sign-in"
+        answer = await browser.session.post(url, data={"secret": secret}, ssl=False, allow_redirects=False)
+        cookie = answer.headers["Set-Cookie"]
+        assert cookie.startswith("__Host-upnp-gw=")
+        assert {"Secure", "HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+        assert "Domain" not in cookie
