@@ -28,6 +28,8 @@ BROKEN = {
     "version": (b"GET /evil<script> HTTP/9.9\r\nHost: 127.0.0.1\r\n\r\n", 400),
     "header": (b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nevil<script>: c\x00\r\n\r\n", 400),
     "long line": (b"GET /evil" + b"l" * 20_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 400),
+    "expect": (b"GET /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\nExpect: evil\r\n\r\n", 417),
+    "expect of a form": (form(b"Expect: evil", b"secret=evil"), 417),
     "gzip": (form(b"Content-Encoding: gzip", b"evil"), 400),
     "multipart": (form(b"Content-Type: multipart/form-data; boundary=b", b"--b\r\n\r\nevil\r\n--b--\r\n"), 415),
     "charset": (form(b"Content-Type: application/x-www-form-urlencoded; charset=evil", b"secret=evil"), 400),

@@ -44,6 +44,16 @@ class HttpProtocol(web.RequestHandler):
         answer.force_close()
         return answer
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """aiohttp refuses a wrong Expect before any middleware, with an answer that repeats it."""
+        if isinstance(resp, web.HTTPException):
+            resp = refused(resp.status, resp.reason)
+            complete(resp, SERVER)
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """A trace is for errors of the page."""
         error = kw.get("exc_info")
