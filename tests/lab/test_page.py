@@ -101,6 +101,25 @@ def test_the_operators_part_on_a_lan_address_is_served_over_tls_or_refused(home:
             fetched(home.peer, home.external, 7081)
 
 
+@pytest.mark.spec("SR-45")
+def test_metrics_on_a_lan_address_are_for_that_lan_alone(home: Home, tmp_path: Path) -> None:
+    gateway, peer = home.gateway.address, home.peer
+    home.lab.internet.ip(f"route replace {gateway}/32 via {home.external}")
+    text = f"port = 8080\nlisten = '127.0.0.1:8081'\n[metrics]\nlisten = '{gateway}:9909'"
+    with page_process(home, tmp_path, text):
+
+        def answered() -> bool:
+            try:
+                return fetched(home.pc, gateway, 9909, "/metrics").status == 200
+            except OSError:
+                return False
+
+        assert until(answered)
+        for address in (home.external, gateway):
+            with pytest.raises(OSError, match=r"refused|timed out|unreachable"):
+                fetched(peer, address, 9909, "/metrics")
+
+
 def fetched_over_tls(home: Home, address: object, port: int) -> int:
     def fetch() -> int:
         context = ssl.create_default_context()

@@ -41,4 +41,22 @@ async def test_the_page_runs_although_the_port_for_metrics_is_taken(
         listen = Endpoint(LOOPBACK, taken.getsockname()[1])
         async with page_home(tmp_path, metrics_listen=listen) as home, home.operator() as operator:
             assert (await operator.get("/metrics"))[0] == 200
-    assert "metrics.listen: cannot listen at" in caplog.text
+    assert f"metrics.listen: {listen}: cannot listen there" in caplog.text
+
+
+@pytest.mark.spec("SR-45")
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("192.168.77.1", "cannot listen there: No such device"),
+        ("192.0.2.1", "not an address of a LAN of the gateway"),
+    ],
+)
+async def test_the_listener_is_bound_to_the_interface_of_its_lan(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, address: str, problem: str
+) -> None:
+    """This LAN is on lan0, which the machine of the tests does not have."""
+    listen = Endpoint(ip_address(address), free_port())
+    async with page_home(tmp_path, metrics_listen=listen) as home, home.operator() as operator:
+        assert (await operator.get("/metrics"))[0] == 200
+    assert f"metrics.listen: {listen}: {problem}" in caplog.text

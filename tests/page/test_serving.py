@@ -1,5 +1,6 @@
 """Live pages: parts that change come by themselves, and a stream ends with its session."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,11 +8,14 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.fixtures.gateway import CONSOLE_IP
 from tests.fixtures.page_home import Browser, PageHome, lan_page, page_home
 from tests.fixtures.waiting import async_until
 from upnp_gw.page import serving
+from upnp_gw.page.serving import Produce
+from upnp_gw.page.views import View
 
 
 @pytest.fixture
@@ -22,6 +26,10 @@ async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield home
 
 
+NEXT_S = 10.0
+"""Seconds for the next parts: less than ``serving.TICK_S``, with which they come although nothing has happened."""
+
+
 class Stream:
     """The live parts of a page, as they come."""
 
@@ -29,7 +37,7 @@ class Stream:
         self.answer = answer
 
     async def next(self) -> dict[str, str]:
-        while line := await self.answer.content.readline():
+        while line := await asyncio.wait_for(self.answer.content.readline(), NEXT_S):
             if line.startswith(b"event: end"):
                 return {"end": ""}
             if line.startswith(b"data: "):
@@ -45,6 +53,17 @@ async def opened(operator: Browser, path: str) -> AsyncIterator[Stream]:
         assert answer.headers["Content-Type"] == "text/event-stream"
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         yield Stream(answer)
+
+
+async def local_request(home: PageHome, method: str, path: str) -> int:
+    """Asks the page's own socket, as ``upnp-gw open`` and ``upnp-gw token`` do."""
+    connector = aiohttp.UnixConnector(str(home.settings.runtime_dir / "page.sock"))
+    async with (
+        asyncio.timeout(10),
+        aiohttp.ClientSession(connector=connector) as session,
+        session.request(method, f"http://localhost{path}") as answer,
+    ):
+        return answer.status
 
 
 async def test_a_change_comes_as_the_parts_that_changed(home: PageHome) -> None:
@@ -80,9 +99,8 @@ async def test_every_live_part_is_an_element_of_its_page(home: PageHome) -> None
 async def test_a_stream_ends_with_its_session(home: PageHome) -> None:
     async with home.operator() as operator, opened(operator, "/mappings") as stream:
         await stream.next()
-        home.page.part.sessions.end_all()
-        await home.home.granted(3074)
-        assert await stream.next() == {"end": ""}
+        assert await local_request(home, "DELETE", "/sessions") == 200
+        assert await stream.next() == {"end": ""}, "at once, and not when something changes"
         await async_until(lambda: home.page.part.serving.streams == 0)
 
 
@@ -111,11 +129,45 @@ async def test_the_page_says_to_the_daemon_that_it_runs(tmp_path: Path) -> None:
 
 async def test_a_stream_ends_with_its_token(home: PageHome) -> None:
     secret = home.page.tokens.create("script", acts=False, for_s=None)
+    await async_until(lambda: home.page.feed.connected)
     async with home.browser(Authorization=f"Bearer {secret}") as script, opened(script, "/mappings") as stream:
         await stream.next()
-        home.page.tokens.revoke("script")
-        await home.home.granted(3074)
+        assert await local_request(home, "DELETE", "/tokens/script") == 200
         assert await stream.next() == {"end": ""}
+
+
+async def test_a_stream_ends_when_its_browser_signs_out_or_in_again(home: PageHome) -> None:
+    async with home.operator() as operator:
+        async with opened(operator, "/mappings") as stream:
+            await stream.next()
+            await operator.sign_in()
+            assert await stream.next() == {"end": ""}
+        async with opened(operator, "/mappings") as stream:
+            await stream.next()
+            await operator.post("/sign-out")
+            assert await stream.next() == {"end": ""}
+
+
+async def test_a_stream_shows_nothing_that_was_read_while_its_session_ended(
+    home: PageHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = home.page.part
+    reading, go_on = asyncio.Event(), asyncio.Event()
+    made = part.serving._made
+
+    async def slow(request: web.Request, produce: Produce) -> View:
+        view = await made(request, produce)
+        reading.set()
+        await go_on.wait()
+        return view
+
+    async with home.operator() as operator:
+        monkeypatch.setattr(part.serving, "_made", slow)
+        async with opened(operator, "/mappings") as stream:
+            await reading.wait()
+            part.sessions.end_all()
+            go_on.set()
+            assert await stream.next() == {"end": ""}
 
 
 async def test_the_page_of_a_device_gets_only_parts_that_it_has(home: PageHome) -> None:

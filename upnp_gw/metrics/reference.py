@@ -14,6 +14,7 @@ Two ways to read them:
   Anybody who can connect there can read them. They name the devices of the house. A Prometheus that connects to
   a name, and not to an address, needs that name in `names` of `[page]`: other names are refused, because a web page
   elsewhere could read the metrics through a browser here.
+  On an address of a LAN it answers this LAN alone; an address of no LAN of the gateway is refused.
 - `/metrics` at the operator's page, with a token that only reads: `upnp-gw token create prometheus`.
 
 ```toml

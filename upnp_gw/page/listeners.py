@@ -1,4 +1,4 @@
-"""The listening sockets of the page: one for the operator, and one on each LAN address.
+"""The listening sockets of the page: one for the operator, one for metrics, and one on each LAN address.
 
 A socket on a LAN is bound to its interface: nothing that comes in on the WAN reaches it, whatever its target is.
 Binding needs no capability (Linux 5.7).
@@ -65,27 +65,27 @@ def bound(endpoint: Endpoint, interface: str = "") -> socket.socket:
     return listener
 
 
-def operator_listener(settings: PageSettings, lans: Iterable[api.LanState] | None) -> socket.socket:
-    """The operator's socket. On an address that is not the loopback's it is bound to the LAN of that address.
+def configured_listener(key: str, listen: Endpoint, lans: Iterable[api.LanState] | None) -> socket.socket:
+    """The socket of ``page.listen`` or ``metrics.listen``, bound to the LAN of its address if that is not the
+    loopback's.
 
-    ``lans``: None: the daemon does not answer. Raises ConfigError.
+    ``key``: of the configuration. ``lans``: None: the daemon does not answer. Raises ConfigError.
     """
-    listen = settings.listen
     interface = ""
     if not listen.address.is_loopback:
         if lans is None:
             problem = "the gateway knows on which LAN this address is, and it does not answer: start it first"
-            raise ConfigError("page.listen", str(listen), problem)
+            raise ConfigError(key, str(listen), problem)
         known = {place.address: place.interface for place in places(lans)}
         if listen.address not in known:
             accepted = ", ".join(sorted(str(address) for address in known)) or "none now"
             problem = f"not an address of a LAN of the gateway; accepted: the loopback, or one of: {accepted}"
-            raise ConfigError("page.listen", str(listen), problem)
+            raise ConfigError(key, str(listen), problem)
         interface = known[listen.address]
     try:
         return bound(listen, interface)
     except OSError as error:
-        raise ConfigError("page.listen", str(listen), f"cannot listen there: {error.strerror}") from None
+        raise ConfigError(key, str(listen), f"cannot listen there: {error.strerror}") from None
 
 
 def tls_context(settings: PageSettings) -> ssl.SSLContext | None:

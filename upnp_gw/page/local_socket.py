@@ -5,6 +5,7 @@ Who may open it is the operator: root, and the group that may use the daemon's c
 
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -51,14 +52,24 @@ class ShownToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LocalSocket:
-    """``url``: of the operator's page, without a path."""
+    """``url``: of the operator's page, without a path. ``ended``: called when sessions or a token have ended."""
 
-    def __init__(self, directory: Path, url: str, links: Links, sessions: Sessions, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        url: str,
+        links: Links,
+        sessions: Sessions,
+        tokens: Tokens,
+        *,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = directory / NAME
         self._url = url
         self._links = links
         self._sessions = sessions
         self._tokens = tokens
+        self._ended = ended
 
     def application(self) -> web.Application:
         application = web.Application(middlewares=[_problems], client_max_size=BODY_MAX)
@@ -97,7 +108,9 @@ class LocalSocket:
         return _json(SignInLink(url=f"{self._url}/sign-in/{self._links.make()}", good_s=int(LINK_S)))
 
     async def _end_sessions(self, _: web.Request) -> web.Response:
-        return _json({"ended": self._sessions.end_all()})
+        count = self._sessions.end_all()
+        self._ended()
+        return _json({"ended": count})
 
     async def _list(self, _: web.Request) -> web.Response:
         return _json([shown(token) for token in self._tokens.all()])
@@ -107,7 +120,10 @@ class LocalSocket:
         return _json(MadeToken(token=self._tokens.create(asked.name, acts=asked.acts, for_s=asked.for_s)))
 
     async def _revoke(self, request: web.Request) -> web.Response:
-        self._tokens.revoke(request.match_info["name"])
+        try:
+            self._tokens.revoke(request.match_info["name"])
+        finally:  # also if the file cannot be written: this process knows the token no longer
+            self._ended()
         return _json({})
 
 

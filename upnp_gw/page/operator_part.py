@@ -49,7 +49,9 @@ class OperatorPart:
         self.sessions = Sessions(clock)
         self.links = Links(clock)
         self.connections = Connections()
-        self.sign_in = SignIn(self.sessions, self.links, tokens, Brake(clock), renderer, secure=settings.tls)
+        self.sign_in = SignIn(
+            self.sessions, self.links, tokens, Brake(clock), renderer, secure=settings.tls, ended=feed.touch
+        )
         self.serving = Serving(renderer, feed, self._frame, self.sign_in.allowed, SERVER)
 
     def application(self, static: Mapping[str, StaticFile]) -> web.Application:

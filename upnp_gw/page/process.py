@@ -17,13 +17,14 @@ from upnp_gw import __version__, api, metrics, notify
 from upnp_gw.config.page_settings import PageSettings
 from upnp_gw.control_client import ControlClient, Declined, Unreachable
 from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.mapping import Endpoint
 from upnp_gw.page.connections import Connections
 from upnp_gw.page.feed import Feed
 from upnp_gw.page.formats import Formats
 from upnp_gw.page.http_protocol import protocols
 from upnp_gw.page.lan_part import LanPart
-from upnp_gw.page.lan_sockets import LanSockets
-from upnp_gw.page.listeners import bound, operator_listener, tls_context
+from upnp_gw.page.lan_sockets import LOOK_S, LanSockets
+from upnp_gw.page.listeners import configured_listener, tls_context
 from upnp_gw.page.local_socket import LocalSocket
 from upnp_gw.page.metrics_part import MetricsPart
 from upnp_gw.page.operator_part import OperatorPart
@@ -78,7 +79,7 @@ class Page:
         self._stack.push_async_callback(client.close)
         readings = Readings(client)
         lan_port = 0 if settings.lan == "off" else settings.port
-        self._feed = Feed(client, lan_port)
+        self.feed = Feed(client, lan_port)
         static = static_files()
         texts = Texts()
         renderer = Renderer(
@@ -86,28 +87,32 @@ class Page:
         )
         tokens = self.tokens = self._tokens()
         part = self.part = OperatorPart(
-            settings, client, readings, self._feed, renderer, texts, tokens, time.monotonic
+            settings, client, readings, self.feed, renderer, texts, tokens, time.monotonic
         )
         application = self.application = part.application(static)
         for add_routes in MORE_ROUTES:
             add_routes(application, client, settings)
         tls = tls_context(settings)
-        listener = operator_listener(settings, await self._lans())
+        lans = await self._lans()
+        listener = configured_listener("page.listen", settings.listen, lans)
         await self._serve(application, part.connections, listener, tls)
         self._stack.push_async_callback(part.serving.close)
         url = f"{'https' if tls else 'http'}://{settings.listen}"
-        await self._serve_locally(LocalSocket(settings.runtime_dir, url, part.links, part.sessions, tokens))
+        local = LocalSocket(settings.runtime_dir, url, part.links, part.sessions, tokens, ended=self.feed.touch)
+        await self._serve_locally(local)
         where = "no page for the LAN"
         if lan_port:
-            lan = LanPart(settings, client, readings, self._feed, renderer)
+            lan = LanPart(settings, client, readings, self.feed, renderer)
             sockets = LanSockets(lan.application(static), lan.connections, lan_port)
             self._stack.push_async_callback(sockets.close)
             self._stack.push_async_callback(lan.serving.close)
             await sockets.start()
-            self._spawn(sockets.follow(readings, self._feed))
+            self._spawn(sockets.follow(readings, self.feed))
             where = f"for the LAN port {lan_port}"
-        await self._serve_metrics(client)
-        self._spawn(self._feed.run())
+        listen = settings.metrics_listen
+        if listen is not None and not await self._serve_metrics(listen, lans):
+            self._spawn(_logged(self._serve_metrics_later(listen)))
+        self._spawn(self.feed.run())
         self._spawn(keep_watchdog())
         for run in MORE_TASKS:
             self._spawn(_logged(run(client, settings)))
@@ -143,19 +148,25 @@ class Page:
         server = await asyncio.get_running_loop().create_server(factory, sock=listener, **more)
         self._stack.callback(server.close)
 
-    async def _serve_metrics(self, client: ControlClient) -> None:
-        """``[metrics] listen``. The page runs on if nothing can listen there."""
-        listen = self.settings.metrics_listen
-        if listen is None:
-            return
-        part = MetricsPart(self.settings, client)
+    async def _serve_metrics(self, listen: Endpoint, lans: list[api.LanState] | None) -> bool:
+        """``[metrics] listen``. The page runs on if nothing can listen there. False: to be tried again when the
+        daemon answers, which knows the interface of the address."""
+        if lans is None and not listen.address.is_loopback:
+            return False
+        part = MetricsPart(self.settings, self._client)
         try:
-            listener = bound(listen)
-        except OSError as error:
-            log.error("metrics.listen: cannot listen at %s: %s", listen, error.strerror)
-            return
+            listener = configured_listener("metrics.listen", listen, lans)
+        except ConfigError as error:
+            log.error("%s", error)
+            return True
         await self._serve(part.application(), part.connections, listener, None)
         log.info("metrics at http://%s/metrics", listen)
+        return True
+
+    async def _serve_metrics_later(self, listen: Endpoint) -> None:
+        seen = self.feed.version
+        while not (self.feed.connected and await self._serve_metrics(listen, await self._lans())):
+            seen = await self.feed.wait(seen, LOOK_S)
 
     async def _serve_locally(self, local: LocalSocket) -> None:
         runner = web.AppRunner(local.application(), access_log=None, shutdown_timeout=1.0)

@@ -116,11 +116,15 @@ class Serving:
         while self._allowed(request):
             view = await self._made(request, produce)
             parts = self._renderer.parts(view, await self._frame(request, section))
+            if not self._allowed(request):  # it has ended while the daemon answered
+                break
             changed = {name: html for name, html in parts.items() if sent.get(name) != html}
             async with asyncio.timeout(WRITE_S):
                 await response.write(_event(changed) if changed else b": still here\n\n")
             sent = parts
             seen = await self._feed.wait(seen, TICK_S)
+            if not self._allowed(request):
+                break
             await asyncio.sleep(BETWEEN_S)
         await response.write(b"event: end\ndata: {}\n\n")
 

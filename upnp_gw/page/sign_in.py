@@ -1,5 +1,7 @@
 """Sign-in of the operator: one-time links, the cookie of a session, tokens of scripts, the tokens of forms."""
 
+from collections.abc import Callable
+
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -19,10 +21,18 @@ LONGEST_SECRET = 256
 
 
 class SignIn:
-    """``secure``: the page is served over TLS."""
+    """``secure``: the page is served over TLS. ``ended``: called when a session has ended."""
 
     def __init__(
-        self, sessions: Sessions, links: Links, tokens: Tokens, brake: Brake, renderer: Renderer, *, secure: bool
+        self,
+        sessions: Sessions,
+        links: Links,
+        tokens: Tokens,
+        brake: Brake,
+        renderer: Renderer,
+        *,
+        secure: bool,
+        ended: Callable[[], None],
     ) -> None:
         self._sessions = sessions
         self._links = links
@@ -30,6 +40,7 @@ class SignIn:
         self._brake = brake
         self._renderer = renderer
         self._secure = secure
+        self._ended = ended
         # a cookie of that name cannot be set over plain HTTP, nor by a page of another port without TLS
         self.cookie = "__Host-upnp-gw" if secure else "upnp-gw"
 
@@ -68,6 +79,10 @@ class SignIn:
         cookie = request.cookies.get(self.cookie, "")
         use = not request.path.startswith("/live")
         return self._sessions.find(cookie, use=use) if 0 < len(cookie) <= LONGEST_SECRET else None
+
+    def _end_session(self, request: web.Request) -> None:
+        self._sessions.end(request.cookies.get(self.cookie, ""))
+        self._ended()
 
     async def _comes_from_a_form(self, request: web.Request, session: Session) -> bool:
         if from_elsewhere(request):
@@ -112,7 +127,7 @@ class SignIn:
             if (wait := self._brake.failed(request.remote or "")) > 0:
                 return _later(wait)
             return self._page(View("sign_in.html", {"secret": "", "failed": True}, status=403))
-        self._sessions.end(request.cookies.get(self.cookie, ""))
+        self._end_session(request)
         answer = see_other("/")
         answer.set_cookie(
             self.cookie, self._sessions.begin(), path="/", secure=self._secure, httponly=True, samesite="Strict"
@@ -120,7 +135,7 @@ class SignIn:
         return answer
 
     async def _sign_out(self, request: web.Request) -> web.StreamResponse:
-        self._sessions.end(request.cookies.get(self.cookie, ""))
+        self._end_session(request)
         answer = see_other("/sign-in")
         answer.del_cookie(self.cookie, path="/", secure=self._secure, httponly=True, samesite="Strict")
         return answer
