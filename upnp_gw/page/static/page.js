@@ -4,6 +4,7 @@
 const url = document.body.dataset.live;
 const state = document.getElementById("link-state");
 const LOST_MS = 4000;
+const RELOAD_AFTER_MS = 10000;
 let stream = null;
 let lost = 0;
 
@@ -18,7 +19,11 @@ function focused(element) {
 
 function patch(id, html) {
   const element = document.getElementById(id);
-  if (!element) return location.reload();
+  if (!element) {
+    // a part that the page does not have: a newer program sends it. Not at once again, if loading does not help
+    if (performance.now() > RELOAD_AFTER_MS) location.reload();
+    return;
+  }
   const next = document.createElement("template");
   next.innerHTML = html;
   if (next.innerHTML === element.innerHTML) return;
