@@ -15,8 +15,17 @@ from upnp_gw.firewall.flows import Flows, FlowsToEnd
 from upnp_gw.firewall.netlink import NfnetlinkSocket
 from upnp_gw.firewall.nftables import flow_teardown
 from upnp_gw.firewall.nftables.elements import HeldForward
-from upnp_gw.firewall.nftables.flow_teardown import GATHER_S, LATEST_S, SHORT_S, FlowTeardown, rest_s, share_s
+from upnp_gw.firewall.nftables.flow_teardown import (
+    GATHER_S,
+    LATEST_S,
+    MOST_WAITING,
+    SHORT_S,
+    FlowTeardown,
+    rest_s,
+    share_s,
+)
 from upnp_gw.model.mapping import Endpoint, IPAddress
+from upnp_gw.system.netlink import InterruptedDump
 
 WALK_S = 1000.0
 """Processor time of a pass after which the next one comes as late as possible."""
@@ -108,6 +117,19 @@ async def test_flows_that_the_kernel_lets_through_end_at_once(
     await teardown.close()
 
 
+async def test_a_pass_begins_at_once_when_many_flows_wait(passes: list[list[FlowsToEnd]]) -> None:
+    teardown = FlowTeardown()
+    teardown.end([Flows.through(forward("m0", 81))])
+    await teardown.settled()
+    many: list[FlowsToEnd] = [Flows.through(forward("m1", 80))] * MOST_WAITING
+    teardown.end(many)
+    assert not teardown._at_once.is_set(), "they wait for more"
+    teardown.end([Flows.through(forward("m2", 82))])
+    await asyncio.wait_for(async_until(lambda: len(passes) == 2), LATEST_S / 2)
+    assert len(passes[1]) == MOST_WAITING + 1
+    await teardown.close()
+
+
 async def test_a_waiting_caller_does_not_wait_for_later_flows(
     passes: list[list[FlowsToEnd]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +178,56 @@ async def test_a_pass_that_fails_is_logged_and_the_next_one_is_made(
         teardown.end([Flows.through(forward("m1", port))])
         await teardown.settled()
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
-    assert used[0] is not used[1], "the rest of a dump may be in the first one"
+    assert len(set(map(id, used))) == 4, "the rest of a dump may be in the one before"
+    await teardown.close()
+
+
+async def test_a_pass_that_fails_is_made_once_more_on_a_new_socket(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """For flows, and for the remote hosts of mappings."""
+
+    def end_flows(netlink: NfnetlinkSocket, flows: list[FlowsToEnd]) -> int:
+        return attempt(netlink) and len(flows)
+
+    def remote_hosts_of(netlink: NfnetlinkSocket, forwards: list[Forward]) -> dict[str, frozenset[IPAddress]]:
+        attempt(netlink)
+        return {}
+
+    def attempt(netlink: NfnetlinkSocket) -> int:
+        used.append(netlink)
+        if len(used) % 2:
+            raise InterruptedDump(4, "the table changed")
+        return 1
+
+    used: list[NfnetlinkSocket] = []
+    monkeypatch.setattr(flow_teardown, "end_flows", end_flows)
+    monkeypatch.setattr(flow_teardown, "remote_hosts_of", remote_hosts_of)
+    caplog.set_level("INFO", flow_teardown.__name__)
+    teardown = FlowTeardown()
+    teardown.end([Flows.through(forward("m1", 80)), Flows.through(forward("m2", 81))])
+    await teardown.settled()
+    assert [record.getMessage() for record in caplog.records] == ["ended 2 flows of 2 mappings"]
+    assert await teardown.peers([], 0.0) == {}
+    assert len(used) == 4
+    assert used[0] is not used[1] is used[2] is not used[3]
+    await teardown.close()
+
+
+async def test_the_time_of_a_pass_that_fails_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a kernel that refuses each walk would be asked for the next one 20 times a second."""
+
+    def fails(netlink: NfnetlinkSocket, flows: list[FlowsToEnd]) -> int:
+        clock[0] += WALK_S
+        raise OSError(12, "Cannot allocate memory")
+
+    clock = [0.0]
+    monkeypatch.setattr(time, "thread_time", lambda: clock[0])
+    monkeypatch.setattr(flow_teardown, "end_flows", fails)
+    teardown = FlowTeardown()
+    teardown.end([Flows.through(forward("m1", 80))])
+    await teardown.settled()
+    assert teardown._rested_at - time.monotonic() > share_s(2 * WALK_S) * 0.9
     await teardown.close()
 
 

@@ -27,6 +27,10 @@ SHORT_S = 0.005
 the kernel walks, its processor does nothing else, and a request or a packet may wait for all of it."""
 LATEST_S = 10.0
 """Seconds after which flows are ended all the same."""
+MOST_WAITING = 8192
+"""Entries that wait for a pass; it begins at once when there are more. At 1,400 changes a second, with some three
+entries each, 40,000 would wait in ten seconds. So it is about 3 MB, and a pass then comes every two seconds.
+A lower number would have the kernel walk more often, and each walk may hold up a request."""
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -62,7 +66,7 @@ class FlowTeardown:
         for one in flows:
             if isinstance(one, Flows) and one.internal is not None:
                 self._waiting_at.setdefault((one.transport, one.port), []).append(replace(one, spared=()))
-        if at_once:
+        if at_once or len(self._waiting) > MOST_WAITING:
             self._at_once.set()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
@@ -89,7 +93,9 @@ class FlowTeardown:
         """The remote hosts with a flow through each forward now; None: the kernel gives no answer. ``now``: the
         monotonic second."""
         try:  # the forwards are made on the thread: 36,000 of them would hold up the event loop for 0.1 s
-            return await self._run(lambda netlink: remote_hosts_of(netlink, [one.forward(now) for one in held]))
+            return await self._run(
+                lambda: self._twice(lambda netlink: remote_hosts_of(netlink, [one.forward(now) for one in held]))
+            )
         except OSError as error:
             log.warning("cannot read the flows of mappings: %s", error)
             return None
@@ -132,19 +138,37 @@ class FlowTeardown:
 
     async def _end(self) -> None:
         flows = self._ending
-        try:
-            ended, spent_s = await self._run(lambda netlink: _end_flows(netlink, flows))
-        except OSError as error:
-            log.error("cannot end the flows of closed mappings, they go on until they are idle: %s", error)
-            return
+        ended, spent_s = await self._run(lambda: self._end_flows(flows))
         self._rested_at = time.monotonic() + share_s(spent_s)
+        if isinstance(ended, OSError):
+            log.error("cannot end the flows of closed mappings, they go on until they are idle: %s", ended)
+            return
         if ended:
             log.info("ended %d flows of %d mappings", ended, len(flows))
 
-    async def _run(self, function: Callable[[NfnetlinkSocket], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_socket, function)
+    async def _run(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     # On the thread:
+
+    def _end_flows(self, flows: Sequence[FlowsToEnd]) -> tuple[int | OSError, float]:
+        """The number of ended flows or the error, and the seconds of processor time that it took."""
+        begun = time.thread_time()
+        ended: int | OSError
+        try:
+            ended = self._twice(lambda netlink: end_flows(netlink, flows))
+        except OSError as error:
+            ended = error
+        return ended, time.thread_time() - begun
+
+    def _twice(self, function: Callable[[NfnetlinkSocket], T]) -> T:
+        """Calls it, and after an error once more with a new socket: a change may interrupt a dump, or the kernel
+        has no memory for a moment, and nobody asks for these flows again. Raises OSError after the second one."""
+        try:
+            return self._with_socket(function)
+        except OSError as error:
+            log.debug("connection tracking is read once more: %s", error)
+            return self._with_socket(function)
 
     def _with_socket(self, function: Callable[[NfnetlinkSocket], T]) -> T:
         if self._netlink is None:
@@ -176,9 +200,3 @@ def share_s(spent_s: float) -> float:
 def rest_s(left_s: float) -> float:
     """Seconds until the next pass, ``left_s`` before the share of the last one is used up (< 0: after it)."""
     return min(max(GATHER_S, left_s), LATEST_S)
-
-
-def _end_flows(netlink: NfnetlinkSocket, flows: Sequence[FlowsToEnd]) -> tuple[int, float]:
-    """The number of ended flows, and the seconds of processor time that it took."""
-    begun = time.thread_time()
-    return end_flows(netlink, flows), time.thread_time() - begun
