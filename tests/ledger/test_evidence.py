@@ -1,5 +1,6 @@
 """The evidence book: bounded whatever comes, the used kept longest; and its rows on disk."""
 
+import sqlite3
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -125,11 +126,58 @@ def test_changes_are_written_in_portions() -> None:
         table.row(opening(port), NOW)
     whole = evidence.Changes(table.pop_changes().openings, gone=[opening(9)], gone_rules=["games"])
     portions = list(evidence_rows.portions(whole, 3))
-    assert [len(each.openings) for each in portions] == [0, 0, 3, 3, 1]
-    assert portions[0].gone == whole.gone
-    assert portions[1].gone_rules == whole.gone_rules
+    assert [len(each.openings) for each in portions] == [3, 3, 1, 0, 0]
+    assert portions[3].gone == whole.gone
+    assert portions[4].gone_rules == whole.gone_rules
     assert [row for each in portions for row in each.openings] == whole.openings
     assert not list(evidence_rows.portions(evidence.Changes()))
+
+
+@pytest.mark.parametrize("written", range(5))
+def test_a_kill_between_two_portions_loses_nothing_of_a_renamed_device(written: int) -> None:
+    """The next start has all rows, with their counts until the kill, and deletes the old ones."""
+    database = sqlite3.connect(":memory:")
+    database.executescript(evidence_rows.SCHEMA)
+    before = EvidenceTable()
+    for port in (1, 2):
+        before.row(opening(port), NOW).requests = 1
+    before.seen("a", NOW, held=3)
+    evidence_rows.write_evidence(database, before.pop_changes())
+
+    def start() -> EvidenceTable:
+        table = EvidenceTable()
+        table.load(*evidence_rows.load_evidence(database), lambda device: {"a": "A", "z": "a"}.get(device, device))
+        return table
+
+    renamed = start()
+    for row in renamed.openings.values():
+        row.requests = 2
+    renamed.devices["A"].peak = 4
+    portions = list(evidence_rows.portions(renamed.pop_changes(), 1))
+    assert len(portions) == 6
+    for portion in portions[:written]:
+        evidence_rows.write_evidence(database, portion)
+    again = start()
+    assert [row.requests for row in again.openings.values()] == [2] * min(written, 2) + [1] * (2 - min(written, 2))
+    assert set(again.openings) == {opening(1, "A"), opening(2, "A")}
+    assert again.devices["A"].peak == (4 if written > 2 else 3)
+    for portion in evidence_rows.portions(again.pop_changes(), 1):
+        evidence_rows.write_evidence(database, portion)
+    found, seen, _ = evidence_rows.load_evidence(database)
+    assert {row.opening for row in found} == {opening(1, "A"), opening(2, "A")}
+    assert [row.device for row in seen] == ["A"]
+    database.close()
+
+
+def test_a_key_that_another_row_has_after_a_rename_is_not_deleted() -> None:
+    table = EvidenceTable()
+    rows = [Evidence(opening(1, "a"), NOW, NOW, 1), Evidence(opening(1, "b"), NOW, NOW + 1, 2)]
+    seen = [DeviceEvidence("a", NOW, NOW), DeviceEvidence("b", NOW, NOW + 1)]
+    table.load(rows, seen, [], {"a": "b", "b": "c"}.__getitem__)
+    changes = table.pop_changes()
+    assert {row.opening.device: row.requests for row in changes.openings} == {"b": 1, "c": 2}
+    assert changes.gone == [opening(1, "a")]
+    assert changes.gone_devices == ["a"]
 
 
 def test_a_burst_is_twelve_ports_in_ten_minutes() -> None:
@@ -184,8 +232,6 @@ rules = st.builds(RuleEvidence, texts, moments, moments, counts, st.none() | mom
 def test_rows_on_disk_are_the_rows(
     found: list[Evidence], seen: list[DeviceEvidence], known: list[RuleEvidence]
 ) -> None:
-    import sqlite3
-
     database = sqlite3.connect(":memory:")
     database.executescript(evidence_rows.SCHEMA)
     changes = evidence.Changes(found, seen, known)

@@ -192,14 +192,13 @@ class BoundedRows(dict[K, V]):
             self.on_drop(key)
 
     def renamed(self, old: K, new: K) -> None:
-        """Notes that a row has another key now."""
+        """Notes that a row has another key now. The old one may be the new one of another row."""
         if old != new:
             self.gone[old] = self.changed[new] = None
-            self.gone.pop(new, None)
 
     def pop_changes(self) -> tuple[list[V], list[K]]:
         """The changed rows and the keys of dropped rows since the last call."""
-        rows, removed = [self[key] for key in self.changed], list(self.gone)
+        rows, removed = [self[key] for key in self.changed], [key for key in self.gone if key not in self]
         self.changed.clear()
         self.gone.clear()
         return rows, removed
@@ -230,13 +229,13 @@ class EvidenceTable:
         now: Callable[[str], str] = lambda device: device,
     ) -> None:
         """Adds the stored evidence. Call it first. ``now``: stored device -> its present identifier. Of two rows
-        for one opening the newer one stays."""
-        for row in sorted(openings, key=lambda row: row.touched):
+        for one opening the newer one stays; of two as new, the one that has the present identifier already."""
+        for row in sorted(openings, key=lambda row: (row.touched, now(row.opening.device) == row.opening.device)):
             old, row.opening = row.opening, row.opening._replace(device=now(row.opening.device))
             self.openings[row.opening] = row
             self._ports.setdefault(row.opening.device, {})[row.opening] = None
             self.openings.renamed(old, row.opening)
-        for device in sorted(devices, key=lambda row: row.last_seen):
+        for device in sorted(devices, key=lambda row: (row.last_seen, now(row.device) == row.device)):
             before, device.device = device.device, now(device.device)
             self.devices[device.device] = device
             self.devices.renamed(before, device.device)

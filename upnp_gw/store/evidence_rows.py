@@ -45,8 +45,11 @@ def load_evidence(db: sqlite3.Connection) -> Rows:
 
 
 def portions(changes: Changes, rows: int = PORTION) -> Iterator[Changes]:
-    """The same in portions of at most so many rows, deletions first."""
-    for name in ("gone", "gone_devices", "gone_rules", "openings", "devices", "rules"):
+    """The same in portions of at most so many rows. No key may be both written and deleted.
+
+    Deletions are last: a kill between two portions leaves a renamed row twice, and the next start keeps the newer.
+    """
+    for name in ("openings", "devices", "rules", "gone", "gone_devices", "gone_rules"):
         every = getattr(changes, name)
         for first in range(0, len(every), rows):
             yield Changes(**{name: every[first : first + rows]})
