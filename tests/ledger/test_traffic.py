@@ -66,3 +66,18 @@ def test_what_is_loaded_goes_on() -> None:
     history.add(PORT, WALL, 1)
     assert history.of(PORT, WALL)[-1] == 101
     assert sum(history.of(OTHER, WALL)) == 0
+
+
+def test_the_traffic_of_a_renamed_device_goes_on() -> None:
+    """Two stored ports that are one now are added up, and the next changes rename them on disk."""
+    old = PORT._replace(device="192.168.1.5")
+    names = {"192.168.1.5": PORT.device}
+    history, last = TrafficHistory(), slot_of(WALL)
+    rows = [(old, last - 1, 7), (OTHER, last, 1), (old, last, 9), (PORT, last, 100)]
+    history.load(rows, WALL, lambda device: names.get(device, device))
+    assert history.of(PORT, WALL)[-2:] == [7, 109]
+    assert history.of(old, WALL) == [0] * SLOTS
+    changes = history.pop_changes(WALL)
+    assert changes is not None
+    assert changes.slots == [(PORT, last - 1, 7), (PORT, last, 109)]
+    assert changes.gone == [old]

@@ -70,7 +70,7 @@ class EvidenceCollector:
         device its present identifier."""
         self.table.load(*await self._store.evidence(), now)
         self._before, self._first_reading = self._around.clock(), True
-        self.traffic.load(await self._store.traffic(), self._before.wall)
+        self.traffic.load(await self._store.traffic(), self._before.wall, now)
         self._remotes_read_at = self._before.boot
         for neighbour in self._around.neighbours.all():
             self.saw(self._around.name_of(neighbour), self._before.wall)

@@ -4,7 +4,7 @@ A port is one of ``evidence.EvidenceKey``, so its traffic goes on over renewals,
 slots with traffic are kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from upnp_gw.ledger.evidence import EvidenceKey
@@ -42,12 +42,25 @@ class TrafficHistory:
     _changed: set[Slot] = field(default_factory=set)
     _gone: set[EvidenceKey] = field(default_factory=set)
 
-    def load(self, rows: Iterable[tuple[EvidenceKey, int, int]], wall: float) -> None:
-        """``rows``: port, slot and bytes, by slot."""
+    def load(
+        self,
+        rows: Iterable[tuple[EvidenceKey, int, int]],
+        wall: float,
+        now: Callable[[str], str] = lambda device: device,
+    ) -> None:
+        """``rows``: port, slot and bytes, by slot. ``now``: stored device -> its present identifier. The bytes of
+        two rows that have one identifier now are added up."""
         oldest = slot_of(wall) - SLOTS + 1
-        for port, slot, count in rows:
-            if slot >= oldest:
-                self._ports.setdefault(port, {})[slot] = count
+        for stored, slot, count in rows:
+            port = stored._replace(device=now(stored.device))
+            if slot < oldest:
+                continue
+            slots = self._ports.setdefault(port, {})
+            slots[slot] = slots.get(slot, 0) + count
+            if port != stored:
+                self._gone.add(stored)
+                self._changed.add((port, slot))
+        self._gone -= self._ports.keys()
 
     def add(self, port: EvidenceKey, wall: float, count: int) -> None:
         """Adds bytes that were counted just now."""
