@@ -209,7 +209,7 @@ class Daemon:
     async def _last_evidence(self) -> None:
         """Traffic until the stop is evidence too."""
         try:
-            await self._usage.count(remotes=True)
+            await self._usage.count(remotes=True, at_stop=True)
         except FirewallError as error:
             log.warning("the counters cannot be read: %s", error)
         await self._evidence.flush()

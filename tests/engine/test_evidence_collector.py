@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, gateway_fixture
-from upnp_gw.firewall.base import Counters, Exchange
+from upnp_gw.daemon import Daemon
+from upnp_gw.firewall.base import Counters, Exchange, Growth
 from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.gate.schema import Policy
-from upnp_gw.ledger.evidence import Evidence, EvidenceKey
+from upnp_gw.ledger.evidence import Evidence, EvidenceKey, EvidenceTable
+from upnp_gw.ledger.traffic import TrafficHistory
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.mapping import Endpoint, Instant, Transport, Via
 from upnp_gw.model.request import Granted, PortChoice
@@ -108,6 +110,38 @@ async def test_evidence_outlives_a_restart_and_counts_nothing_twice(tmp_path: Pa
         await flows(again, mapping, 6, 9500, "203.0.113.9")
         assert (row(again, 8080).connections, row(again, 8080).bytes) == (6, 9500)
         assert again.evidence_collector.table.devices[CONSOLE].first_seen == 1_800_000_000.0
+
+
+async def test_evidence_and_traffic_get_the_present_identifier_of_a_device(tmp_path: Path) -> None:
+    """The gateway serves a second LAN since: a device's identifier contains its LAN."""
+    clock = Clock()
+    async with gateway_fixture(tmp_path, clock=clock) as home:
+        mapping = (await home.granted(8080, lifetime=7200)).mapping.id
+        await flows(home, mapping, 4, 9000, "203.0.113.9")
+    async with gateway_fixture(tmp_path, clock=clock) as again:
+        again.evidence_collector.table, again.evidence_collector.traffic = EvidenceTable(), TrafficHistory()
+        await again.evidence_collector.load(lambda device: f"{device}@lan1")
+        await again.evidence_collector.flush()
+        stored = [key.device for key, _, _ in await again.store.traffic()]
+        assert row(again, 8080, f"{CONSOLE}@lan1").bytes == 9000
+        opening = EvidenceKey(f"{CONSOLE}@lan1", TCP, 4, 8080)
+        assert sum(again.evidence_collector.traffic.of(opening, clock.now.wall)) == 9000
+        assert stored == [f"{CONSOLE}@lan1"]
+
+
+async def test_the_last_reading_says_that_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read_growth(remotes: bool = False, at_stop: bool = False) -> Growth:
+        asked.append((remotes, at_stop))
+        return Growth({})
+
+    asked: list[tuple[bool, bool]] = []
+    async with gateway_fixture(tmp_path) as home:
+        monkeypatch.setattr(home.firewall, "read_growth", read_growth)
+        await home.usage_reader.count()
+        daemon = object.__new__(Daemon)
+        daemon._usage, daemon._evidence = home.usage_reader, home.evidence_collector
+        await daemon._last_evidence()
+    assert asked == [(False, False), (True, True)]
 
 
 async def test_without_flows_the_byte_counts_show_use_without_remote_hosts(

@@ -52,10 +52,11 @@ class UsageReader:
             except FirewallError as error:
                 log.warning("the counters cannot be read: %s", error)
 
-    async def count(self, remotes: bool = False) -> None:
-        """Adds the kernel's counts to the ledger's usage. ``remotes``: also reads the remote hosts."""
+    async def count(self, remotes: bool = False, at_stop: bool = False) -> None:
+        """Adds the kernel's counts to the ledger's usage. ``remotes``: also reads the remote hosts. ``at_stop``: as
+        for ``Firewall.read_growth``."""
         async with self._counting:
-            growth = await self._firewall.read_growth(remotes)
+            growth = await self._firewall.read_growth(remotes, at_stop)
             for line in self.over_share.take(growth.over_share, self._clock().boot):
                 log.warning("%s", line)
             now = self._clock()

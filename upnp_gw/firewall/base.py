@@ -233,12 +233,13 @@ class Firewall(Protocol):
         """
         ...
 
-    async def read_growth(self, remotes: bool = False) -> Growth:
+    async def read_growth(self, remotes: bool = False, at_stop: bool = False) -> Growth:
         """Read the increase of the counters. ``apply`` may be called meanwhile. The event loop stays free, but
         the kernel walks over every mapping: for timers.
 
         Every increase is in one answer, never in two. An element that a change moves during the walk may be in the
-        next answer. ``remotes``: as for ``read``.
+        next answer. ``remotes``: as for ``read``. ``at_stop``: no request waits any more, so the reading makes no
+        pauses for one.
         """
         ...
 

@@ -86,7 +86,7 @@ class MemoryFirewall:
         counters = {i: self.counters.get(i, Counters(0, 0, 0)) for i in left}
         return Reading(left, counters, talking, self.over_share, self.exchanges if remotes else {})
 
-    async def read_growth(self, remotes: bool = False) -> Growth:
+    async def read_growth(self, remotes: bool = False, at_stop: bool = False) -> Growth:
         reading = await self.read(remotes)
         growth: dict[str, Counters] = {}
         for forward_id, now in reading.counters.items():

@@ -39,8 +39,8 @@ class FirewallSeam:
     async def read(self, remotes: bool = False) -> Reading:
         return await self._inner.read(remotes)
 
-    async def read_growth(self, remotes: bool = False) -> Growth:
-        return await self._inner.read_growth(remotes)
+    async def read_growth(self, remotes: bool = False, at_stop: bool = False) -> Growth:
+        return await self._inner.read_growth(remotes, at_stop)
 
     async def close(self, flush: bool = False) -> None:
         await self._inner.close(flush)

@@ -15,6 +15,7 @@ import pytest
 from tests.fixtures.firewall_driver import forward
 from tests.fixtures.lab_firewall import Gateway
 from upnp_gw.firewall.base import Close, Counters, Growth, Open, Refill
+from upnp_gw.firewall.nftables import growth
 from upnp_gw.firewall.nftables.counters import (
     EXPRESSION,
     EXPRESSION_DATA,
@@ -26,8 +27,10 @@ from upnp_gw.firewall.nftables.counters import (
     LIST_SET,
     LIST_TABLE,
     USERDATA,
+    CounterReading,
 )
-from upnp_gw.firewall.nftables.growth import used_elements
+from upnp_gw.firewall.nftables.growth import LARGE, GrowthReader, used_elements
+from upnp_gw.firewall.nftables.ruleset import OPENING
 from upnp_gw.firewall.nftables.totals import Pair, Totals
 from upnp_gw.lab import Lab
 from upnp_gw.lab.probe import EchoServer, reach
@@ -82,6 +85,34 @@ def test_a_key_that_looks_like_a_counter_counts_nothing() -> None:
     """The remote host is a value of the client: sixteen bytes of it."""
     key = b"\6\0\0\0" + bytes(16) + b"\x10\0\0\0" + b"\x0c\0\x01\0counter\0\x1c\0\x02\0"
     assert list(used_elements(message(element("m1", 1, 60, key), element("m2", 0, 0, key)))) == [("m1", (1, 60))]
+
+
+class LargeMessages:
+    """An ``ElementReader`` whose maps have one large message each."""
+
+    def messages(self, name: str) -> list[NetlinkMessage]:
+        return [message(*(element(f"m{n}", 1, 60) for n in range(LARGE // 40)))]
+
+    def dump(self, name: str) -> list[CounterReading]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+async def test_the_last_reading_makes_no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others let requests in; at the stop nobody waits."""
+    pauses: list[float] = []
+    monkeypatch.setattr(growth, "ElementReader", LargeMessages)
+    monkeypatch.setattr(growth, "read_over_share", lambda elements: ())
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    reader = GrowthReader(Totals())
+    assert (await reader.read())[0]
+    assert pauses == [growth.PAUSE_S] * (2 * len(OPENING))
+    pauses.clear()
+    await reader.read(at_stop=True)
+    await reader.close()
+    assert not pauses
 
 
 class Kernel:
@@ -219,8 +250,8 @@ def test_packets_during_readings_and_refreshes_are_counted_once(router: Gateway,
     try:
         for _ in range(40):
             firewall = router.firewall
-            _, growth = router.do(together(firewall.apply([Open(one)]), firewall.read_growth()))
-            total = total.plus(growth.counters.get("m1", Counters()))
+            _, read = router.do(together(firewall.apply([Open(one)]), firewall.read_growth()))
+            total = total.plus(read.counters.get("m1", Counters()))
     finally:
         stop.set()
         thread.join()

@@ -114,11 +114,11 @@ class NftablesFirewall:
         exchanges = await self._run(lambda: read_exchanges(self._reader()))
         return replace(now, remotes=await flow_teardown.peers(held, self._clock()), exchanges=exchanges)
 
-    async def read_growth(self, remotes: bool = False) -> Growth:
+    async def read_growth(self, remotes: bool = False, at_stop: bool = False) -> Growth:
         state, flow_teardown = self._require_open()
         assert self._growth is not None
         try:
-            counters, over_share = await self._growth.read()
+            counters, over_share = await self._growth.read(at_stop)
             self._grown.update(counters)
             if not remotes:
                 return Growth(counters, over_share=over_share)

@@ -30,7 +30,7 @@ from upnp_gw.system.netlink import InterruptedDump, NetlinkMessage
 T = TypeVar("T")
 
 PAUSE_S = 0.001
-"""Seconds of sleep after each large message."""
+"""Seconds of sleep after each large message, until the gateway stops."""
 LARGE = 8192
 """Bytes. The kernel sends a large dump in messages of up to 32 KiB; the last one may be smaller."""
 TRIES = 2
@@ -137,13 +137,16 @@ class GrowthReader:
         self._one_caller = asyncio.Lock()
         self._grown: dict[str, Counters] = {}
         """Increases that no caller has got yet."""
+        self._pauses = True
 
     async def close(self) -> None:
         await self._run(self._disconnect)
         self._thread.shutdown()
 
-    async def read(self) -> tuple[dict[str, Counters], tuple[OverShare, ...]]:
-        """Forward id -> increase, and the LAN hosts over their share. Raises OSError."""
+    async def read(self, at_stop: bool = False) -> tuple[dict[str, Counters], tuple[OverShare, ...]]:
+        """Forward id -> increase, and the LAN hosts over their share. ``at_stop``: no reading pauses from now on,
+        not even one that is under way. Raises OSError."""
+        self._pauses = not at_stop
         async with self._one_caller:
             over_share = await self._run(self._read)
             grown, self._grown = self._grown, {}
@@ -181,7 +184,7 @@ class GrowthReader:
             try:
                 for message in elements.messages(name):
                     self._add(tally, self._totals.count(tally, used_elements(message)))
-                    if len(message.body) >= LARGE:
+                    if self._pauses and len(message.body) >= LARGE:
                         time.sleep(PAUSE_S)
                 return
             except InterruptedDump:
