@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from tests.fixtures.page_home import free_port, page_home
+from tests.fixtures.waiting import async_until
+from upnp_gw import api
 from upnp_gw.model.mapping import Endpoint
+from upnp_gw.page.process import Page
 
 LOOPBACK = ip_address("127.0.0.1")
 
@@ -60,3 +63,20 @@ async def test_the_listener_is_bound_to_the_interface_of_its_lan(
     async with page_home(tmp_path, metrics_listen=listen) as home, home.operator() as operator:
         assert (await operator.get("/metrics"))[0] == 200
     assert f"metrics.listen: {listen}: {problem}" in caplog.text
+
+
+async def test_the_listener_on_a_lan_waits_for_the_daemon(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page can start before the daemon, which knows the interface."""
+    asked: list[object] = []
+    lans = Page._lans
+
+    async def late(page: Page) -> list[api.LanState] | None:
+        asked.append(page)
+        return None if len(asked) == 1 else await lans(page)
+
+    monkeypatch.setattr(Page, "_lans", late)
+    listen = Endpoint(ip_address("192.168.77.1"), free_port())
+    async with page_home(tmp_path, metrics_listen=listen):
+        await async_until(lambda: f"metrics.listen: {listen}: cannot listen there: No such device" in caplog.text)
