@@ -70,18 +70,19 @@ install_packages() {
     [ ${#missing[@]} = 0 ] || die "still missing after apt-get: ${missing[*]}"
 }
 
-# Debian's promtool for the tests of metrics, in .venv/bin. Of its package (19 MB, which would start a service and bring
-# ten others) only this binary is unpacked: 48 MB, about 3 seconds.
+# Debian's promtool for the tests of metrics, in .venv/bin. It is a package of its own since Debian 13. Before, it is in
+# prometheus (19 MB, which would start a service and bring ten others). Only the binary is unpacked: 48 MB, 3 seconds.
 install_promtool() {
     ! command -v promtool >/dev/null || return 0
     [ ! -x "$VENV/bin/promtool" ] || return 0
-    local directory
+    local directory package=prometheus
+    ! apt-cache show promtool >/dev/null 2>&1 || package=promtool
     directory=$(mktemp -d)
-    say "promtool, from Debian's package prometheus"
+    say "promtool, from Debian's package $package"
     (
         cd "$directory"
-        apt-get download -qq -o APT::Sandbox::User=root prometheus >&2 || die "apt-get could not download: prometheus"
-        dpkg-deb --fsys-tarfile prometheus_*.deb | tar -x ./usr/bin/promtool
+        apt-get download -qq -o APT::Sandbox::User=root "$package" >&2 || die "apt-get could not download: $package"
+        dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x ./usr/bin/promtool
     )
     install -m 755 "$directory/usr/bin/promtool" "$VENV/bin/promtool"
     rm -r "$directory"
