@@ -62,6 +62,18 @@ async def answers(query: SocketQuery, number: int) -> set[str]:
     return set(query.answers)
 
 
+async def answers_when_asked_again(query: SocketQuery, mac: str, number: int) -> set[str]:
+    """So many hosts: a host answers for a new IPv6 address once its kernel has joined the group of it."""
+    async with asyncio.timeout(10):
+        while len(query.answers) < number:
+            query.new_answer.clear()
+            query.ask(mac)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await query.new_answer.wait()
+    return set(query.answers)
+
+
 async def test_answers_of_two_hosts_are_both_read(two_lans: Lab, family: str) -> None:
     """The kernel's neighbour table hears one of them."""
     console, pc = two_lans.hosts["console"], two_lans.hosts["pc"]
@@ -73,8 +85,7 @@ async def test_answers_of_two_hosts_are_both_read(two_lans: Lab, family: str) ->
         assert await answers(query, 1) == {CONSOLE.mac}
         pc.ip(f"addr add {address}/{length} dev eth0" + " nodad" * (length == 128))
         try:
-            query.ask(CONSOLE.mac)
-            assert await answers(query, 2) == {CONSOLE.mac, PC.mac}
+            assert await answers_when_asked_again(query, CONSOLE.mac, 2) == {CONSOLE.mac, PC.mac}
         finally:
             pc.ip(f"addr del {address}/{length} dev eth0")
         query.close()
