@@ -1,41 +1,8 @@
 """Events of the emulator, with a real subscriber."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-
-from async_upnp_client.aiohttp import AiohttpNotifyServer, AiohttpRequester
-from async_upnp_client.client import UpnpService, UpnpStateVariable
-from async_upnp_client.client_factory import UpnpFactory
-from async_upnp_client.profiles.igd import IgdDevice
-
 from tests.fixtures.waiting import async_until
+from tests.testing.catalogue.clients import subscribed
 from upnp_gw.testing import Emulator
-
-
-class Subscriber:
-    """One subscriber to WANIPConnection."""
-
-    def __init__(self) -> None:
-        self.addresses: list[str] = []
-        """The external addresses that events brought."""
-
-    def on_event(self, service: UpnpService, variables: Sequence[UpnpStateVariable[object]]) -> None:
-        self.addresses += [str(v.value) for v in variables if v.name == "ExternalIPAddress"]
-
-
-@asynccontextmanager
-async def subscribed(igd: Emulator) -> AsyncIterator[Subscriber]:
-    requester, subscriber = AiohttpRequester(), Subscriber()
-    server = AiohttpNotifyServer(requester, source=("127.0.0.1", 0))
-    await server.async_start_server()
-    try:
-        device = await UpnpFactory(requester).async_create_device(igd.location)
-        found = IgdDevice(device, server.event_handler)
-        found.on_event = subscriber.on_event
-        await found.async_subscribe_services()
-        yield subscriber
-    finally:
-        await server.async_stop_server()
 
 
 async def test_a_subscriber_gets_the_new_external_address_and_the_journal_has_the_event() -> None:
