@@ -87,7 +87,7 @@ class Daemon:
 
     async def run(self) -> None:
         """Starts everything, says so, serves, stops everything. Raises GatewayError where it cannot start."""
-        with self._signals.handled():
+        with self._signals.handled(ignored_after=True):
             async with self._stack:
                 await self._start()
                 self._notify_ready()

@@ -20,8 +20,11 @@ class Signals:
         """Clear it before the reload, so that a signal during the reload causes another one."""
 
     @contextmanager
-    def handled(self) -> Iterator[None]:
-        """Installs the handlers. On the running loop, in the main thread."""
+    def handled(self, *, ignored_after: bool = False) -> Iterator[None]:
+        """Installs the handlers. On the running loop, in the main thread.
+
+        ``ignored_after``: the process ends after it, and a signal before its end must not change the exit code.
+        """
         loop = asyncio.get_running_loop()
         events = {signal.SIGTERM: self.stop, signal.SIGINT: self.stop, signal.SIGHUP: self.reload}
         for number, event in events.items():
@@ -29,5 +32,9 @@ class Signals:
         try:
             yield
         finally:
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, events)
             for number in events:
                 loop.remove_signal_handler(number)
+                if ignored_after:
+                    signal.signal(number, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
