@@ -64,6 +64,8 @@ CALLS = re.compile(
     r"|\w+\.subprocess_(exec|shell)|eval|exec|compile|__import__)"
 )
 LAB = "upnp_gw/lab/"
+SET_UP = "upnp_gw/setup/programs.py"
+"""Runs commands that the operator at the terminal says yes to, without a shell."""
 FORKS = {"upnp_gw/firewall/libnftables.py"}
 """Tries libnftables in a copy of the process, which starts no program, before the daemon depends on it."""
 
@@ -81,9 +83,10 @@ def calls(path: Path) -> frozenset[str]:
 def test_nothing_starts_a_program_or_runs_text_as_code(path: Path) -> None:
     """No shell, no nft command, no eval: there is nothing that text of a client could be injected into.
 
-    The lab builds its hosts with ip and nft; the daemon does not import it (its own test).
+    The lab builds its hosts with ip and nft, and the set-up runs what the operator says yes to; the daemon imports
+    neither (a contract in pyproject.toml).
     """
-    assert not {name for name in imports(path) if name.split(".")[0] in STARTERS}
+    assert not {name for name in imports(path) if name.split(".")[0] in STARTERS} or name_of(path) == SET_UP
     allowed = {"os.fork"} if name_of(path) in FORKS else set()
     assert not {name for name in calls(path) | imports(path) if CALLS.fullmatch(name)} - allowed
 
@@ -98,6 +101,14 @@ def test_only_the_commands_that_need_it_know_the_lab() -> None:
         "upnp_gw/cli/lab.py",
         "upnp_gw/cli/lab_report.py",
     }
+
+
+@pytest.mark.spec("SR-12")
+def test_only_the_end_of_the_set_up_starts_programs() -> None:
+    using = {
+        name_of(p) for p in PACKAGE.rglob("*.py") for i in imports(p) if i.startswith("upnp_gw.setup.programs")
+    }
+    assert using == {"upnp_gw/cli/setup_after.py"}
 
 
 def test_only_the_writer_changes_the_kernel() -> None:

@@ -97,6 +97,15 @@ def test_the_wan_has_the_default_route_of_the_lowest_metric(routes: list[Default
     assert detect([ETH0, interface("eth2", "11.2.0.2/24"), BR_LAN], routes).wan == wan
 
 
+def test_a_second_way_to_the_internet_is_no_lan() -> None:
+    """Its private address is the provider's, or a modem's: it would be asked for ports from outside."""
+    lte = interface("wwan0", "10.64.1.2/30")
+    routes = [DefaultRoute("eth0", 100), DefaultRoute("wwan0", 700)]
+    assert detect([ETH0, BR_LAN, lte], routes).lan == ("br-lan",)
+    with pytest.raises(ConfigError, match="no interface except eth0 has a private IPv4 address"):
+        detect([ETH0, lte], routes)
+
+
 def test_options_and_file_are_applied() -> None:
     two = interface("eth5", "192.168.5.1/24")
     assert detect([ETH0, BR_LAN, two], BY_ETH0, lan=["eth5"]).lan == ("eth5",)

@@ -58,8 +58,10 @@ MAC = attribute(2, bytes.fromhex("020000000001"))
 U32 = struct.Struct("=I")
 
 
-def a4(usable: bool = True, secondary: bool = False, text: str = "192.168.1.9/24") -> AddressMessage:
-    return AddressMessage(False, 7, ip_interface(text), usable, secondary, 0)
+def a4(
+    usable: bool = True, secondary: bool = False, text: str = "192.168.1.9/24", permanent: bool = True
+) -> AddressMessage:
+    return AddressMessage(False, 7, ip_interface(text), usable, secondary, 0, permanent)
 
 
 @pytest.mark.parametrize(
@@ -91,28 +93,28 @@ def a4(usable: bool = True, secondary: bool = False, text: str = "192.168.1.9/24
         pytest.param(address(MessageType.NEWADDR, AF_INET, 24, 0x80, DST4), a4(), id="address"),
         pytest.param(
             address(MessageType.NEWADDR, AF_INET, 32, 0, attribute(2, V4.packed), attribute(1, b"\x0b\0\0\1")),
-            a4(text="192.168.1.9/32"),
+            a4(text="192.168.1.9/32", permanent=False),
             id="point to point: the local one",
         ),
         pytest.param(address(MessageType.NEWADDR, AF_INET, 24, 0x81, DST4), a4(secondary=True), id="secondary"),
         pytest.param(
             address(MessageType.NEWADDR, AF_INET6, 64, 0x40, DST6),
-            AddressMessage(False, 7, ip_interface("2a11::9/64"), False, False, 0),
+            AddressMessage(False, 7, ip_interface("2a11::9/64"), False, False, 0, False),
             id="tentative",
         ),
         pytest.param(
             address(MessageType.NEWADDR, AF_INET6, 64, 0x44, DST6),
-            AddressMessage(False, 7, ip_interface("2a11::9/64"), True, False, 0),
+            AddressMessage(False, 7, ip_interface("2a11::9/64"), True, False, 0, False),
             id="optimistic can be bound",
         ),
         pytest.param(
             address(MessageType.NEWADDR, AF_INET6, 64, 0, DST6, attribute(8, U32.pack(0x20))),
-            AddressMessage(False, 7, ip_interface("2a11::9/64"), False, False, 0),
+            AddressMessage(False, 7, ip_interface("2a11::9/64"), False, False, 0, False),
             id="deprecated, in the wide flags",
         ),
         pytest.param(
             address(MessageType.NEWADDR, AF_INET6, 64, 0x08, DST6),
-            AddressMessage(False, 7, ip_interface("2a11::9/64"), False, False, 0),
+            AddressMessage(False, 7, ip_interface("2a11::9/64"), False, False, 0, False),
             id="duplicate",
         ),
         pytest.param(address(MessageType.NEWADDR, AF_INET, 33, 0, DST4), None, id="no such prefix"),

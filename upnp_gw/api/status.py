@@ -89,6 +89,11 @@ class Check(Struct, frozen=True, kw_only=True):
     """One sentence."""
     remedy: str | None = None
     """A command to type, a line to add or another step; null: nothing to do."""
+    commands: list[str] = []
+    """The commands of ``remedy`` that fix it as they stand, to run as root in this order; empty: a person has to
+    decide."""
+    lasting: bool = False
+    """True: the effect of ``commands`` outlasts a boot and a reload of the other firewall."""
 
 
 class EventFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

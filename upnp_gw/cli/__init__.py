@@ -1,6 +1,8 @@
 """The command line. A command's module is imported only when the command is called: ``upnp-gw list`` starts fast.
 
     run                                         the daemon
+    setup                                       questions, files, service    (setup; setup_questions,
+                                                                             setup_after)
     list show add delete                        port mappings and pinholes   (mappings; watch,
                                                                              mapping_table)
     log                                         requests and their answers   (decisions)
@@ -39,6 +41,7 @@ from upnp_gw.text.escape import shown
 
 GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     "The gateway": {
+        "setup": ("upnp_gw.cli.setup", "setup", "Set this machine up, by five questions."),
         "run": ("upnp_gw.cli.run", "run", "Run the gateway."),
         "status": ("upnp_gw.cli.health", "status", "Show the state of the gateway."),
         "doctor": ("upnp_gw.cli.health", "doctor", "Check this machine for problems."),

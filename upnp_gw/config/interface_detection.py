@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from socket import AF_INET
@@ -66,6 +66,10 @@ class Interface(Link):
     """The bridge or bond that it belongs to."""
     parent: str = ""
     """The interface that shares its wire (``ONE_SEGMENT``)."""
+    below: str = ""
+    """The interface below it, of whatever kind it is: that of a VLAN."""
+    leased: bool = False
+    """True: an IPv4 address of it has an end, as from DHCP. This machine is a guest on that network."""
 
     @property
     def left_out(self) -> str | None:
@@ -110,10 +114,12 @@ def detect(
     """
     known = {interface.name: interface for interface in interfaces}
     why: list[str] = []
+    outside = set()
     if wan is None:
         wan = _choose_wan(routes, lan, known, why)
+        outside = {route.interface for route in routes}
     if not lan:
-        lan = (_choose_lan(known, wan, why),)
+        lan = (_choose_lan(known, wan, outside | {wan}, why),)
     config = Config(wan=wan, lan=tuple(lan))
     check(config, WHERE)
     check_links(config, WHERE, interfaces, {route.interface for route in routes})
@@ -144,8 +150,9 @@ def _choose_wan(
     return best.interface
 
 
-def _choose_lan(known: Mapping[str, Interface], wan: str, why: list[str]) -> str:
-    private = [i for i in known.values() if i.private is not None and i.name != wan and not i.master]
+def _choose_lan(known: Mapping[str, Interface], wan: str, outside: Collection[str], why: list[str]) -> str:
+    """``outside``: interfaces with a default route, such as a second way to the internet. None is chosen."""
+    private = [i for i in known.values() if i.private is not None and i.name not in outside and not i.master]
     candidates = [i for i in private if i.left_out is None]
     left_out = ", ".join(f"{i.name} ({i.left_out})" for i in private if i.left_out is not None)
     if len(candidates) == 1:
@@ -205,6 +212,9 @@ def read_interfaces() -> tuple[tuple[Interface, ...], tuple[DefaultRoute, ...]]:
                 kind=link.kind,
                 master=names.get(link.master, ""),
                 parent=names.get(link.parent, "") if link.kind in ONE_SEGMENT else "",
+                # the peer of a veth may be in another net namespace, where its index means another link
+                below=names.get(link.parent, "") if link.kind != "veth" else "",
+                leased=any(a.index == link.index and a.address.version == 4 and not a.permanent for a in addresses),
             )
             for link in links
         ),

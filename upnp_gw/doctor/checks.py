@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from upnp_gw.api import Check
+from upnp_gw.doctor.findings import fail, ok, warn
 from upnp_gw.doctor.machine_state import DAEMON, MachineState, PortHolder
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import describe_library
@@ -14,18 +15,6 @@ SSDP_PORT = 1900
 PCP_PORT = 5351
 LOOPBACK = "lo"
 """It has no MULTICAST flag, but delivers multicast to programs of this machine."""
-
-
-def ok(name: str, finding: str) -> Check:
-    return Check(name=name, outcome="ok", finding=finding)
-
-
-def warn(name: str, finding: str, remedy: str | None = None) -> Check:
-    return Check(name=name, outcome="warn", finding=finding, remedy=remedy)
-
-
-def fail(name: str, finding: str, remedy: str | None = None) -> Check:
-    return Check(name=name, outcome="fail", finding=finding, remedy=remedy)
 
 
 def interfaces(machine: MachineState) -> Iterator[Check]:
@@ -40,7 +29,8 @@ def interfaces(machine: MachineState) -> Iterator[Check]:
                 "interface", f"{role} {name} does not exist", f"bring {name} up, or choose another: ip -br link"
             )
         elif not link.up:
-            yield warn("interface", f"{role} {name} is down", f"ip link set {name} up, and check the cable")
+            command = f"ip link set {name} up"
+            yield warn("interface", f"{role} {name} is down", f"{command}, and check the cable", [command])
         elif role == "LAN" and not link.ipv4:
             yield fail("interface", f"LAN {name} has no IPv4 address", f"give {name} a static address")
         else:
@@ -116,7 +106,7 @@ def forwarding(machine: MachineState) -> Iterator[Check]:
         (4, machine.forwarding4, "net.ipv4.ip_forward"),
         (6, machine.forwarding6, "net.ipv6.conf.all.forwarding"),
     ):
-        name = "forwarding"
+        name, command = "forwarding", f"sysctl -w {key}=1"
         if state is None:
             yield warn(name, f"cannot read whether IPv{version} is forwarded", f"sysctl {key}")
         elif state:
@@ -127,12 +117,13 @@ def forwarding(machine: MachineState) -> Iterator[Check]:
             yield fail(
                 name,
                 f"IPv{version} is not forwarded: another program switched it off after router mode started",
-                f"find that program (sysctl.d, a network manager), then: sysctl -w {key}=1",
+                f"find that program (sysctl.d, a network manager), then: {command}",
+                [command],
             )
         elif version == 4:
-            yield fail(name, "IPv4 is not forwarded: no mapping can work", f"sysctl -w {key}=1")
+            yield fail(name, "IPv4 is not forwarded: no mapping can work", command, [command])
         else:
-            yield warn(name, "IPv6 is not forwarded: no pinhole can work", f"sysctl -w {key}=1")
+            yield warn(name, "IPv6 is not forwarded: no pinhole can work", command, [command])
 
 
 def library(machine: MachineState) -> Iterator[Check]:
@@ -162,9 +153,10 @@ def other_tables(machine: MachineState) -> Iterator[Check]:
         )
         finding = f"chain {shown(drop.chain)} ({shown(drop.why)}) drops {shown(drop.traffic, 200)}"
         if drop.certain:
-            yield fail("other tables", finding, remedy)
+            yield fail("other tables", finding, remedy, drop.lines, drop.lasting)
         else:
-            yield warn("other tables", f"{finding}, unless an iptables rule accepts it", remedy)
+            unless = f"{finding}, unless an iptables rule accepts it"
+            yield warn("other tables", unless, remedy, drop.lines, drop.lasting)
     if not machine.drops and machine.drops_problem is None:
         yield ok("other tables", "no other table drops mapped traffic, or packets of LAN hosts to the gateway")
 
@@ -172,7 +164,9 @@ def other_tables(machine: MachineState) -> Iterator[Check]:
 def hosts_without_nat(machine: MachineState) -> Iterator[Check]:
     """A firewall filters what reaches hosts without NAT, and none translates their addresses."""
     for one in machine.missing:
-        yield warn("hosts without NAT", shown(one.finding, 300), shown(" && ".join(one.lines), 900))
+        lasting = one.lines[-1].startswith("firewall-cmd ")
+        remedy = shown(" && ".join(one.lines), 900)
+        yield warn("hosts without NAT", shown(one.finding, 300), remedy, one.lines, lasting)
     if machine.config.without_nat and not machine.missing and machine.drops_problem is None:
         yield ok("hosts without NAT", "a firewall filters what reaches them, and none translates their addresses")
 
@@ -206,6 +200,7 @@ def flow_offload(machine: MachineState) -> Iterator[Check]:
             f" ({shown(offload.description)}): mappings count too few bytes, and if upnp-gw is dead, a flow without"
             " pauses outlives its lease",
             f"to exempt mapped flows, before its rule: {shown(offload.line, 300)}",
+            [offload.line],
         )
     if not machine.offloads and machine.drops_problem is None:
         yield ok("flow offload", "no other table lets flows bypass the forward chains")
@@ -221,6 +216,7 @@ def multicast(machine: MachineState) -> Iterator[Check]:
                 "multicast",
                 f"{name} receives no multicast: no control point finds the gateway",
                 f"ip link set {name} multicast on",
+                [f"ip link set {name} multicast on"],
             )
         elif how.snooping and not how.querier:
             yield warn(
@@ -228,6 +224,7 @@ def multicast(machine: MachineState) -> Iterator[Check]:
                 f"bridge {name} snoops multicast and has no querier: searches stop after some minutes unless the"
                 " LAN has one",
                 f"ip link set {name} type bridge mcast_querier 1   (or mcast_snooping 0)",
+                [f"ip link set {name} type bridge mcast_querier 1"],
             )
         else:
             yield ok("multicast", f"{name} receives multicast")
@@ -245,6 +242,7 @@ def bridge_filters(machine: MachineState) -> Iterator[Check]:
             f"frames of bridge {name} pass the IP firewall (br_netfilter): hosts on it cannot reach mapped ports by"
             " the external address (hairpin). The internet can",
             f"{command}   (and in /etc/sysctl.d; Kubernetes, and Docker with icc = false, need it to be 1)",
+            [command],
         )
 
 

@@ -68,6 +68,7 @@ IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINK, IFLA_MASTER, IFLA_LINKINFO, IFLA_STATS64 =
 IFLA_INFO_KIND = 1
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 IFA_F_SECONDARY, IFA_F_OPTIMISTIC, IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x1, 0x4, 0x8, 0x20, 0x40
+IFA_F_PERMANENT = 0x80
 NDA_DST, NDA_LLADDR = 1, 2
 NTF_USE, NTF_PROXY = 0x1, 0x8
 RTA_DST, RTA_OIF, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE = 1, 4, 6, 9, 15
@@ -104,6 +105,8 @@ class AddressMessage:
     """False while duplicate address detection runs or has failed, and once the address is deprecated."""
     secondary: bool
     scope: int
+    permanent: bool = True
+    """False: it has an end, as one from DHCP or a router advertisement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +197,7 @@ def _address(kind: int, fields: tuple[int, ...], attributes: dict[int, bytes]) -
         not (waiting or flags & (IFA_F_DADFAILED | IFA_F_DEPRECATED)),
         bool(flags & IFA_F_SECONDARY),
         scope,
+        bool(flags & IFA_F_PERMANENT),
     )
 
 

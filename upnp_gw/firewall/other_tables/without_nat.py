@@ -43,6 +43,17 @@ def missing_for(
     return (*(() if router else _unfiltered(rules, wan, apart)), *_translated(rules, wan, apart, nat))
 
 
+def translated_lans(ruleset: Json, wan: str, lans: Sequence[Link]) -> frozenset[str]:
+    """The LANs with hosts that another firewall translates on their way to the WAN."""
+    rules = RulesetIndex.of(ruleset)
+    chains = [chain for chain in rules.base_chains("postrouting", "nat") if chain.family in ("ip", "inet")]
+    return frozenset(
+        link.name
+        for link in lans
+        if any(_translates(rules, chain, wan, link, net) for chain in chains for net in _prefixes(link))
+    )
+
+
 def _unfiltered(rules: RulesetIndex, wan: str, lans: Sequence[Link]) -> Iterator[Missing]:
     for link in lans:
         host = frozenset([_prefixes(link)[0][-2]])
