@@ -44,6 +44,9 @@ missing_packages() {
     command -v conntrack >/dev/null || echo conntrack
     command -v sysctl >/dev/null || echo procps
     command -v tshark >/dev/null || echo tshark
+    command -v mandoc >/dev/null || echo mandoc # the man pages; zsh and fish: the completions
+    command -v zsh >/dev/null || echo zsh
+    command -v fish >/dev/null || echo fish
     has_module miniupnpc || echo python3-miniupnpc
     # its package starts a service where systemd runs: there its test is skipped
     command -v transmission-daemon >/dev/null || [ -d /run/systemd/system ] || echo transmission-daemon

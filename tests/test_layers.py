@@ -165,6 +165,7 @@ OPENERS = {
     "upnp_gw/page/rendering.py",
     "upnp_gw/page/static_files.py",
     "upnp_gw/protocols/igd/descriptors.py",
+    "upnp_gw/system/shipped_files.py",
     "upnp_gw/control/socket_path.py",
     "upnp_gw/system/listening_ports.py",
     # a file that a person at a terminal names, who can press Ctrl-C

@@ -90,6 +90,15 @@ def test_the_users_file_makes_the_units_user() -> None:
     assert [line.split()[:2] for line in lines if line and not line.startswith("#")] == [["u", OWN_USER]]
 
 
+def test_the_users_file_of_the_page_makes_its_user_and_opens_the_socket_to_it() -> None:
+    lines = (HERE / "upnp-gw-page-sysusers.conf").read_text("utf-8").splitlines()
+    user = read(PAGE)["Service", "User"][0]
+    assert [line.split()[:3] for line in lines if line and not line.startswith("#")] == [
+        ["u", user, "-"],
+        ["m", OWN_USER, user],
+    ]
+
+
 def test_the_sysctls_are_those_that_the_gateway_would_set() -> None:
     lines = (HERE / "upnp-gw-sysctl.conf").read_text("utf-8").splitlines()
     pairs = dict(line.split(" = ") for line in lines if line and not line.startswith("#"))

@@ -159,6 +159,7 @@ def test_every_command_that_shows_addresses_is_among_them() -> None:
         "api-schema",
         "lab",
         "emulate",
+        "manual",
     }
     assert {command[0] for command in LISTINGS} == set(COMMANDS) - others
 

@@ -20,6 +20,7 @@
                                                 lab_gateway)
     emulate                                     a router for tests of clients
     api-schema uninstall demo                   (schema, uninstall, demo; demo_report)
+    manual                                      man pages and completions    (manual)
 
 Shared by the commands: ``client`` (of the control socket), ``terminal``, ``table``, ``formats``, ``parameters``,
 ``holder``, ``incidents`` and ``field_notes``.
@@ -31,13 +32,16 @@ Most commands ask the daemon over its control socket and take --runtime-dir and 
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from upnp_gw import __version__
 from upnp_gw.cli.terminal import Context, colour_option, prepare, show_error
 from upnp_gw.text.escape import shown
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     "The gateway": {
@@ -90,6 +94,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "lab": ("upnp_gw.cli.lab", "lab", "Run any program behind the gateway."),
         "emulate": ("upnp_gw.cli.emulate", "emulate", "Emulate a router for tests of clients."),
         "api-schema": ("upnp_gw.cli.schema", "api_schema", "Print the control API as OpenAPI."),
+        "manual": ("upnp_gw.cli.manual.files", "manual", "Write man pages and shell completions."),
     },
 }
 """Heading -> command -> module, function, summary in the list of commands."""
@@ -124,6 +129,17 @@ class Commands(click.Group):
         command: click.Command = getattr(import_module(module), name)
         return prepare(command)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Completion of a command's name. Imports no command, unlike click's."""
+        from click.shell_completion import CompletionItem  # only a Tab needs it
+
+        found = [
+            CompletionItem(name, help=summary)
+            for name, (_, _, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for heading, commands in GROUPS.items():
             with formatter.section(heading):
@@ -132,7 +148,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             from difflib import get_close_matches  # only this error needs it
 
             near = get_close_matches(args[0], COMMANDS, n=3)

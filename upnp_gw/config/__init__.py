@@ -1,6 +1,6 @@
 """The configuration: TOML file and options to a frozen ``Config``.
 
-file                 reads file and options
+file                 reads file and options; reference: its keys in words, with defaults
 lan_tables           ``[lan]``, or several ``[[lan]]``
 settings             ``Config`` and its checks
 notify_tables        ``[[notify]]``

@@ -20,6 +20,7 @@ The policy file:
 
 load             a whole file, or an error with its line
 policyfile       its tables and keys; accepted: the accepted values in words; values, portset: reads them
+meanings         the meaning and the default of each key, for the manual
 build            from tables to the policy; rules: its forbids and grants
 schema           the policy as ``decide`` reads it
 builtin          the policy in force without a file

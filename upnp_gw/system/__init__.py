@@ -11,7 +11,7 @@ neighbour_events   what these modules report
 listening_ports    the ports of the gateway itself; ``sock_diag`` asks the kernel
 dhcp_lease_files   leases of DHCP servers
 wan_counters       traffic and bit rate of the WAN
-files              opens files safely
+files              opens files safely; ``shipped_files``: those that come with the program
 privileges         gives up root
 process            the garbage collector at the start, and the end of the process
 worker             a thread that runs calls in order; ``fair_lock``: for two threads

@@ -110,6 +110,20 @@ def write_own(path: Path, data: bytes, mode: int = 0o640) -> None:
         raise FileProblem(path, f"cannot be written: {error.strerror}") from None
 
 
+def write_shared(path: Path, data: bytes) -> None:
+    """Writes a file that every user may read, whole or not at all, and makes its directories. Raises FileProblem.
+
+    It replaces a file or a link of that name."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_own(new, data, 0o644)
+        new.chmod(0o644)  # whatever the umask is
+        new.replace(path)
+    except OSError as error:
+        raise FileProblem(path, f"cannot be written: {error.strerror}") from None
+
+
 def copy_own(path: Path, copy: Path) -> None:
     """Copies a file of the gateway's own to a new file and syncs it. Raises FileProblem."""
     source = open_own(path, os.O_RDONLY)
