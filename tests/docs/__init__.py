@@ -1,0 +1,1 @@
+"""The documentation: its code blocks, its navigation, its references and its pictures."""
