@@ -1,5 +1,6 @@
 """A flame graph of the daemon under AddPortMapping, by py-spy, where that is installed."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -30,4 +31,12 @@ def record(program: str, gateway: Gateway, point: Point, seconds: int, svg: Path
         words = errors.read()
     if not svg.exists():
         print(f"no {svg.name}: {words.strip()}", file=sys.stderr)
-    return svg.exists()
+        return False
+    title = f"{gateway.name}: AddPortMapping, one client, {seconds} s"
+    svg.write_text(with_title(svg.read_text(), title))
+    return True
+
+
+def with_title(svg: str, title: str) -> str:
+    """The graph with this title in place of the command line, which has paths of the machine."""
+    return re.sub(r"(<text id=\"title\"[^>]*>)[^<]*", lambda found: found[1] + title, svg, count=1)

@@ -11,6 +11,7 @@ import pytest
 from tests import ROOT
 from tests.bench import bars, first_packet, lifecycle, mixed, rows
 from tests.bench.bars import JUDGED, PEER, judge
+from tests.bench.flame import with_title
 from tests.bench.rows import ADD, CROWD_RATE, DELETE, MEMORY
 from tests.bench.samples import Point, Samples, Table, paired, percentile
 
@@ -147,3 +148,9 @@ def test_a_figure_whose_rounds_differ_is_noise() -> None:
     assert not Samples("ms", [[1.0], [1.1], [1.2]]).noisy
     (judgement,) = judge(series(0.5), busy=True)
     assert judgement.verdict.endswith(", noise")
+
+
+def test_a_flame_graph_has_a_title_in_place_of_the_command_line() -> None:
+    svg = '<svg><text id="title" y="24.00">/home/me/py-spy record</text><text id="details">x</text></svg>'
+    expected = '<svg><text id="title" y="24.00">upnp-gw full</text><text id="details">x</text></svg>'
+    assert with_title(svg, "upnp-gw full") == expected
