@@ -160,6 +160,7 @@ OPENERS = {
     "upnp_gw/firewall/conntrack_timeouts.py",
     "upnp_gw/firewall/nftables/sysctl.py",
     "upnp_gw/gate/builtin.py",
+    "upnp_gw/setup/system_files.py",
     "upnp_gw/system/clock.py",
     "upnp_gw/system/privileges.py",
     "upnp_gw/page/rendering.py",

@@ -77,6 +77,7 @@ CASES = [
     (replace(VALID, forwarding4=False), "forwarding", "fail", "no mapping can work"),
     (replace(VALID, forwarding6=False), "forwarding", "warn", "no pinhole can work"),
     (replace(VALID, forwarding4=None), "forwarding", "warn", "cannot read"),
+    (replace(VALID, forwarding6=False, filters_ipv6=False), "forwarding", "warn", "no pinhole can work"),
     (replace(VALID, library_problem="libnftables.so.1 is missing"), "nftables", "fail", "is missing"),
     (replace(VALID, config=replace(HOME, backend="memory")), "nftables", "warn", "opens nothing"),
     (replace(VALID, drops=(DROP,)), "other tables", "fail", "chain inet filter forward (policy drop)"),
@@ -276,3 +277,39 @@ def test_text_of_another_gateway_is_escaped_on_a_terminal() -> None:
         assert check.finding.isprintable()
         assert len(check.finding) < 200
         assert (check.remedy or "").isprintable()
+
+
+def commands_of(scene: MachineState) -> list[tuple[list[str], bool]]:
+    return [(check.commands, check.lasting) for check in judge(scene) if check.commands]
+
+
+def test_commands_that_mend_a_fault_are_listed_to_be_run() -> None:
+    assert commands_of(VALID) == []
+    assert commands_of(replace(VALID, forwarding4=False)) == [(["sysctl -w net.ipv4.ip_forward=1"], False)]
+    assert commands_of(replace(VALID, drops=(DROP,))) == [([LINE], False)]
+    assert commands_of(replace(VALID, drops=(FIREWALLD,))) == [(["firewall-cmd --a", "firewall-cmd --b"], True)]
+    assert commands_of(replace(VALID, missing=(MISSING,))) == [(["nft one", "nft two"], False)]
+    assert commands_of(replace(VALID, links=(WAN, link("br-lan", up=False)))) == [
+        (["ip link set br-lan up"], False)
+    ]
+
+
+def test_no_command_is_listed_that_a_person_has_to_complete() -> None:
+    rich = "firewall-cmd --permanent --add-rich-rule 'rule family=ipv6 destination address=HOST accept'"
+    assert commands_of(replace(VALID, drops=(replace(FIREWALLD, lines=(rich, "firewall-cmd --reload")),))) == []
+    foreign = replace(DROP, lines=("nft insert rule inet caf\u00e9 forward ct status dnat accept",))
+    assert commands_of(replace(VALID, drops=(foreign,))) == []
+
+
+def test_forwarding_of_ipv6_needs_a_filter_first_and_keeps_the_address_of_the_wan() -> None:
+    off = replace(VALID, forwarding6=False)
+    forward = "sysctl -w net.ipv6.conf.all.forwarding=1"
+    assert commands_of(off) == [([forward], False)]
+    assert commands_of(replace(off, filters_ipv6=False)) == []
+    (check,) = [check for check in judge(replace(off, filters_ipv6=False)) if check.outcome == "warn"]
+    assert check.remedy is not None
+    assert check.remedy.startswith("first filter IPv6 connections from eth0")
+    adverts = replace(off, config=replace(HOME, wan="eth0.7"), links=(link("eth0.7", "9.9.9.7/24"), LAN))
+    assert commands_of(replace(adverts, wan_takes_adverts=True)) == [
+        (["sysctl -w net/ipv6/conf/eth0.7/accept_ra=2", forward], False)
+    ]

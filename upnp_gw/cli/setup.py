@@ -1,4 +1,4 @@
-"""``setup``: five questions, the two files, the doctor, the service."""
+"""``setup``: five questions, the files, the doctor, the service."""
 
 import os
 import sys
@@ -15,9 +15,10 @@ from upnp_gw.cli.run import CONFIG_ERROR
 from upnp_gw.cli.setup_after import After, finish
 from upnp_gw.cli.setup_questions import Questions, ask_all, show_machine
 from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, HEADING, LONGEST_TEXT, paint, print_text
-from upnp_gw.config.file import parse_text
+from upnp_gw.config.file import parse_text, read_file
 from upnp_gw.config.interface_detection import check_apart
 from upnp_gw.config.settings import Config, check_links
+from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.gate.load import load_text
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import IPNetwork
@@ -25,11 +26,14 @@ from upnp_gw.setup.answers import NAT, NO_NAT, SIGN_INS, Answers, NotAccepted
 from upnp_gw.setup.documents import Surroundings, configuration, policy
 from upnp_gw.setup.files import Change, read_text, write
 from upnp_gw.setup.machine import Machine, read_machine
+from upnp_gw.setup.service import CLOSED, GATEWAY
+from upnp_gw.setup.system_files import DROP_IN, closed_table, drop_in
 from upnp_gw.system.files import FileProblem
 from upnp_gw.text.escape import shown
 from upnp_gw.text.toml import locate_errors
 
 ETC = Path("/etc/upnp-gw")
+"""The directory of the service. The files of systemd and the sysctls are for a set-up of this one alone."""
 _PATH = click.Path(path_type=Path)
 
 
@@ -49,13 +53,13 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--page", metavar="own|all|off", help="Ports that a device of the LAN sees in a browser; off: no page."
 )
-@click.option("--sign-in", metavar="ssh|lan", help="Sign in to the page over ssh, or from the LAN over TLS.")
+@click.option("--sign-in", metavar="ssh|lan", help="Sign in to the page through ssh, or from the LAN over TLS.")
 @click.option(
     "--config-dir", type=_PATH, default=ETC, metavar="DIR", help=f"Directory of the files.  [default: {ETC}]"
 )
-@click.option("--yes", is_flag=True, help="Ask nothing: take what is detected, write, and start the service.")
+@click.option("--yes", is_flag=True, help="Ask nothing: take what is detected, write, start the service.")
 @click.option("--dry-run", is_flag=True, help="Show the files; write and start nothing.")
-@click.option("--fix", is_flag=True, help="Run the fixing commands of the doctor without asking.")
+@click.option("--fix", is_flag=True, help="Run the commands of the doctor without asking.")
 @click.option("--no-start", is_flag=True, help="Leave the service as it is.")
 @click.option(
     "--runtime-dir",
@@ -73,11 +77,14 @@ def setup(
     runtime_dir: Path | None,
     **given: Any,
 ) -> None:
-    """Set this machine up as a gateway: five questions, with what is detected as the answers.
+    """Set this machine up as a gateway, by five questions.
 
-    Shows configuration and policy before it writes them, and keeps a copy of a file that it changes. Then the
-    doctor checks the machine; each command that mends something is run only after a yes. Exit code 1: a check or a
-    command failed; 2: an answer is missing or not accepted, and nothing was written.
+    What is detected is the default of each answer. Configuration and policy are shown before they are written, and
+    a file that changes is copied. Then the doctor checks the machine. A command that mends something, or starts the
+    service, is run after a yes.
+
+    Exit code 0: done; 1: a command failed, or you said no; 2: an answer is missing or not accepted, and nothing was
+    written.
     """
     try:
         sys.exit(_setup(config_dir.absolute(), _options(given), yes, dry_run, fix, not no_start, runtime_dir))
@@ -87,7 +94,7 @@ def setup(
 
 
 def _options(given: dict[str, Any]) -> dict[str, str]:
-    """Option -> answer, in the words of the questions. Raises UsageError for two that exclude each other."""
+    """Option -> answer, in the words of the questions. Raises UsageError."""
     found = {f"--{name}": given[name] for name in ("wan", "firewall", "policy", "page") if given[name] is not None}
     if given["lan"]:
         found["--lan"] = " ".join(given["lan"])
@@ -112,8 +119,8 @@ def _setup(
     at_terminal = sys.stdin.isatty()
     if not (yes or dry_run or at_terminal):
         raise click.UsageError(
-            "setup asks questions, and this is no terminal: --yes takes what is detected, --dry-run shows it,"
-            " and each answer is an option (upnp-gw setup --help)"
+            "setup asks questions, and this is no terminal: --yes takes what is detected, --dry-run shows it, and"
+            " each answer is an option"
         )
     if not dry_run:
         _check_right(directory)
@@ -127,47 +134,50 @@ def _setup(
     asks = at_terminal and not yes
     answers = ask_all(Questions(options, asks), machine, now, policy_before is not None)
     around = Surroundings(policy_file, _first_address(machine, answers), machine.page_group)
+    guests = _guests(machine, answers)
     changes = [
-        Change(
-            policy_file, policy_before, policy(policy_before, str(policy_file), answers, _guests(machine, answers))
-        ),
+        Change(policy_file, policy_before, policy(policy_before, str(policy_file), answers, guests)),
         Change(config_file, before, configuration(before, str(config_file), answers, around)),
+        *_system_changes(directory, machine, answers),
     ]
-    config = _checked(changes, machine)
+    _check(changes[0], changes[1], machine)
     _show(changes)
     if dry_run:
-        click.echo()
-        print_text("Nothing was written (--dry-run).")
+        print_text("\nNothing was written (--dry-run).")
         return 0
     if any(change.changes for change in changes):
         if asks and not click.confirm("\nWrite this?", default=True):
             print_text("Nothing was written.")
             return 1
-        for copy in write(changes, datetime.now().astimezone()):
-            print_text(f"copy of the old file: {shown(str(copy), 1000)}")
-        for change in changes:
-            if change.changes:
-                print_text(f"{paint('wrote', GOOD)} {shown(str(change.path), 1000)}")
-    after = After(
-        config_file=config_file,
-        config=config,
-        machine=machine,
-        daemon=DaemonClient(runtime_dir or config.runtime_dir),
-        asks=asks,
-        fix=fix,
-        start=start,
-        config_changed=changes[1].changes,
-        policy_changed=changes[0].changes,
+        _write(changes)
+    config = Config(**{"wan": "", "lan": (), **read_file(config_file)})
+    return finish(
+        After(
+            config_file=config_file,
+            config=config,
+            machine=machine,
+            daemon=DaemonClient(runtime_dir or config.runtime_dir),
+            asks=asks,
+            fix=fix,
+            start=start,
+            for_service=directory == ETC,
+            config_changed=changes[1].changes,
+            policy_changed=changes[0].changes,
+            unit_changed=any(change.changes for change in changes if change.path == DROP_IN),
+        )
     )
-    return finish(after)
 
 
 def _check_right(directory: Path) -> None:
-    """Raises UsageError if this user may not write the files: before the questions, not after them."""
+    """Raises UsageError if the files cannot be written: before the questions, not after them."""
     there = directory
     while not there.exists() and there != there.parent:
         there = there.parent
+    if not there.is_dir():
+        raise click.UsageError(f"--config-dir: {shown(str(there), 300)} is no directory")
     if not os.access(there, os.W_OK | os.X_OK):
+        if os.geteuid() == 0:
+            raise click.UsageError(f"{shown(str(there), 300)} cannot be written; write elsewhere: --config-dir DIR")
         raise click.UsageError(
             f"this user may not write in {shown(str(directory), 300)}. Use: sudo upnp-gw setup; or write elsewhere:"
             " --config-dir DIR; or only look: --dry-run"
@@ -187,29 +197,40 @@ def _first_address(machine: Machine, answers: Answers) -> IPv4Address | None:
 
 
 def _guests(machine: Machine, answers: Answers) -> list[IPNetwork]:
-    """The prefixes of the LANs for guests."""
-    links = [machine.interface(lan.name) for lan in answers.lans if lan.guests]
-    return [
-        address.network
-        for link in links
-        if link is not None
-        for address in link.addresses
-        if not address.ip.is_link_local
-    ]
+    """The prefixes of the LANs for guests. A zone with the IPv4 prefix of a LAN has its IPv6 prefixes too, which
+    providers change."""
+    found: list[IPNetwork] = []
+    for lan in answers.lans:
+        link = machine.interface(lan.name)
+        if lan.guests and link is not None:
+            own = [a.network for a in link.addresses if not a.ip.is_link_local]
+            found += [net for net in own if net.version == 4] or own
+    return found
 
 
-def _checked(changes: Sequence[Change], machine: Machine) -> Config:
-    """The new configuration. Raises ConfigError if it does not fit this machine, or the policy fails its tests."""
-    policy_change, config_change = changes
+def _system_changes(directory: Path, machine: Machine, answers: Answers) -> list[Change]:
+    """The files that mode "router" needs beside the configuration, where the service is installed."""
+    found: list[Change] = []
+    if answers.mode is FirewallMode.ROUTER and directory == ETC:
+        if GATEWAY in machine.service.installed:
+            found.append(Change(DROP_IN, read_text(DROP_IN), drop_in()))
+        if CLOSED in machine.service.installed:
+            path = directory / "closed.nft"
+            before = read_text(path)
+            found.append(Change(path, before, closed_table(before, answers.wan)))
+    return found
+
+
+def _check(policy_change: Change, config_change: Change, machine: Machine) -> None:
+    """Raises ConfigError if the configuration does not fit this machine, or the policy has a mistake."""
     where = str(config_change.path)
     config = Config(**parse_text(config_change.after, where))
     with locate_errors(config_change.after, where):
         check_apart(config.wan, config.lan, machine.interfaces)
         check_links(config, where, machine.interfaces, {route.interface for route in machine.routes})
-    loaded = load_text(policy_change.after, str(policy_change.path), datetime.now().astimezone().date())
-    for warning in loaded.warnings:
+    today = datetime.now().astimezone().date()
+    for warning in load_text(policy_change.after, str(policy_change.path), today).warnings:
         print_text(paint("warning:", CAUTION) + f" {shown(str(warning), 1000)}")
-    return config
 
 
 def _show(changes: Sequence[Change]) -> None:
@@ -217,9 +238,18 @@ def _show(changes: Sequence[Change]) -> None:
         path = shown(str(change.path), 1000)
         click.echo()
         if not change.changes:
-            print_text(f"{path}: nothing to change.")
+            print_text(f"{path}: nothing to change")
             continue
-        print_text(paint(f"{path}: new file" if change.before is None else f"{path}: changes", HEADING))
+        print_text(paint(f"{path}: {'new file' if change.before is None else 'changes'}", HEADING))
         for line in change.lines():
             style = {"+": GOOD, "-": BAD}.get(line[:1]) if change.before is not None else None
             click.echo(paint(f"  {shown(line, LONGEST_TEXT)}".rstrip(), style))
+
+
+def _write(changes: Sequence[Change]) -> None:
+    copies = write(changes, datetime.now().astimezone())
+    for change in changes:
+        if change.changes:
+            print_text(f"{paint('wrote', GOOD)} {shown(str(change.path), 1000)}")
+    for copy in copies:
+        print_text(f"the old file is {shown(str(copy), 1000)}")

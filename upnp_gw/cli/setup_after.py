@@ -1,8 +1,8 @@
 """The end of ``upnp-gw setup``: the doctor's findings with their commands, and the service."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -11,16 +11,20 @@ import msgspec
 from upnp_gw import api
 from upnp_gw.cli.client import DaemonClient, RequestProblem
 from upnp_gw.cli.health import format_check
-from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, HEADING, paint, print_text, table_columns
+from upnp_gw.cli.setup_questions import note
+from upnp_gw.cli.terminal import BAD, GOOD, HEADING, paint, print_text, table_columns
 from upnp_gw.config.settings import Config
-from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import check_library
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.setup.machine import Machine
+from upnp_gw.setup.files import Change, read_text, write
+from upnp_gw.setup.machine import Machine, runs_as_service
 from upnp_gw.setup.programs import run, words
+from upnp_gw.setup.service import GATEWAY, PAGE, Wanted, commands
+from upnp_gw.setup.system_files import SYSCTLS, kept_sysctls
 from upnp_gw.text.escape import shown
 
-LONGEST_OUTPUT = 2000
+LONGEST_OUTPUT = 4000
+SYSCTL = "sysctl -w "
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +39,36 @@ class After:
     """True: a person at a terminal is asked before anything is run."""
     fix: bool
     start: bool
+    for_service: bool
+    """True: the files are those of the service."""
     config_changed: bool
     policy_changed: bool
+    unit_changed: bool
 
 
 def finish(after: After) -> int:
-    """Doctor and service. Returns the exit code."""
-    running = after.daemon.running()
-    checks = _examine(after, running)
+    """Doctor and service. Returns the exit code: 1 if a command failed."""
+    pid = _daemon_pid(after.daemon)
+    checks = _examine(after.config, pid)
     _show_checks(checks)
-    failed = _offer_commands(after, checks)
-    if failed is None:
-        checks = _examine(after, running)
-        click.echo()
-        print_text("Checked again:")
-        _show_checks(checks)
-    ended_well = _service(after, running)
-    return 0 if ended_well and not any(check.outcome == "fail" for check in checks) else 1
+    ran, all_well = _offer_commands(after, checks)
+    if ran:
+        click.echo("\nChecked again:")
+        _show_checks(_examine(after.config, pid))
+    started = _service(after, pid)
+    return 0 if all_well and started else 1
 
 
-def _examine(after: After, running: bool) -> list[api.Check]:
+def _daemon_pid(daemon: DaemonClient) -> int | None:
+    """The process that answers at the control socket; None: none does."""
+    if not daemon.running():
+        return None
+    return msgspec.json.decode(daemon.request("GET", "/v1/status"), type=api.Status).pid
+
+
+def _examine(config: Config, pid: int | None) -> list[api.Check]:
+    import asyncio  # only the doctor needs it
+
     from upnp_gw.doctor import examine
 
     try:
@@ -62,104 +76,143 @@ def _examine(after: After, running: bool) -> list[api.Check]:
     except FirewallError as error:
         remedy = "as root: apt install --only-upgrade libnftables1 nftables"
         return [api.Check(name="nftables", outcome="fail", finding=str(error), remedy=remedy)]
-    pid = None
-    if running:
-        pid = msgspec.json.decode(after.daemon.request("GET", "/v1/status"), type=api.Status).pid
-    return asyncio.run(examine(after.config, pid))
+    return asyncio.run(examine(config, pid))
 
 
 def _show_checks(checks: Sequence[api.Check]) -> None:
-    click.echo()
     good = sum(check.outcome == "ok" for check in checks)
-    print_text(paint("Doctor:", HEADING) + f" {good} of {len(checks)} checks are ok")
+    print_text("\n" + paint("The doctor", HEADING) + f" finds {good} of {len(checks)} checks ok.")
     for check in checks:
         if check.outcome != "ok":
             click.echo("\n".join(format_check(check, table_columns())))
 
 
-def _offer_commands(after: After, checks: Sequence[api.Check]) -> bool | None:
-    """Runs the commands that get a yes. None: some were run; else False."""
-    ran = False
+# -- commands of the doctor
+
+
+def _offer_commands(after: After, checks: Sequence[api.Check]) -> tuple[bool, bool]:
+    """Runs the commands that get a yes. Two flags: some were run; none failed."""
+    ran, all_well, sysctls = False, True, list[str]()
     for check in checks:
-        if not check.commands:
+        if not check.commands or not (after.fix or after.asks):
             continue
-        commands = shown(" && ".join(check.commands), 900)
-        if not after.fix and not (after.asks and click.confirm(f"\n{check.name}: run {commands} ?", default=False)):
+        if not after.fix and not _asked(check):
             continue
         ran = True
-        if _run_all(check.commands) and not check.lasting:
-            print_text(
-                paint("note:", CAUTION) + " this lasts until the next boot, or until that firewall is loaded again."
-                " Write it into its configuration too."
-            )
-    return None if ran else False
+        if not all(map(_run, check.commands)):
+            all_well = False
+        elif not check.lasting:
+            sysctls += [command for command in check.commands if command.startswith(SYSCTL)]
+            if any(not command.startswith(SYSCTL) for command in check.commands):
+                note(
+                    "this ends with the next boot, or when that firewall is loaded again: write it into its"
+                    " configuration too."
+                )
+    if sysctls:
+        _keep_sysctls(after, sysctls)
+    return ran, all_well
 
 
-def _run_all(commands: Sequence[str]) -> bool:
-    """Runs commands in order, up to the first that fails. False: one failed."""
-    return all(_run(words(command)) for command in commands)
+def _asked(check: api.Check) -> bool:
+    click.echo(f"\n{check.name}: {shown(check.finding, 300)}")
+    for command in check.commands:
+        click.echo(f"  {shown(command, 900)}")
+    return click.confirm("Run this now?" if len(check.commands) == 1 else "Run these now?", default=False)
 
 
-def _run(argv: Sequence[str]) -> bool:
-    """Runs a command, and says so, with its output."""
-    text = shown(" ".join(argv), 900)
-    click.echo(f"$ {text}")
-    result = run(argv)
+def _run(command: str) -> bool:
+    """Runs a command, and says what came back. False: it failed."""
+    click.echo(f"$ {shown(command, 900)}")
+    result = run(words(command))
     for line in result.output[:LONGEST_OUTPUT].splitlines():
         click.echo(f"  {shown(line, 300)}")
-    if result.code == 0:
-        click.echo(f"  {paint('done', GOOD)}")
-        return True
-    print_text(f"  {paint('failed', BAD)}: exit code {result.code}")
-    return False
+    outcome = paint("done", GOOD) if result.code == 0 else paint(f"failed, exit code {result.code}", BAD)
+    click.echo(f"  {outcome}")
+    return result.code == 0
 
 
-def _service(after: After, running: bool) -> bool:
-    """Starts, restarts or reloads. False: it failed."""
+def _keep_sysctls(after: After, sysctls: Sequence[str]) -> None:
+    """Offers to write sysctls that were set into a file that is read at boot."""
+    settings = ", ".join(command.removeprefix(SYSCTL) for command in sysctls)
+    if not after.for_service:
+        note(f"this ends with the next boot, unless a file in /etc/sysctl.d has it: {shown(settings, 300)}")
+        return
+    if after.fix or click.confirm(f"Keep it at boot, in {SYSCTLS}?", default=False):
+        before = read_text(SYSCTLS)
+        copies = write([Change(SYSCTLS, before, kept_sysctls(before, sysctls))], datetime.now().astimezone())
+        print_text(f"{paint('wrote', GOOD)} {SYSCTLS}")
+        for copy in copies:
+            print_text(f"the old file is {copy}")
+
+
+# -- the service
+
+
+def _service(after: After, pid: int | None) -> bool:
+    """Starts, restarts or reloads. False: that failed."""
     click.echo()
-    if running and not (after.config_changed or after.policy_changed):
-        print_text("The gateway runs with these files.")
-        return True
-    if running and not after.config_changed:
+    if after.for_service and GATEWAY in after.machine.service.installed and (pid is None or runs_as_service(pid)):
+        return _systemd(after, pid)
+    file = shown(str(after.config_file), 300)
+    if pid is None:
+        print_text(f"To start the gateway: upnp-gw run --config {file}")
+    elif after.config_changed:
+        print_text(
+            f"The gateway runs (pid {pid}). The new configuration needs a restart: upnp-gw run --config {file}"
+        )
+    elif after.policy_changed:
         return _reload(after)
-    if "upnp-gw" not in after.machine.units:
-        verb = "Stop it and start it again" if running else "To start it"
-        print_text(f"{verb}: upnp-gw run --config {shown(str(after.config_file), 300)}")
-        return True
-    units = [name for name in _units(after) if name in after.machine.units]
-    command = ["systemctl", "restart" if running else "enable", *([] if running else ["--now"]), *units]
-    if not after.machine.systemctl:
-        print_text(f"To {'restart' if running else 'start'} it: {' '.join(command)}")
-        return True
-    if not _yes(after, f"Run {' '.join(command)} ?"):
-        print_text(f"Not {'restarted' if running else 'started'}. Later: {' '.join(command)}")
-        return True
-    if _run(command):
-        print_text("The gateway runs. To see it: upnp-gw status")
-        return True
-    print_text("journalctl -u upnp-gw says why")
-    return False
+    else:
+        print_text(f"The gateway runs (pid {pid}).")
+    return True
 
 
-def _units(after: After) -> list[str]:
-    closed = ["upnp-gw-closed"] if after.config.firewall is FirewallMode.ROUTER else []
-    return [*closed, "upnp-gw", *(["upnp-gw-page"] if after.config.page_lan != "off" else [])]
+def _systemd(after: After, pid: int | None) -> bool:
+    wanted = Wanted(
+        after.config.firewall,
+        after.config.page_lan != "off",
+        pid is not None,
+        after.config_changed,
+        after.unit_changed,
+    )
+    steps = [" ".join(argv) for argv in commands(after.machine.service, wanted)]
+    if not steps:
+        return _reload(after) if after.policy_changed else _say_running(after)
+    if not after.machine.service.booted:
+        print_text("systemd does not run this machine now. Once it does:")
+    elif not after.start:
+        print_text("To put it into force:")
+    for step in steps:
+        click.echo(f"  {step}")
+    if not after.machine.service.booted or not after.start:
+        return True
+    if after.asks and not click.confirm("Run these now?", default=True):
+        return True
+    if not all(map(_run, steps)):
+        print_text("The log says why: journalctl -u upnp-gw")
+        return False
+    return _say_running(after)
 
 
-def _yes(after: After, question: str) -> bool:
-    return after.start and (not after.asks or click.confirm(question, default=True))
+def _say_running(after: After) -> bool:
+    print_text("The gateway runs. To see it: upnp-gw status")
+    if after.config.page_lan != "off" and PAGE in after.machine.service.installed:
+        print_text("To sign in to its page: upnp-gw open")
+    return True
 
 
 def _reload(after: After) -> bool:
-    if not _yes(after, "The gateway runs. Load the new policy now?"):
-        print_text("The new policy is not in force. Later: upnp-gw reload")
+    if not after.start or (after.asks and not click.confirm("Load the new policy now?", default=True)):
+        print_text("The gateway runs with the old policy. To load the new one: upnp-gw reload")
         return True
     try:
         reloaded = msgspec.json.decode(after.daemon.request("POST", "/v1/reload"), type=api.Reloaded)
     except RequestProblem as error:
-        print_text(f"{paint('not loaded', BAD)}: {error.format_message()}")
+        print_text(f"The old policy stays in force: {error.format_message()}")
         return False
+    ended = len(reloaded.fallen)
     print_text(
-        f"in force: {shown(reloaded.source, 400)}, policy {reloaded.hash}; {len(reloaded.fallen)} mappings ended"
+        f"In force: {shown(reloaded.source, 400)}, policy {shown(reloaded.hash)}."
+        + f" Mappings that it does not allow: {ended} (upnp-gw log)." * bool(ended)
     )
     return True

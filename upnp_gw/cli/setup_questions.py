@@ -1,6 +1,6 @@
 """The questions of ``upnp-gw setup``: asked at a terminal, or answered by options and by what was detected."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -26,10 +26,11 @@ from upnp_gw.setup.answers import (
     parse_policy,
     parse_wan,
 )
-from upnp_gw.setup.firewalls import Firewalls, find_firewalls, propose_mode
+from upnp_gw.setup.firewalls import Firewalls, find_firewalls, named, propose_mode
 from upnp_gw.setup.interfaces import (
     Proposal,
     cannot_be_wan,
+    configured,
     describe,
     has_public_addresses,
     propose_lans,
@@ -40,6 +41,7 @@ from upnp_gw.text.escape import shown
 
 T = TypeVar("T")
 
+OPTIONS = ("--wan", "--lan", "--firewall", "--policy", "--page")
 ONE_INTERFACE = (
     "This machine has one network interface: packets of other hosts do not pass it, so it has no port to open for"
     " them. With a second one (a card, a USB adapter, a VLAN such as eth0.10) it can be a router, or a firewall"
@@ -48,191 +50,253 @@ ONE_INTERFACE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question. ``parse`` raises NotAccepted."""
+
+    option: str
+    label: str
+    text: str
+    default: str = ""
+    doubt: str = ""
+    """The reason why a person has to answer; empty: the default needs none."""
+    candidates: tuple[str, ...] = ()
+    """Answers that may be meant, for the message without a terminal."""
+
+
 @dataclass(slots=True)
 class Questions:
-    """Asks, or takes options and defaults. ``given``: option -> answer."""
+    """Asks, or takes options and defaults."""
 
     given: Mapping[str, str]
+    """Option -> answer."""
     asks: bool
     """True: a person at a terminal answers what no option does."""
-    names: Sequence[str] = ("--wan", "--lan", "--firewall", "--policy", "--page")
     _number: int = field(default=0, init=False)
 
-    def answer(
-        self,
-        option: str,
-        text: str,
-        label: str,
-        default: str,
-        parse: Callable[[str], T],
-        doubt: str = "",
-        candidates: Iterable[str] = (),
-    ) -> T:
-        """The answer to one question. ``doubt``: the reason why the default needs a person.
-
-        Raises UsageError for an option that is not accepted, and for a doubt that nobody can settle."""
+    def answer(self, question: Question, parse: Callable[[str], T]) -> T:
+        """Raises UsageError for an option that is not accepted, and for a doubt that nobody settles."""
+        option = question.option
         if option in self.given:
             try:
                 return parse(self.given[option])
             except NotAccepted as error:
                 raise click.UsageError(f"{option}: {error}") from None
         if self.asks:
-            return self._ask(text, label, default, parse)
-        if doubt or not default:
-            options = " or ".join(f"{option} {name}" for name in candidates) or f"{option} NAME"
-            raise click.UsageError(f"{doubt or f'there is no default for {label}'}; name it: {options}")
-        return parse(default)
+            return self._ask(question, parse)
+        if question.doubt or not question.default:
+            choices = " or ".join(f"{option} {name}" for name in question.candidates) or f"{option} NAME"
+            raise click.UsageError(f"{question.label}: {question.doubt}; name it: {choices}")
+        return parse(question.default)
 
-    def _ask(self, text: str, label: str, default: str, parse: Callable[[str], T]) -> T:
+    def _ask(self, question: Question, parse: Callable[[str], T]) -> T:
         self._number += 1
-        of = sum(name not in self.given for name in self.names)
+        of = sum(option not in self.given for option in OPTIONS)
         click.echo()
-        print_text(paint(f"{self._number} of {of}.", HEADING) + f" {text}", further="  ")
+        print_text(paint(f"{self._number} of {of}.", HEADING) + f" {question.text}", further="   ")
+        if question.doubt:
+            note(f"in doubt: {question.doubt}.", indent="   ")
         while True:
-            line = click.prompt(f"  {label}", default=default or None, prompt_suffix=": ")
+            line = click.prompt(f"   {question.label}", default=question.default or None, prompt_suffix=": ")
             try:
                 return parse(str(line))
             except NotAccepted as error:
-                print_text(f"  {error}", further="  ")
+                print_text(f"   {error}", further="   ")
+
+
+def note(text: str, *, indent: str = "") -> None:
+    """Prints a sentence that the operator should know."""
+    print_text(indent + paint("note:", CAUTION) + f" {text}", further=f"{indent}  ")
 
 
 def show_machine(machine: Machine) -> None:
     """Prints the interfaces."""
-    shown_ones = [i for i in machine.interfaces if i.name != "lo" and not i.master and i.left_out != "dummy"]
-    room = max((len(i.name) for i in shown_ones), default=0)
+    seen = [i for i in machine.interfaces if i.name != "lo" and not i.master and i.left_out != "dummy"]
+    room = max((len(i.name) for i in seen), default=0)
     click.echo("Interfaces of this machine:")
-    for interface in shown_ones:
-        print_text(
-            f"  {interface.name:<{room}}  {describe(interface, machine.routes, machine.carriers)}",
-            further=" " * (room + 4),
-        )
+    for interface in seen:
+        facts = describe(interface, machine.routes, machine.carriers)
+        print_text(f"  {interface.name:<{room}}  {facts}", further=" " * (room + 4))
 
 
 def ask_all(questions: Questions, machine: Machine, now: Config | None, policy_exists: bool) -> Answers:
     """All answers. ``now``: the configuration that is there. Raises UsageError."""
     wan = _ask_wan(questions, machine, now)
     lans = _ask_lans(questions, machine, now, wan)
-    links = [i for i in machine.interfaces if i.name in {lan.name for lan in lans}]
-    firewalls = find_firewalls(machine.ruleset, wan, links, machine.idle_firewalls, machine.ruleset_problem)
-    mode, lans = _ask_firewall(questions, firewalls, now, lans)
+    mode, lans = _ask_firewall(questions, machine, now, wan, lans)
     if "--nat" in questions.given:
         lans = tuple(replace(lan, nat=questions.given["--nat"] == NAT) for lan in lans)
     policy = _ask_policy(questions, policy_exists)
     page, sign_in = _ask_page(questions, now)
-    sign_in = questions.given.get("--sign-in", sign_in)
-    return Answers(wan, lans, mode, policy, page, sign_in)
+    return Answers(wan, lans, mode, policy, page, questions.given.get("--sign-in", sign_in))
 
 
 def _ask_wan(questions: Questions, machine: Machine, now: Config | None) -> str:
-    given = [word.split(":")[0] for word in questions.given.get("--lan", "").replace(",", " ").split()]
-    proposal = propose_wan(machine.interfaces, machine.routes, given)
+    taken = [word.split(":")[0] for word in questions.given.get("--lan", "").replace(",", " ").split()]
+    proposal = propose_wan(machine.interfaces, machine.routes, taken)
     if now is not None and now.wan:
-        proposal = Proposal((now.wan,), (now.wan, *proposal.candidates), "as the configuration says")
-    why = f" {proposal.names[0]}: {proposal.why}." if proposal.names else ""
+        proposal = configured((now.wan,), machine.interfaces, proposal)
     known = [i.name for i in machine.interfaces if not i.master and i.name != "lo"]
-    wan = questions.answer(
+    question = Question(
         "--wan",
-        f"The internet (WAN): the interface that leads to it.{why}"
-        + f" In doubt: {proposal.doubt}." * bool(proposal.doubt),
         "WAN",
-        proposal.names[0] if proposal.names else "",
-        lambda text: parse_wan(text, {*known, *proposal.names}, proposal.candidates or known),
+        f"The internet: the interface that leads to it (WAN).{_because(proposal)}",
+        " ".join(proposal.names),
         proposal.doubt,
         proposal.candidates,
     )
+
+    def parse(text: str) -> str:
+        wan = parse_wan(text, known, proposal.names, proposal.candidates or known)
+        interface = machine.interface(wan)
+        has_route = any(route.interface == wan for route in machine.routes)
+        if interface and interface.left_out in ("container", "virtual machine") and not has_route:
+            raise NotAccepted(wan, f"an interface that leads to the internet; {wan} is of a {interface.left_out}")
+        return wan
+
+    wan = questions.answer(question, parse)
     _tell_about_wan(machine, wan)
     return wan
+
+
+def _because(proposal: Proposal) -> str:
+    return f" {', '.join(proposal.names)}: {proposal.why}." if proposal.names and proposal.why else ""
 
 
 def _tell_about_wan(machine: Machine, wan: str) -> None:
     interface = machine.interface(wan)
     if interface is None:
-        print_text(f"{wan} does not exist yet: the gateway waits for it.")
+        note(f"{wan} does not exist yet; the gateway waits for it.")
         return
     if reason := cannot_be_wan(interface):
         note(f"{wan} is {reason}.")
     for address in interface.ipv4:
         if why := private_external(address):
             note(
-                f"double NAT: the WAN address {address} is {why}. The internet reaches no port that is opened here"
-                " until the router above sends its ports to this machine (docs/network.md)."
+                f"double NAT: the address {address} of {wan} is {why}. The internet reaches no port that is opened"
+                " here until the router above sends its ports to this machine (docs/network.md)."
             )
-
-
-def note(text: str) -> None:
-    """Prints a sentence that the operator should know."""
-    print_text(paint("note:", CAUTION) + f" {text}")
+    if interface.up and not interface.ipv4 and any(not address.is_link_local for address in interface.ipv6):
+        note(f"{wan} has IPv6 alone: pinholes of IPv6 work, port mappings of IPv4 do not.")
 
 
 def _ask_lans(questions: Questions, machine: Machine, now: Config | None, wan: str) -> tuple[LanAnswer, ...]:
     proposal = propose_lans(machine.interfaces, machine.routes, wan, machine.carriers)
-    if not proposal.candidates and "--lan" not in questions.given:
-        raise click.UsageError(ONE_INTERFACE)
     without_nat = {i.name for i in machine.interfaces if has_public_addresses(i)}
-    default = " ".join(
-        str(LanAnswer(name, guests=at > 0, nat=name not in without_nat)) for at, name in enumerate(proposal.names)
-    )
+    lans = [LanAnswer(name, at > 0, name not in without_nat) for at, name in enumerate(proposal.names)]
     if now is not None and now.lan:
-        default = " ".join(str(LanAnswer(name, nat=name not in now.without_nat)) for name in now.lan)
-        proposal = Proposal(now.lan, (*now.lan, *proposal.candidates), "as the configuration says")
+        proposal = configured(now.lan, machine.interfaces, proposal)
         without_nat = set(now.without_nat)
+        lans = [LanAnswer(name, nat=name not in without_nat) for name in now.lan]
+    elif "--lan" not in questions.given:
+        _check_second(machine, proposal)
     known = [i.name for i in machine.interfaces if not i.master and i.name not in ("lo", wan)]
-    accepted = [name for name in dict.fromkeys((*proposal.candidates, *known)) if name != wan]
-    why = f" {default}: {proposal.why}." if proposal.names else ""
-    return questions.answer(
+    accepted = tuple(dict.fromkeys(name for name in (*proposal.candidates, *known) if name != wan))
+    question = Question(
         "--lan",
-        "Your devices (LAN): one interface or more, the home LAN first. :guests after a name: its hosts open"
-        f" nothing; :{NO_NAT}: they have their own addresses outside.{why}"
-        + f" In doubt: {proposal.doubt}."
-        * bool(proposal.doubt),
         "LAN",
-        default,
-        lambda text: parse_lans([text], {*known, *proposal.names} - {wan}, accepted, without_nat),
+        "Your devices: the interface that leads to them (LAN); of several the home LAN first. After a name, :guests"
+        f" means that its hosts open nothing, and :{NO_NAT} that outside they have their own addresses."
+        f"{_because(proposal)}",
+        " ".join(map(str, lans)),
         proposal.doubt,
         proposal.candidates,
     )
 
+    def parse(text: str) -> tuple[LanAnswer, ...]:
+        answered = parse_lans([text], {*known, *proposal.names} - {wan}, accepted, without_nat)
+        for lan in answered:
+            link = machine.interface(lan.name)
+            if lan.guests and not any(not a.ip.is_link_local for a in (link.addresses if link else ())):
+                raise NotAccepted(str(lan), "an interface with an address: the rule for guests names its prefix")
+        return answered
+
+    return questions.answer(question, parse)
+
+
+def _check_second(machine: Machine, proposal: Proposal) -> None:
+    """Raises UsageError if there is nothing to be a LAN; says so if there are only containers and VPNs."""
+    if not proposal.candidates:
+        raise click.UsageError(ONE_INTERFACE)
+    others = [interface for name in proposal.candidates if (interface := machine.interface(name))]
+    if all(interface.left_out for interface in others):
+        note(ONE_INTERFACE)
+
 
 def _ask_firewall(
-    questions: Questions, firewalls: Firewalls, now: Config | None, lans: tuple[LanAnswer, ...]
+    questions: Questions, machine: Machine, now: Config | None, wan: str, lans: tuple[LanAnswer, ...]
 ) -> tuple[FirewallMode, tuple[LanAnswer, ...]]:
-    mode, why = propose_mode(firewalls)
+    links = [i for i in machine.interfaces if i.name in {lan.name for lan in lans}]
+    found = find_firewalls(machine.ruleset, wan, links, machine.idle_firewalls, machine.ruleset_problem)
+    mode, why = propose_mode(found)
+    shut_out = mode is FirewallMode.ROUTER and _comes_from_outside(machine, lans)
+    doubt = f"you are signed in from {machine.operator_from}, which own shuts out" if shut_out else ""
     if now is not None:
-        mode, why = now.firewall, "as the configuration says"
-    word = next(word for word, place in PLACES.items() if place is mode)
-    default = word if any(lan.nat for lan in lans) else f"{word} {NO_NAT}"
-    return questions.answer(
+        mode, why, doubt = now.firewall, "as the configuration says", ""
+    place = next(word for word, each in PLACES.items() if each is mode)
+    question = Question(
         "--firewall",
-        "The firewall. beside: one table beside the firewall of this machine, which forwards and masquerades as"
-        " before; own: upnp-gw is the whole firewall, and the internet reaches only mapped ports."
-        f" {NO_NAT} after it: no host is translated. {shown(why, 400)}.",
         "Firewall",
-        default,
-        lambda text: parse_firewall(text, lans),
+        "The firewall. beside: one table beside the firewall of this machine, which forwards and masquerades as"
+        " before. own: upnp-gw is the whole firewall; the internet reaches mapped ports and nothing else here."
+        f" {NO_NAT} after it: no host is translated. {place}: {shown(why, 300)}.",
+        place if any(lan.nat for lan in lans) else f"{place} {NO_NAT}",
+        doubt,
+        tuple(PLACES),
     )
+
+    def parse(text: str) -> tuple[FirewallMode, tuple[LanAnswer, ...]]:
+        chosen, answered = parse_firewall(text, lans)
+        allowed = now is not None and now.allow_other_forward
+        if chosen is FirewallMode.ROUTER and found.filters and not allowed:
+            raise NotAccepted(text, f"beside; own does not start where {named(found)} filters forwarded packets")
+        return chosen, answered
+
+    chosen, answered = questions.answer(question, parse)
+    _tell_about_firewall(machine, found, chosen, answered)
+    return chosen, answered
+
+
+def _comes_from_outside(machine: Machine, lans: Sequence[LanAnswer]) -> bool:
+    """True if the operator is signed in over ssh from no LAN."""
+    here = machine.operator_from
+    links = [machine.interface(lan.name) for lan in lans]
+    return here is not None and not here.is_loopback and not any(link and link.holds(here) for link in links)
+
+
+def _tell_about_firewall(machine: Machine, found: Firewalls, mode: FirewallMode, lans: Sequence[LanAnswer]) -> None:
+    if mode is FirewallMode.ROUTER and _comes_from_outside(machine, lans):
+        note(f"you are signed in from {machine.operator_from}. Once the gateway runs, that host is shut out.")
+    bare = [lan.name for lan in lans if lan.nat and lan.name not in found.translated]
+    if mode is FirewallMode.ALONGSIDE and bare and not found.problem and not found.idle:
+        note(
+            f"no firewall of this machine masquerades {', '.join(bare)}: until one does, hosts there have no"
+            " internet over IPv4."
+        )
 
 
 def _ask_policy(questions: Questions, exists: bool) -> str:
-    kept = " keep: the policy file stays as it is." if exists else ""
-    return questions.answer(
+    question = Question(
         "--policy",
-        "The policy. home: every device opens some ports of its own from 1024 up; ask: what no rule allows waits"
-        f" for your answer; locked: only devices and ports that you name.{kept}",
         "Policy",
+        "The policy. home: every device opens some ports of its own from 1024 up. ask: what no rule allows waits"
+        " for your answer. locked: only devices and ports that you name."
+        + " keep: the policy file stays as it is."
+        * exists,
         KEEP if exists else PROFILES[0],
-        lambda text: parse_policy(text, exists),
     )
+    return questions.answer(question, lambda text: parse_policy(text, exists))
 
 
 def _ask_page(questions: Questions, now: Config | None) -> tuple[str, str]:
     page, sign_in = "own", SIGN_INS[0]
     if now is not None:
         page, sign_in = now.page_lan, SIGN_INS[0] if now.page_listen.address.is_loopback else SIGN_INS[1]
-    return questions.answer(
+    question = Question(
         "--page",
-        "The page in a browser. own: a device sees its own ports; all: those of all devices; off: no page. You sign"
-        " in with ssh to this machine; lan after it: from a browser of the LAN, over TLS.",
         "Page",
+        "The page in a browser. own: a device sees its own ports. all: it sees those of all devices. off: no page."
+        " After it, how you sign in. ssh: through ssh to this machine. lan: from a browser of the LAN, over TLS.",
         page if page == "off" else f"{page} {sign_in}",
-        lambda text: parse_page(text, sign_in),
     )
+    return questions.answer(question, lambda text: parse_page(text, sign_in))

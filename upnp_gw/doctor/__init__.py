@@ -3,6 +3,7 @@
 inspection     reads the machine into a MachineState; needs no daemon, sees more as root
 machine_state  the state of the machine at one moment, as values
 checks         MachineState -> findings; pure
+forwarding     the check of forwarding; pure
 findings       makes a finding, with the commands that mend it; pure
 search         other gateways on the LAN
 holders        processes that have our ports

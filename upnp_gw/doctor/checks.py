@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from upnp_gw.api import Check
 from upnp_gw.doctor.findings import fail, ok, warn
+from upnp_gw.doctor.forwarding import forwarding
 from upnp_gw.doctor.machine_state import DAEMON, MachineState, PortHolder
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import describe_library
@@ -94,36 +95,6 @@ def _own_addresses(machine: MachineState) -> Iterator[Check]:
         limit = f"{''.join(private)}: only networks with a route to it reach its hosts"
         outside = limit if private else ": its hosts have their own addresses outside"
         yield ok("external address", f"LAN {link.name} has no NAT{outside}")
-
-
-def forwarding(machine: MachineState) -> Iterator[Check]:
-    """The kernel forwards packets. In router mode the daemon switches that on, once its table is installed."""
-    if machine.config.backend == "memory":
-        yield ok("forwarding", "not needed: the memory backend opens nothing")
-        return
-    router = machine.config.firewall is FirewallMode.ROUTER
-    for version, state, key in (
-        (4, machine.forwarding4, "net.ipv4.ip_forward"),
-        (6, machine.forwarding6, "net.ipv6.conf.all.forwarding"),
-    ):
-        name, command = "forwarding", f"sysctl -w {key}=1"
-        if state is None:
-            yield warn(name, f"cannot read whether IPv{version} is forwarded", f"sysctl {key}")
-        elif state:
-            yield ok(name, f"IPv{version} is forwarded")
-        elif router and machine.daemon_pid is None:
-            yield ok(name, f"IPv{version} is not forwarded yet: router mode switches it on at the start")
-        elif router:
-            yield fail(
-                name,
-                f"IPv{version} is not forwarded: another program switched it off after router mode started",
-                f"find that program (sysctl.d, a network manager), then: {command}",
-                [command],
-            )
-        elif version == 4:
-            yield fail(name, "IPv4 is not forwarded: no mapping can work", command, [command])
-        else:
-            yield warn(name, "IPv6 is not forwarded: no pinhole can work", command, [command])
 
 
 def library(machine: MachineState) -> Iterator[Check]:

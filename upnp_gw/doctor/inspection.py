@@ -19,7 +19,7 @@ from upnp_gw.doctor.search import other_gateways
 from upnp_gw.engine.other_tables import all_drops, served_ports
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import Session
-from upnp_gw.firewall.other_tables.drops import Drop
+from upnp_gw.firewall.other_tables.drops import Drop, ipv6_firewall
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
 from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
 from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
@@ -45,6 +45,7 @@ async def read_machine(config: Config, daemon_pid: int | None = None) -> Machine
         overlap=_overlap(config, links, routes),
         forwarding4=_switch(SYSCTL / "ipv4/ip_forward"),
         forwarding6=_switch(SYSCTL / "ipv6/conf/all/forwarding"),
+        wan_takes_adverts=_number(SYSCTL / "ipv6/conf" / config.wan / "accept_ra") == 1,
         **tables._asdict(),
         bridge_filters=_bridge_filters(link.name for link in served),
         multicast=_multicast(link.name for link in served),
@@ -75,6 +76,7 @@ class _Tables(NamedTuple):
     missing: tuple[Missing, ...] = ()
     offloads: tuple[FlowOffload, ...] = ()
     forward_filters: tuple[str, ...] = ()
+    filters_ipv6: bool = True
 
 
 def _ruleset(config: Config, lans: Sequence[Interface]) -> _Tables:
@@ -92,13 +94,19 @@ def _ruleset(config: Config, lans: Sequence[Interface]) -> _Tables:
         missing=missing_for(ruleset, wan, lans, apart, router),
         offloads=tuple(flow_offloads(ruleset)),
         forward_filters=tuple(forward_filters(ruleset)),
+        filters_ipv6=ipv6_firewall(ruleset, wan, [link.name for link in lans]).enabled,
     )
 
 
 def _switch(path: Path) -> bool | None:
+    value = _number(path)
+    return None if value is None else value != 0
+
+
+def _number(path: Path) -> int | None:
     try:
-        return path.read_text("ascii").strip() != "0"
-    except OSError:
+        return int(path.read_text("ascii"))
+    except (OSError, ValueError):
         return None
 
 

@@ -59,6 +59,10 @@ class MachineState:
     forwarding4: bool | None = None
     """net.ipv4.ip_forward; None: cannot be read."""
     forwarding6: bool | None = None
+    wan_takes_adverts: bool = False
+    """True: the kernel sets the WAN up by router advertisements, not if it forwards (accept_ra 1)."""
+    filters_ipv6: bool = True
+    """False: no other table filters IPv6 connections from the internet to the LANs."""
     library_problem: str | None = None
     """The reason why libnftables does not work; None: it works."""
     drops: tuple[Drop, ...] = ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from upnp_gw.config.values import InvalidValue, interface
 from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.setup.interfaces import DIAL_UP
 from upnp_gw.text.escape import shown
 
 PLACES = {"beside": FirewallMode.ALONGSIDE, "own": FirewallMode.ROUTER}
@@ -50,15 +51,12 @@ class Answers:
     page: str
     sign_in: str = SIGN_INS[0]
 
-    @property
-    def nat(self) -> bool:
-        return any(lan.nat for lan in self.lans)
 
-
-def parse_wan(text: str, known: Collection[str], accepted: Iterable[str]) -> str:
-    """The name of an interface. Raises NotAccepted."""
+def parse_wan(text: str, known: Collection[str], configured: Collection[str], accepted: Iterable[str]) -> str:
+    """The name of an interface that is there, that the configuration names, or that may appear later (``ppp0``).
+    Raises NotAccepted."""
     name = text.strip()
-    if name not in known:
+    if name not in known and name not in configured and not DIAL_UP.fullmatch(name):
         raise NotAccepted(name, _names(accepted))
     return name
 

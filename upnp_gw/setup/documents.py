@@ -47,10 +47,10 @@ def configuration(before: str | None, where: str, answers: Answers, around: Surr
 
     Raises ConfigError if the file has a mistake, or the result would.
     """
+    given = parse_text(before or "", where)
     document = tomlkit.parse(before or "")
     if before is None:
         document.add(tomlkit.comment(HEAD))
-    given = parse_text(before or "", where)
     now = Config(**{"wan": "", "lan": (), **given})
     _set_lans(document, answers.lans, now, before is None)
     if now.wan != answers.wan:

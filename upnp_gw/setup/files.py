@@ -15,6 +15,7 @@ LARGEST = 4 * 1024 * 1024
 """Bytes of a file that is changed."""
 MODE = 0o644
 """Of a new file: the user of the daemon reads it."""
+DIRECTORY_MODE = 0o755
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,9 @@ def write(changes: Sequence[Change], now: datetime) -> list[Path]:
     prepared: list[tuple[Path, Path]] = []
     try:
         for change, target in wanted:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if read_text(target) != change.before:
+                raise FileProblem(change.path, "changed since it was read; run setup again")
+            _make_directory(target.parent)
             prepared.append((target.with_name(f".{target.name}.setup"), target))
             _write_like(target, prepared[-1][0], change.after)
             if change.before is not None:
@@ -83,6 +86,14 @@ def write(changes: Sequence[Change], now: datetime) -> list[Path]:
         _remove([*(new for new, _ in prepared), *copies])
         raise
     return copies
+
+
+def _make_directory(path: Path) -> None:
+    """Makes the directories that are missing, so that the user of the daemon can read in them."""
+    for directory in (*reversed(path.parents), path):
+        if not directory.exists():
+            directory.mkdir()
+            directory.chmod(DIRECTORY_MODE)
 
 
 def _write_like(target: Path, path: Path, text: str) -> None:

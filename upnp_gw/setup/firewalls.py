@@ -47,11 +47,6 @@ class Firewalls:
     problem: str = ""
     """The reason why the rules cannot be read; empty: they were."""
 
-    @property
-    def found(self) -> bool:
-        """True if another firewall filters or translates, or may begin to."""
-        return bool(self.filters or self.translated or self.idle or self.problem)
-
 
 def find_firewalls(
     ruleset: Ruleset | None, wan: str, lans: Sequence[Link], idle: Sequence[str] = (), problem: str = ""
@@ -82,17 +77,19 @@ def _programs(rules: RulesetIndex) -> tuple[str, ...]:
     return (*found, *([OWN_RULES] if own else []))
 
 
+def named(firewalls: Firewalls) -> str:
+    """The programs with chains, in words."""
+    *first, last = firewalls.programs or ("another firewall",)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def propose_mode(firewalls: Firewalls) -> tuple[FirewallMode, str]:
     """The mode, and a sentence for it."""
     if firewalls.problem:
         return FirewallMode.ALONGSIDE, f"other firewalls are unknown: {firewalls.problem}"
-    named = ", ".join(firewalls.programs) or "another firewall"
-    if firewalls.translated and firewalls.filters:
-        return FirewallMode.ALONGSIDE, f"found: {named}; it filters forwarded packets and masquerades"
-    if firewalls.filters:
-        return FirewallMode.ALONGSIDE, f"found: {named}; it filters forwarded packets"
-    if firewalls.translated:
-        return FirewallMode.ALONGSIDE, f"found: {named}; it masquerades"
+    done = [*(["filtered"] if firewalls.filters else []), *(["masqueraded"] if firewalls.translated else [])]
+    if done:
+        return FirewallMode.ALONGSIDE, f"forwarded packets are {' and '.join(done)} by {named(firewalls)}"
     if firewalls.idle:
-        return FirewallMode.ALONGSIDE, f"found: {', '.join(firewalls.idle)}, which starts with the machine"
+        return FirewallMode.ALONGSIDE, f"{' and '.join(firewalls.idle)} may filter: found, without rules now"
     return FirewallMode.ROUTER, "no other firewall filters forwarded packets or masquerades"

@@ -32,6 +32,15 @@ class Proposal:
     """The reason why a person has to answer; empty: the proposal needs none."""
 
 
+def configured(names: Sequence[str], interfaces: Sequence[Interface], detected: Proposal) -> Proposal:
+    """The interfaces of the configuration in place of the detected ones."""
+    known = {i.name for i in interfaces}
+    candidates = tuple(dict.fromkeys((*(name for name in names if name in known), *detected.candidates)))
+    missing = [name for name in names if name not in known and not DIAL_UP.fullmatch(name)]
+    doubt = f"the configuration names {', '.join(missing)}, which this machine does not have" if missing else ""
+    return Proposal(tuple(names), candidates, "as the configuration says", doubt)
+
+
 def is_dial_up(interface: Interface) -> bool:
     """True for PPP and mobile broadband: these lead to a provider."""
     return interface.kind == "ppp" or (DIAL_UP.fullmatch(interface.name) is not None)
@@ -54,7 +63,8 @@ def propose_wan(
     passed_over = [r for r in best if cannot_be_wan(known[r.interface])]
     names = tuple(dict.fromkeys(r.interface for r in able))
     if not able:
-        return _without_route(known, passed_over)
+        taken = sorted({r.interface for r in routes if r.interface in lan})
+        return _without_route(known, passed_over, taken)
     first = able[0]
     rivals = tuple(
         dict.fromkeys(r.interface for r in able if (r.version, r.metric) == (first.version, first.metric))
@@ -81,13 +91,15 @@ def _is_vpn(interface: Interface) -> bool:
     return interface.left_out == "VPN or dial-up"
 
 
-def _without_route(known: Mapping[str, Interface], vpns: Sequence[DefaultRoute]) -> Proposal:
+def _without_route(known: Mapping[str, Interface], vpns: Sequence[DefaultRoute], taken: Sequence[str]) -> Proposal:
     able = [i for i in known.values() if not cannot_be_wan(i)]
     names = tuple(i.name for i in sorted(able, key=lambda i: (not is_dial_up(i), i.private is not None)))
     if vpns:
         kind = cannot_be_wan(known[vpns[0].interface])
         on = " and ".join(dict.fromkeys(r.interface for r in vpns))
         return Proposal((), names, doubt=f"only {on} has a default route ({kind})")
+    if taken:
+        return Proposal((), names, doubt=f"the default route is on {' and '.join(taken)}, which is to be a LAN")
     return Proposal((), names, doubt="no interface has a default route")
 
 
@@ -144,18 +156,27 @@ def _lan_doubt(
     carriers: Collection[str],
 ) -> str:
     """The reason why a person has to say that it is a LAN; empty: it surely is one."""
-    below_wan = next((i.below for i in interfaces if i.name == wan), "")
+    above = next((name for name in (wan, *sorted(carriers)) if interface.name in _wires(name, interfaces)), "")
     checks = (
         (interface.left_out is not None, interface.left_out or ""),
         (interface.name in outside, "it has a default route"),
         (interface.name in carriers, "it carries the PPPoE connection to the modem"),
-        (interface.name == below_wan, f"{wan} is a VLAN of it"),
+        (bool(above), f"{above} is a VLAN of it"),
         (is_dial_up(interface), "dial-up"),
         (interface.leased, f"a DHCP server gave it {_shown_address(interface)}"),
         (not interface.addresses or not (interface.ipv4 or _own_ipv6(interface)), "it has no address"),
         (interface.private is None and bool(interface.ipv4), f"its address {_shown_address(interface)} is public"),
     )
     return next((reason for found, reason in checks if found), "")
+
+
+def _wires(name: str, interfaces: Sequence[Interface]) -> set[str]:
+    """The interfaces below this one: that of a VLAN, and those below that."""
+    below = {i.name: i.below for i in interfaces if i.below}
+    found: set[str] = set()
+    while (name := below.get(name, "")) and name not in found:
+        found.add(name)
+    return found
 
 
 def _own_ipv6(interface: Interface) -> bool:

@@ -32,6 +32,8 @@ def words(command: str) -> list[str]:
 
 def run(argv: Sequence[str], seconds: float = LONGEST_S) -> Result:
     """Runs a program to its end."""
+    if not argv:
+        return Result(NOT_STARTED, "no command")
     try:
         done = subprocess.run(
             list(argv),

@@ -44,13 +44,14 @@ def missing_for(
 
 
 def translated_lans(ruleset: Json, wan: str, lans: Sequence[Link]) -> frozenset[str]:
-    """The LANs with hosts that another firewall translates on their way to the WAN."""
+    """The LANs with hosts that another firewall translates on their way to the WAN, or may: not all matches of
+    iptables are understood."""
     rules = RulesetIndex.of(ruleset)
     chains = [chain for chain in rules.base_chains("postrouting", "nat") if chain.family in ("ip", "inet")]
     return frozenset(
         link.name
         for link in lans
-        if any(_translates(rules, chain, wan, link, net) for chain in chains for net in _prefixes(link))
+        if any(_translates(rules, chain, wan, link, net, False) for chain in chains for net in _prefixes(link))
     )
 
 
@@ -87,12 +88,14 @@ def _translated(
             )
 
 
-def _translates(rules: RulesetIndex, chain: Chain, wan: str, link: Link, net: IPv4Network) -> bool:
+def _translates(
+    rules: RulesetIndex, chain: Chain, wan: str, link: Link, net: IPv4Network, certain: bool = True
+) -> bool:
     walk = ChainWalk(rules, SamplePacket(link.name, (wan,), source=net))
     for statement in walk.statements(chain):
         if statement.name in ("accept", "drop") and walk.whole(statement.scope):
             return False
-        if statement.scope.certain and _is_translation(statement):
+        if (statement.scope.certain or not certain) and _is_translation(statement):
             return True
     return False
 
