@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.end_to_end import ROUTER, TCP, served_home
+from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.firewall.nftables import installed_mode, uninstall
 from upnp_gw.lab import HOME, Lab
 from upnp_gw.lab.probe import EchoServer, reach
 
@@ -36,3 +38,18 @@ def test_nothing_comes_in_before_the_daemon_and_it_replaces_the_closed_table(
             assert home.reach(8080).answered_by == "console"
             assert home.shut(2222)
         home.agree()
+
+
+def test_uninstall_removes_a_closed_table_that_no_daemon_took_over(namespaces: None, tmp_path: Path) -> None:
+    """Else a machine stays shut whose daemon never started, and nothing on it names the table."""
+    with served_home(tmp_path, *ROUTER) as home:
+        home.daemon.stop()
+        assert home.gateway.call(uninstall)
+        close(home.lab)
+        assert home.gateway.call(installed_mode) is FirewallMode.ROUTER
+        assert home.gateway.call(uninstall)
+        assert not home.gateway.call(uninstall)
+        assert "upnp_gw" not in home.gateway.run(["nft", "list", "tables"]).stdout
+        assert home.gateway.sysctl("net/ipv4/ip_forward") == "0", "nothing filters it any more"
+        with EchoServer(home.gateway, TCP, 2222):
+            assert reach(home.peer, TCP, home.external, 2222)

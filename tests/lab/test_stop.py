@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.lab_firewall import masquerading
 from tests.fixtures.waiting import until
-from tests.lab.end_to_end import TCP, UDP, ended
+from tests.lab.end_to_end import TCP, UDP, ended, served_home
 from tests.lab.ssdp_listener import GROUP, listener_on
 from tests.soak.household import Household, household
 from tests.soak.load import Load
 from upnp_gw.cli.client import DaemonClient
+from upnp_gw.firewall.nftables import uninstall
 from upnp_gw.lab.probe import EchoServer, dial, reach
 
 pytestmark = pytest.mark.lab
@@ -127,3 +129,28 @@ def test_leases_go_on_without_the_daemon_and_end_with_it_where_configured(
             assert not reach(home.peer, TCP, home.console.address6, 8080)
             home.daemon.start()
             assert home.reach(8080), "the lease has time left, and its client still believes in it"
+
+
+@pytest.mark.spec("SR-3")
+def test_uninstall_ends_the_flows_of_the_mappings_and_no_other(namespaces: None, tmp_path: Path) -> None:
+    with served_home(tmp_path, before=masquerading) as home:
+        home.point().add(8080)
+        home.point().add(3074, UDP)
+        with (
+            EchoServer(home.console, TCP, 8080),
+            EchoServer(home.console, UDP, 3074),
+            EchoServer(home.peer, TCP, 443),
+            dial(home.peer, TCP, home.external, 8080) as call,
+            dial(home.peer, UDP, home.external, 3074) as game,
+            dial(home.pc, TCP, home.peer.address, 443) as outgoing,
+        ):
+            assert call.ask()
+            assert game.ask()
+            assert outgoing.ask()
+            assert home.daemon.stop() == 0
+            assert call.ask(), "leases go on in the kernel"
+            assert home.gateway.call(uninstall)
+            assert ended(call)
+            assert not game.ask()
+            assert outgoing.ask(), "begun from inside"
+            assert home.shut(8080)

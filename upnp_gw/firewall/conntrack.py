@@ -31,6 +31,7 @@ from upnp_gw.firewall.conntrack_dumps import (
     flows_by_key,
 )
 from upnp_gw.firewall.flows import ConntrackEntry, Flows, FlowsToEnd, FlowTuple
+from upnp_gw.firewall.labels import was_let_in
 from upnp_gw.firewall.netlink import SUBSYS_CONNTRACK, NfnetlinkSocket, attributes_of
 from upnp_gw.model.mapping import Endpoint, IPAddress, Transport
 from upnp_gw.system.netlink import Attributes, NetlinkMessage, attribute, nest, parse_attributes
@@ -64,10 +65,8 @@ def parse_entry(message: NetlinkMessage, wanted: FlowsByKey) -> ConntrackEntry |
     original, reply = parse_tuple(raw), parse_tuple(raw_reply)
     if original is None or reply is None:
         return None
-    name = nest(CTA_TUPLE_ORIG, raw)
-    name += b"".join(attribute(kind, attributes[kind]) for kind in (CTA_ZONE, CTA_ID) if kind in attributes)
     status = int.from_bytes(attributes.get(CTA_STATUS, b""), "big")
-    return ConntrackEntry(original, reply, name, status, attributes.get(CTA_LABELS, b""))
+    return ConntrackEntry(original, reply, _name_of(attributes), status, attributes.get(CTA_LABELS, b""))
 
 
 def _keys_of(original: bytes, reply: bytes) -> Iterator[Key]:
@@ -139,10 +138,33 @@ def end_flows(netlink: NfnetlinkSocket, flows: Sequence[FlowsToEnd]) -> int:
     Blocks for the time of a walk over the kernel's table or of a few. Raises OSError. After that the socket is of
     no more use: a dump may be unfinished.
     """
-    ended = offloaded = 0
     # The dumps are read to their end first, since the deletes use the same socket. Of each entry only the name is
     # kept: hosts of the internet can make as many as the kernel tracks.
-    names = dict.fromkeys((family, entry.name) for family, entry in _dumped(netlink, flows))
+    return _delete(netlink, dict.fromkeys((family, entry.name) for family, entry in _dumped(netlink, flows)))
+
+
+def end_all_let_in(netlink: NfnetlinkSocket) -> int:
+    """Ends every flow that a mapping or pinhole let in. Otherwise as ``end_flows``."""
+    return _delete(netlink, list(_names_of_let_in(netlink)))
+
+
+def _names_of_let_in(netlink: NfnetlinkSocket) -> Iterator[tuple[int, bytes]]:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for message in netlink.dump(SUBSYS_CONNTRACK, CT_GET, family):
+            attributes = attributes_of(message)
+            if was_let_in(attributes.get(CTA_LABELS, b"")):
+                yield family, _name_of(attributes)
+
+
+def _name_of(attributes: Attributes) -> bytes:
+    """The attributes that name one entry, for a request to delete it."""
+    name = nest(CTA_TUPLE_ORIG, attributes.get(CTA_TUPLE_ORIG, b""))
+    return name + b"".join(attribute(kind, attributes[kind]) for kind in (CTA_ZONE, CTA_ID) if kind in attributes)
+
+
+def _delete(netlink: NfnetlinkSocket, names: Iterable[tuple[int, bytes]]) -> int:
+    """Deletes the entries with these address families and names. Returns the number of deleted ones."""
+    ended = offloaded = 0
     for family, name in names:
         try:
             netlink.request(SUBSYS_CONNTRACK, CT_DELETE, family, name)

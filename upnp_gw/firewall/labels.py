@@ -21,7 +21,16 @@ _WORDS = struct.Struct("=2Q")
 
 def is_ours(labels: bytes) -> bool:
     """True if a flow with these labels came through our maps. ``labels``: CTA_LABELS as the kernel sent it."""
+    return bool(_bits(labels) >> ASKED & 0b11)
+
+
+def was_let_in(labels: bytes) -> bool:
+    """True if a mapping or pinhole let a flow with these labels in."""
+    return bool(_bits(labels) >> LET_IN & 1)
+
+
+def _bits(labels: bytes) -> int:
     if len(labels) != _WORDS.size:
-        return False
+        return 0
     low, high = _WORDS.unpack(labels)
-    return bool((high << 64 | low) >> ASKED & 0b11)
+    return int(high << 64 | low)

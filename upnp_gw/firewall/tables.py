@@ -5,7 +5,7 @@ libnftables reads every element of every map for such a question: 0.2 s with 10,
 
 import os
 
-from upnp_gw.firewall.base import NAME
+from upnp_gw.firewall.base import FAMILY, NAME
 from upnp_gw.firewall.libnftables import plain_reason
 from upnp_gw.firewall.netlink import NFPROTO_INET, SUBSYS_NFTABLES, NfnetlinkSocket, attributes_of
 from upnp_gw.model.errors import FirewallError
@@ -16,6 +16,8 @@ TABLE_NAME = 1
 CHAIN_TABLE, CHAIN_NAME = 1, 3
 FAMILIES = {NFPROTO_INET: "inet", 2: "ip", 10: "ip6"}
 """NFPROTO_ numbers of the families that we read."""
+OWN = (FAMILY, NAME)
+"""Family and name of our table."""
 TRIES = 3
 """Attempts at a listing. A change of a table meanwhile interrupts it."""
 

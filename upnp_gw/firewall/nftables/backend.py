@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from upnp_gw.firewall.base import TABLE, Change, Cut, FirewallMode, FirewallSettings, Growth, Open, Reading, Refill
+from upnp_gw.firewall.conntrack import end_all_let_in
 from upnp_gw.firewall.flows import FlowsToEnd
 from upnp_gw.firewall.libnftables import Session, TooLarge
+from upnp_gw.firewall.netlink import NfnetlinkSocket
 from upnp_gw.firewall.nftables import sysctl
 from upnp_gw.firewall.nftables.counters import ElementReader, read_exchanges, read_snapshot
 from upnp_gw.firewall.nftables.element_writer import ElementWriter, Writing, writer_of
@@ -22,7 +24,7 @@ from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta, delta_of
 from upnp_gw.firewall.nftables.state import LIVE_GRACE_S, RulesetState
 from upnp_gw.firewall.nftables.totals import Totals
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
-from upnp_gw.firewall.tables import has_chain
+from upnp_gw.firewall.tables import OWN, has_chain, tables
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.system.worker import Worker
 
@@ -246,22 +248,31 @@ class NftablesFirewall:
 
 
 def installed_mode() -> FirewallMode | None:
-    """The mode of our table in this network namespace; None: no table. Blocks."""
-    if not has_chain("lookup"):
+    """The mode of our table in this network namespace; None: no table. Blocks. Raises FirewallError.
+
+    The closed table of examples/systemd is one of router mode.
+    """
+    if OWN not in tables():
         return None
     return FirewallMode.ROUTER if has_chain("input") else FirewallMode.ALONGSIDE
 
 
 def uninstall() -> bool:
-    """Removes our table from this network namespace; in router mode forwarding is switched off first. Blocks.
+    """Removes our table from this network namespace; in router mode forwarding is switched off first. Then ends the
+    flows that its mappings let in. Blocks.
 
     The answer says whether there was one. Raises FirewallError.
     """
     session = Session()
-    if not has_chain("lookup"):
+    if OWN not in tables():
         return False
     _leave_router_mode(session)
     session.run(REMOVE)
+    try:
+        with NfnetlinkSocket() as netlink:
+            end_all_let_in(netlink)
+    except OSError as error:
+        log.warning("flows of the removed mappings go on: connection tracking cannot be read (%s)", error.strerror)
     return True
 
 
