@@ -2,12 +2,17 @@
 
 import pytest
 
+import upnp_gw
 from tests import ROOT
 from tests.fixtures.examples import register_profiles
+from tests.fixtures.wheel import built_release, installed_wheel, release_tree
 from tests.skips import Skips
 from tests.spec_coverage import SpecCoverage
 
+__all__ = ["built_release", "installed_wheel", "release_tree"]
+
 register_profiles()
+upnp_gw.RELEASE = "0.1.0"  # before a module reads it: recorded answers have this version
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -119,6 +119,7 @@ COVERED_ELSEWHERE = {
     "gate/rules.py": "gate/test_load.py",
     "gate/schema.py": "gate/test_decide.py",
     "gate/values.py": "gate/test_load.py",
+    "installation/machine.py": "installation/test_steps.py",
     "lab/control_point.py": "lab/test_approval.py",
     "lab/control_socket.py": "lab/test_end_to_end_events.py",
     "lab/daemon.py": "lab/test_stop.py",

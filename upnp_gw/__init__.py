@@ -14,4 +14,10 @@ The way of a request, and the package of each step:
 subprocess, time or random: the time is an argument. ARCHITECTURE.md lists all packages.
 """
 
-__version__ = "0.1.0"
+try:
+    from upnp_gw._version import __version__ as __version__
+except ImportError:  # a checkout that was never built
+    __version__ = "0+unknown"
+
+RELEASE = __version__.partition("+")[0]
+"""The version without the commit of a build between releases: other hosts see it."""

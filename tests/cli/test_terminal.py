@@ -160,6 +160,8 @@ def test_every_command_that_shows_addresses_is_among_them() -> None:
         "lab",
         "emulate",
         "manual",
+        "install",
+        "setup",
     }
     assert {command[0] for command in LISTINGS} == set(COMMANDS) - others
 

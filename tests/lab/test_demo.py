@@ -33,8 +33,9 @@ ROUTER = ("--lan", "lan0", "--wan", "wan0", "--firewall", "router")
 
 @pytest.mark.lab
 @pytest.mark.usefixtures("namespaces")
-def test_the_demo_proves_every_step() -> None:
-    done = subprocess.run([*DEMO, "--json"], capture_output=True, text=True, timeout=180, check=False)
+def test_the_demo_of_the_installed_wheel_proves_every_step(installed_wheel: Path, tmp_path: Path) -> None:
+    program = [str(installed_wheel / "bin" / "upnp-gw"), "demo", "--json"]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=180, check=False, cwd=tmp_path)
     *step_reports, summary = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(step["step"], step["result"]) for step in step_reports] == [(name, "proved") for name in NAMES], (
         done.stdout

@@ -21,6 +21,7 @@
     emulate                                     a router for tests of clients
     api-schema uninstall demo                   (schema, uninstall, demo; demo_report)
     manual                                      man pages and completions    (manual)
+    install                                     the service from a pipx copy (install)
 
 Shared by the commands: ``client`` (of the control socket), ``terminal``, ``table``, ``formats``, ``parameters``,
 ``holder``, ``incidents`` and ``field_notes``.
@@ -50,6 +51,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "status": ("upnp_gw.cli.health", "status", "Show the state of the gateway."),
         "doctor": ("upnp_gw.cli.health", "doctor", "Check this machine for problems."),
         "demo": ("upnp_gw.cli.demo", "demo", "Demonstrate upnp-gw in network namespaces."),
+        "install": ("upnp_gw.cli.install", "install", "Install the service from a pipx copy; remove it."),
         "uninstall": ("upnp_gw.cli.uninstall", "uninstall", "Remove our table from the kernel."),
     },
     "Port mappings": {

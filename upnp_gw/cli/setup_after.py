@@ -15,10 +15,10 @@ from upnp_gw.cli.setup_questions import note
 from upnp_gw.cli.terminal import BAD, GOOD, HEADING, paint, print_text, table_columns
 from upnp_gw.config.settings import Config
 from upnp_gw.firewall.libnftables import check_library
+from upnp_gw.installation.programs import run, words
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.setup.files import Change, read_text, write
 from upnp_gw.setup.machine import Machine, runs_as_service
-from upnp_gw.setup.programs import run, words
 from upnp_gw.setup.service import GATEWAY, PAGE, Wanted, commands
 from upnp_gw.setup.system_files import SYSCTLS, kept_sysctls
 from upnp_gw.text.escape import shown

@@ -21,8 +21,8 @@ REMOVES = {
     ),
 }
 STAYS = (
-    "Not removed: configuration, policy, the service and its user, and the state directory: /var/lib/upnp-gw,"
-    " unless [store] state_dir or --state-dir named another one."
+    "Not removed: configuration, policy, the program, the service and its user, and the state directory:"
+    " /var/lib/upnp-gw, unless [store] state_dir or --state-dir named another one."
 )
 
 
@@ -43,7 +43,7 @@ def uninstall(daemon: DaemonClient, as_json: bool, yes: bool) -> None:
         check_right("uninstall")
         mode = installed_mode()
         if mode is not None and not yes:
-            _confirm(mode)
+            confirm(f"{REMOVES[mode]} {STAYS}", "upnp-gw uninstall --yes")
         removed = remove()
     except FirewallError as error:
         if as_json:
@@ -60,9 +60,10 @@ def uninstall(daemon: DaemonClient, as_json: bool, yes: bool) -> None:
     print_text(STAYS, further="")
 
 
-def _confirm(mode: FirewallMode) -> None:
-    """Asks for confirmation. Raises UsageError without a terminal, Abort on no."""
-    print_text(f"{REMOVES[mode]} {STAYS}", further="", err=True)
+def confirm(text: str, command: str) -> None:
+    """Asks for confirmation. ``command``: the same without a question. Raises UsageError without a terminal, Abort
+    on no."""
+    print_text(text, further="", err=True)
     if not sys.stdin.isatty():
-        raise click.UsageError("cannot ask for confirmation without a terminal: use upnp-gw uninstall --yes")
+        raise click.UsageError(f"cannot ask for confirmation without a terminal: use {command}")
     click.confirm("Continue?", abort=True, err=True)

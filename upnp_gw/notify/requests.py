@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote_plus, urlsplit, urlunsplit
 
-from upnp_gw import __version__
+from upnp_gw import RELEASE
 from upnp_gw.config.notify_tables import NotifyTarget
 from upnp_gw.notify.messages import Message
 from upnp_gw.system.files import read_any
@@ -19,7 +19,7 @@ LARGEST_SECRET = 4096
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 MARKUP = frozenset({"text/html", "text/xml", "application/xml"})
-USER_AGENT = f"upnp-gw/{__version__}"
+USER_AGENT = f"upnp-gw/{RELEASE}"
 NTFY_TAGS = {"question": ["question"], "incident": ["rotating_light"], "double-nat": ["warning"]}
 
 

@@ -12,10 +12,10 @@ from typing import Any
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from upnp_gw import __version__
+from upnp_gw import RELEASE
 from upnp_gw.page.connections import Connections
 
-SERVER = f"upnp-gw/{__version__}"
+SERVER = f"upnp-gw/{RELEASE}"
 """The header Server."""
 BODY_MAX = 16 * 1024
 BODY_S = 10.0

@@ -8,5 +8,4 @@ documents    answers -> texts of the configuration and the policy; pure
 system_files the closed table, the part of the unit for mode "router", sysctls; pure
 service      state of the units -> commands of systemd; pure
 files        shows the changes and writes all files or none, with copies of those that were there
-programs     starts the programs that the operator said yes to; nothing else in upnp-gw starts one
 """

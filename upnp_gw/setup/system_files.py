@@ -1,9 +1,10 @@
-"""The files of mode "router" beside the configuration, and the sysctls that a boot sets: texts of the package."""
+"""The files of mode "router" beside the configuration, and the sysctls that a boot sets: their texts are those of examples/systemd."""
 
 import re
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
+
+from upnp_gw.system.shipped_files import shipped_text
 
 DROP_IN = Path("/etc/systemd/system/upnp-gw.service.d/router.conf")
 SYSCTLS = Path("/etc/sysctl.d/60-upnp-gw.conf")
@@ -14,17 +15,13 @@ HEAD = "# Written by upnp-gw setup."
 def closed_table(before: str | None, wan: str) -> str:
     """The table that keeps the internet out at boot until the gateway runs, with the name of the WAN in it.
     ``before``: the text that is there, which keeps the operator's changes."""
-    text = before if before is not None and WAN.search(before) else _packaged("closed.nft")
+    text = before if before is not None and WAN.search(before) else shipped_text("systemd/closed.nft")
     return WAN.sub(f'define WAN = "{wan}"', text, count=1)
 
 
 def drop_in() -> str:
     """The part of the unit that lets the daemon switch forwarding on."""
-    return _packaged("upnp-gw-router.conf")
-
-
-def _packaged(name: str) -> str:
-    return files("upnp_gw.setup").joinpath(name).read_text("utf-8")
+    return shipped_text("systemd/upnp-gw-router.conf")
 
 
 def kept_sysctls(before: str | None, commands: Sequence[str]) -> str:

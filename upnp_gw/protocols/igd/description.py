@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 
 from lxml import etree
 
-from upnp_gw import __version__
+from upnp_gw import RELEASE
 from upnp_gw.protocols.igd.descriptors import load_descriptor
 from upnp_gw.protocols.igd_services import (
     SERVICE,
@@ -91,7 +91,7 @@ def fill(
     tree = etree.fromstring(load_descriptor(f"{igd_version.value}.xml"), parser)
     for device in tree.iter(f"{NS}device"):
         _set(device, "UDN", ids[_level(device)])
-        _set(device, "modelNumber", __version__)
+        _set(device, "modelNumber", RELEASE)
         for element in device.iterfind(f"{NS}serviceList/{NS}service"):
             service = _service(igd_version, element)
             _set(element, "SCPDURL", scpd_path(igd_version, service))

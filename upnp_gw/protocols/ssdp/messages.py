@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from upnp_gw import __version__
+from upnp_gw import RELEASE
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.protocols.igd.description import RootDevice
 from upnp_gw.protocols.ssdp.targets import SsdpTarget
@@ -44,7 +44,7 @@ def server_token(kernel_release: str) -> str:
     """SERVER: operating system, UPnP version (of specVersion), product. Only the first two numbers of the kernel's
     version: control points need no more, and attackers should not get more."""
     match = re.match(r"[0-9]{1,4}\.[0-9]{1,4}", kernel_release, re.ASCII)
-    return f"Linux/{match[0] if match else '0'} UPnP/1.1 upnp-gw/{__version__}"
+    return f"Linux/{match[0] if match else '0'} UPnP/1.1 upnp-gw/{RELEASE}"
 
 
 def build_alive(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from upnp_gw.setup.programs import NOT_STARTED, run, words
+from upnp_gw.installation.programs import NOT_STARTED, run, words
 
 
 @pytest.mark.parametrize(

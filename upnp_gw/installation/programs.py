@@ -1,6 +1,6 @@
 """Starts the programs that the operator said yes to: ``systemctl``, and the commands of the doctor. No shell.
 
-Only ``upnp-gw setup`` loads this module; the daemon starts no program (SR-12).
+Only ``upnp-gw setup`` and ``upnp-gw install`` load this module; the daemon starts no program (SR-12).
 """
 
 import shlex

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# The blocks of docs/install-pipx.md in fresh trees of Debian 12 and 13, with pipx and with systemd booted in namespaces:
+#   sudo tests/pipx.sh [SUITE...]
+# install, dry run, again, a port that opens, upgrade with mappings open, boot, remove, purge. The wheels are built from
+# the committed state of this checkout; the packages that they need come from the registry. About 4 minutes a suite.
+
+source "$(dirname "${BASH_SOURCE[0]}")/../.ci/tree.sh"
+source "$ROOT/tests/fresh_readme.sh"
+README=$ROOT/docs/install-pipx.md
+FIRST=7.0.1 SECOND=7.0.2
+need_root
+need_packages debootstrap=debootstrap
+[ -x "$ROOT/.venv/bin/hatchling" ] || die "this needs .venv: ./tests/run.sh --quick --setup-only"
+
+# Builds a wheel of the committed state with a version of its own: wheel VERSION DIRECTORY
+wheel() {
+    rm -rf "$2/clone"
+    git clone -q "$ROOT" "$2/clone"
+    (cd "$2/clone" && SETUPTOOLS_SCM_PRETEND_VERSION=$1 "$ROOT/.venv/bin/hatchling" -q build -t wheel -d "$2")
+    rm -rf "$2/clone"
+}
+
+# The page's lines as root of the tree, who has no sudo. pipx gets this checkout's wheels by the name of the project,
+# and the pinned versions of the packages.
+as_root='sudo() { "$@"; }
+export PATH=$PATH:/root/.local/bin DEBIAN_FRONTEND=noninteractive
+export PIP_FIND_LINKS=/srv/dist PIP_CONSTRAINT=/srv/dist/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
+'
+
+# allowed VERSION: that version of the project, and the pinned ones of the others.
+allowed() {
+    grep -E '^[A-Za-z].*==' "$ROOT/.ci/requirements.txt" | sed 's/ \\$//' >"$tree/srv/dist/constraints.txt"
+    echo "upnp-gw==$1" >>"$tree/srv/dist/constraints.txt"
+}
+
+# In the booted tree, with this machine's network: for pipx.
+online() {
+    nsenter --target "$BOOTED" --mount --pid --uts --ipc --cgroup --root --wd=/proc/"$BOOTED"/root/srv \
+        env -i HOME=/root TERM=dumb LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        ${http_proxy:+http_proxy=$http_proxy} ${https_proxy:+https_proxy=$https_proxy} \
+        SSL_CERT_FILE=/etc/ssl/certs/machine.crt PIP_CERT=/etc/ssl/certs/machine.crt "$@"
+}
+
+pasted_in_tree() { shown_block "$1"; in_tree "$tree" bash -es <<<"$as_root$1"; }
+pasted() { shown_block "$1"; booted bash -es <<<"$as_root$1"; }
+pasted_online() { shown_block "$1"; online bash -es <<<"$as_root$1"; }
+line() { sed -n "$2p" <<<"$1"; }
+without_line() { sed "$2d" <<<"$1"; }
+
+# Every file of the system, with its kind and target; not those that a running system changes by itself.
+files() { booted find / -xdev \( -path /srv -o -path /proc -o -path /sys -o -path /var/log -o -path /var/tmp \) -prune -o -printf '%p %y %l\n' | sort; }
+left() {
+    booted find / -xdev \( -path /srv -o -path /proc -o -path /sys -o -path /root -o -path /var/log \) -prune \
+        -o -iname '*upnp-gw*' -print
+}
+peer_connects() {
+    booted ip netns exec peer python3 -c 'import socket
+socket.create_connection(("11.22.33.44", 8443), 1)'
+}
+mapping() { booted upnp-gw list --json | sed -n 's/.*"id": *"\([^"]*\)".*/\1/p' | head -n 1; }
+
+walk() {
+    set -e
+    suite=$1
+    tree=$TREES/$suite.pipx
+    trap 'unboot; rm -rf "$tree" "$tree.boot.log"' EXIT
+    copy_tree "$suite" "$tree"
+    mkdir -p "$tree/srv/dist"
+    wheel $FIRST "$tree/srv/dist"
+    wheel $SECOND "$tree/srv/dist"
+    allowed $FIRST
+    in_tree "$tree" bash -ec 'apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            systemd systemd-sysv dbus procps iproute2 >/dev/null'
+
+    say "$suite: the page, The program"
+    pasted_in_tree "$(block "The program" 1 | sed 's/apt install/apt-get install -y -qq/')"
+    seen "the bindings of nftables are not installed" fails in_tree "$tree" python3 -c 'import nftables'
+    boot_tree "$tree"
+    make_network
+
+    say "$suite: the page, As a service"
+    service=$(block "As a service" 1)
+    before=$(files)
+    pasted "$(line "$service" 1)"
+    seen "a dry run changes no file" [ "$(files)" = "$before" ]
+    pasted "$(line "$service" 2)"
+    pasted "$(line "$service" 3) --yes --wan eth0 --lan br-lan"
+    await "the gateway answers" booted upnp-gw status
+    seen "it runs as its own user" [ "$(booted ps -o user= -C upnp-gw | sort -u | head -n 1)" = upnp-gw ]
+    seen "it has version $FIRST" grep -q "^upnp-gw $FIRST$" <<<"$(booted upnp-gw --version)"
+    seen "it loads libnftables by itself" grep -q "own loader" <<<"$(booted upnp-gw doctor)"
+    seen "systemd accepts the units" booted systemd-analyze verify --man=no upnp-gw.service upnp-gw-page.service
+    seen "bash finds the completion" booted test -s /usr/local/share/bash-completion/completions/upnp-gw
+    port_opens_and_closes
+    booted upnp-gw add tcp 8443 192.168.1.23:443 --ttl 1h >/dev/null
+    await "a packet from the internet arrives" peer_connects
+    id=$(mapping)
+    before=$(files)
+    pasted "$(line "$service" 2)"
+    seen "a second run changes no file" [ "$(files)" = "$before" ]
+
+    say "$suite: the page, Upgrade"
+    allowed $SECOND
+    upgrade=$(block Upgrade 1)
+    pasted_online "$(line "$upgrade" 1)"
+    pasted "$(line "$upgrade" 2)"
+    await "the new version answers" booted bash -c "upnp-gw status --json | grep -q $SECOND"
+    seen "the mapping is the same" [ "$(mapping)" = "$id" ]
+    seen "a packet arrives after the upgrade" peer_connects
+    seen "the older version is gone" [ "$(booted ls /opt/upnp-gw/versions | grep -c .)" = 1 ]
+
+    say "$suite: boot"
+    unboot
+    boot_tree "$tree"
+    make_network
+    await "the gateway answers" booted upnp-gw status
+    await "a packet arrives after the boot" peer_connects
+
+    say "$suite: the page, Remove"
+    remove=$(block Remove 1)
+    pasted "$(line "$remove" 1) --yes"
+    seen "its table is gone" fails booted nft list table inet upnp_gw
+    seen "no port is open" fails peer_connects
+    seen "systemd knows no unit of it" fails booted systemctl cat upnp-gw
+    seen "its configuration is there" booted test -s /etc/upnp-gw/config.toml
+    seen "its state is there" booted test -s /var/lib/upnp-gw/ledger.db
+    pasted "$(line "$service" 2)"
+    booted systemctl enable -q --now upnp-gw
+    await "an installation after that has the mapping" bash -c "[ '$id' = \"\$(mapping)\" ]"
+    pasted "$(line "$remove" 1) --purge --yes"
+    seen "nothing is left: $(left)" [ -z "$(left)" ]
+    seen "its users are gone" fails booted getent passwd upnp-gw upnp-gw-page
+    pasted "$(line "$remove" 2)"
+    say "$suite: passed"
+}
+
+failed=()
+suites=("$@")
+[ ${#suites[@]} -gt 0 ] || suites=(bookworm trixie)
+for suite in "${suites[@]}"; do
+    (walk "$suite") &
+    wait $! || failed+=("$suite")
+done
+[ ${#failed[@]} = 0 ] || die "failed: ${failed[*]}"
+say "passed in fresh trees of: ${suites[*]}"
