@@ -58,6 +58,7 @@ peer_connects() {
 socket.create_connection(("11.22.33.44", 8443), 1)'
 }
 mapping() { booted upnp-gw list --json | sed -n 's/.*"id": *"\([^"]*\)".*/\1/p' | head -n 1; }
+same_mapping() { [ "$(mapping)" = "$id" ]; }
 
 walk() {
     set -e
@@ -127,7 +128,7 @@ walk() {
     seen "its state is there" booted test -s /var/lib/upnp-gw/ledger.db
     pasted "$(line "$service" 2)"
     booted systemctl enable -q --now upnp-gw
-    await "an installation after that has the mapping" bash -c "[ '$id' = \"\$(mapping)\" ]"
+    await "an installation after that has the mapping" same_mapping
     pasted "$(line "$remove" 1) --purge --yes"
     seen "nothing is left: $(left)" [ -z "$(left)" ]
     seen "its users are gone" fails booted getent passwd upnp-gw upnp-gw-page

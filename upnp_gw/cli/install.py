@@ -67,7 +67,7 @@ def _install(machine: Machine, dry_run: bool) -> None:
     if not machine.has_systemd:
         print_text("There is no systemd here: start /usr/local/bin/upnp-gw run at boot yourself (docs/service.md).")
     elif not (machine.root / steps.CONFIG_FILE).exists():
-        print_text("Next: write /etc/upnp-gw/config.toml, then: systemctl enable --now upnp-gw")
+        print_text("Next, for configuration and policy: sudo upnp-gw setup")
     _check_library()
 
 

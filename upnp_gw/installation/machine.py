@@ -52,8 +52,8 @@ class Machine:
         if self.has_package:
             raise CannotInstall(
                 "the Debian package upnp-gw is installed here and has the service already. To upgrade it: apt"
-                " install ./FILE.deb. To use this copy in its place: apt remove upnp-gw (configuration and state stay)"
-                ", then this command again"
+                " install ./FILE.deb. To use this copy in its place: apt remove upnp-gw, then this command again;"
+                " configuration and state stay"
             )
 
     def run(self, *command: str) -> str:

@@ -1,4 +1,7 @@
-"""The files of mode "router" beside the configuration, and the sysctls that a boot sets: their texts are those of examples/systemd."""
+"""The files of mode "router" beside the configuration, and the sysctls that a boot sets.
+
+The texts are those of examples/systemd.
+"""
 
 import re
 from collections.abc import Sequence
