@@ -1,11 +1,13 @@
 """``upnp-gw setup`` on machines of the lab: it writes files, and a daemon serves with them."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.fixtures.lab_firewall import MASQUERADE
 from tests.lab.dialogue import Dialogue
 from tests.lab.end_to_end import TCP, UDP, Home
@@ -127,8 +129,8 @@ def test_beside_rules_of_the_operator_the_doctors_commands_make_it_work(namespac
         told = machine.set_up("--yes", "--fix")
         assert "$ nft insert rule inet mine forward ct status dnat accept\n  done" in told
         assert "$ sysctl -w net.ipv4.ip_forward=1\n  net.ipv4.ip_forward = 1\n  done" in told
-        assert "Checked again:" in told
-        assert "FAIL" not in told.partition("Checked again:")[2]
+        assert "The doctor checked again:" in told
+        assert "FAIL" not in told.partition("The doctor checked again:")[2]
         assert lab.gateway.run(["nft", "list", "ruleset"]).stdout != before
         with machine.daemon() as daemon:
             assert serves(lab, daemon)
@@ -343,3 +345,35 @@ def test_a_machine_with_one_interface_is_told_what_it_can_be(machine: Machine) -
         "--yes", "--wan", "docker0", code=2
     )
     assert machine.files() == {}
+
+
+def printed_blocks() -> list[str]:
+    """The dialogues in docs/setup.md."""
+    page = (ROOT / "docs" / "setup.md").read_text("utf-8")
+    return re.findall(r"^```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_shows_the_dialogue_as_it_is_printed(namespaces: None, tmp_path: Path) -> None:
+    """The places of line ends apart: they depend on the directory. ``...`` stands for lines that are left out."""
+    whole, run = printed_blocks()
+    with Lab(Topology(lans=(replace(HOME, interface="br-lan"),), wan="eth0")) as lab:
+        machine = Machine(lab.gateway, tmp_path)
+        with Dialogue(lab.gateway, machine.argv()) as person:
+            for label in re.findall(r"(?<=   )\w+ \[.*\]:", whole):
+                person.sees(label)
+                person.types("")
+            person.sees("Write this? [Y/n]:")
+            person.types("")
+            assert person.ends() == 0
+        lab.gateway.nft(MASQUERADE.replace("wan0", "eth0"))
+        with Dialogue(lab.gateway, machine.argv("--firewall", "beside", "--page", "own")) as other:
+            for label in ("WAN [eth0]:", "LAN [br-lan]:", "Policy [keep]:", "Write this? [Y/n]:"):
+                other.sees(label)
+                other.types("")
+            other.sees("Run this now? [y/N]:")
+            other.types("y")
+            assert other.ends() == 0
+        for block, dialogue in ((whole, person), (run, other)):
+            printed = " ".join(dialogue.text.replace(str(tmp_path / "etc"), "/etc/upnp-gw").split())
+            for part in block.split("\n...\n"):
+                assert " ".join(part.split()) in printed

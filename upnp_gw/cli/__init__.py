@@ -1,7 +1,8 @@
 """The command line. A command's module is imported only when the command is called: ``upnp-gw list`` starts fast.
 
     run                                         the daemon
-    setup                                       questions, files, service    (setup; setup_questions,
+    setup                                       questions, files, service    (setup; setup_dialogue,
+                                                                             setup_questions,
                                                                              setup_after)
     list show add delete                        port mappings and pinholes   (mappings; watch,
                                                                              mapping_table)

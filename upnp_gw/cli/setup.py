@@ -13,7 +13,8 @@ import click
 from upnp_gw.cli.client import DaemonClient
 from upnp_gw.cli.run import CONFIG_ERROR
 from upnp_gw.cli.setup_after import After, finish
-from upnp_gw.cli.setup_questions import Questions, ask_all, show_machine
+from upnp_gw.cli.setup_dialogue import ask_all, show_machine
+from upnp_gw.cli.setup_questions import Questions
 from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, HEADING, LONGEST_TEXT, paint, print_text
 from upnp_gw.config.file import parse_text, read_file
 from upnp_gw.config.interface_detection import check_apart
@@ -130,8 +131,13 @@ def _setup(
     policy_file = directory / "policy.toml" if now is None or now.policy is None else directory / now.policy
     policy_before = read_text(policy_file)
     machine = _read_machine()
-    show_machine(machine)
     asks = at_terminal and not yes
+    if asks:
+        print_text(
+            "Five questions. Return takes the answer in brackets; Ctrl-C ends, and nothing is written.", further=""
+        )
+        click.echo()
+    show_machine(machine)
     answers = ask_all(Questions(options, asks), machine, now, policy_before is not None)
     around = Surroundings(policy_file, _first_address(machine, answers), machine.page_group)
     guests = _guests(machine, answers)

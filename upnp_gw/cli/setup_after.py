@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from upnp_gw import api
+from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient, RequestProblem
 from upnp_gw.cli.health import format_check
 from upnp_gw.cli.setup_questions import note
@@ -53,8 +54,7 @@ def finish(after: After) -> int:
     _show_checks(checks)
     ran, all_well = _offer_commands(after, checks)
     if ran:
-        click.echo("\nChecked again:")
-        _show_checks(_examine(after.config, pid))
+        _show_checks(_examine(after.config, pid), "The doctor checked again:")
     started = _service(after, pid)
     return 0 if all_well and started else 1
 
@@ -79,9 +79,9 @@ def _examine(config: Config, pid: int | None) -> list[api.Check]:
     return asyncio.run(examine(config, pid))
 
 
-def _show_checks(checks: Sequence[api.Check]) -> None:
+def _show_checks(checks: Sequence[api.Check], heading: str = "The doctor checked the machine:") -> None:
     good = sum(check.outcome == "ok" for check in checks)
-    print_text("\n" + paint("The doctor", HEADING) + f" finds {good} of {len(checks)} checks ok.")
+    print_text("\n" + paint(heading, HEADING) + f" {good} of {formats.plural(len(checks), 'finding')} ok.")
     for check in checks:
         if check.outcome != "ok":
             click.echo("\n".join(format_check(check, table_columns())))
