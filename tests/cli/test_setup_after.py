@@ -16,8 +16,8 @@ from upnp_gw.cli.client import DaemonClient
 from upnp_gw.cli.setup_after import After, finish
 from upnp_gw.config.settings import Config
 from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.installation.programs import Result
 from upnp_gw.setup.machine import Machine
-from upnp_gw.setup.programs import Result
 from upnp_gw.setup.service import CLOSED, GATEWAY, PAGE, Service
 
 SYSCTL = "sysctl -w net.ipv4.ip_forward=1"
