@@ -236,6 +236,9 @@ def test_every_command_but_run_takes_runtime_dir_and_json() -> None:
 
     local = {
         "run",
+        "setup",
+        "install",
+        "manual",
         "page",
         "open",
         "token",
