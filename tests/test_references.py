@@ -136,7 +136,7 @@ def unknown(arguments: str) -> str:
     for word in arguments.split():
         if word == "--":  # a program and its arguments follow
             return ""
-        if word.startswith("-"):
+        if word.startswith("-") and word != "-":  # alone it is the standard input or output
             option = word.partition("=")[0].rstrip(",.")
             known = {name for parameter in command.params for name in parameter.opts}
             if option not in known | {"--help", "-h", "--version"}:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from upnp_gw import __version__, logs
+from upnp_gw.backup.placing import finish_at_start
 from upnp_gw.composition import Composition, Surroundings
 from upnp_gw.config.settings import Config
 from upnp_gw.control.on_demand import ControlOnDemand, DaemonParts
@@ -51,6 +52,7 @@ from upnp_gw.system.privileges import check_right, settle
 from upnp_gw.system.process import begin_collection, bound_heap, end_process, share_interpreter
 from upnp_gw.system.sd_notify import READY, STOPPING, keep_watchdog, notify
 from upnp_gw.system.signals import Signals
+from upnp_gw.system.state_lock import StateLock
 from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.system.wan_counters import WanCounters
 from upnp_gw.system.who_has import WhoHas, open_who_has
@@ -107,6 +109,8 @@ class Daemon:
         self._stack.callback(self._claim.release)
         if config.backend == "nftables":
             self._stack.push(claim_kernel(config.user) or nullcontext())
+        self._stack.callback(StateLock(config.state_dir).release)
+        finish_at_start(config.state_dir)
         files = PolicyFiles(config.policy, config.state_dir / APPROVED, lambda: clock().wall)
         loaded = files.load()
         for finding in loaded.warnings:

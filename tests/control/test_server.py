@@ -22,6 +22,7 @@ from tests.fixtures.fake_operator import STATUS, FakeOperator, decision, mapping
 from tests.fixtures.plain_words import raw_words
 from upnp_gw import api
 from upnp_gw.cli.schema import document
+from upnp_gw.control.backup import BackupCommands
 from upnp_gw.control.devices import DeviceCommands
 from upnp_gw.control.evidence import EvidenceCommands
 from upnp_gw.control.known_device import KnownDeviceCommands
@@ -414,5 +415,6 @@ def test_every_operation_is_in_the_schema() -> None:
             PolicyCommands,
             EvidenceCommands,
             MeasurementCommands,
+            BackupCommands,
         )
         assert any(hasattr(part, operation) for part in parts)

@@ -23,6 +23,7 @@ ACCEPTED: Mapping[str, str] = {
     "external_address": "an IPv4 address of the gateway, such as 198.51.100.7",
     "external_port": PORT,
     "for_s": "seconds 60 to 31622400, such as 3600",
+    "history": "true or false",
     "host": ADDRESS,
     "internal_client": ADDRESS,
     "internal_port": PORT,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from upnp_gw.api.backup import BackupQuery
 from upnp_gw.api.decisions import Decision, DecisionFilter, Explained, Trial
 from upnp_gw.api.devices import (
     Allow,
@@ -43,6 +44,10 @@ class Route:
     query: type | None = None
     stream: bool = False
     """The answer is a stream of JSON lines of this type."""
+    media: str = ""
+    """The answer is a file of this media type; empty: JSON."""
+    local: bool = False
+    """Only at the control socket: a token of the page gives no right to it."""
 
 
 ROUTES: Table[str, Route] = {
@@ -92,6 +97,15 @@ ROUTES: Table[str, Route] = {
         body=AskSuggestion,
     ),
     "stale": Route("GET", "/v1/stale", "List unused rules, mappings and devices", list[Stale], query=StaleFilter),
+    "backup": Route(
+        "GET",
+        "/v1/backup",
+        "Get the state in one file, for upnp-gw restore",
+        bytes,
+        query=BackupQuery,
+        media="application/x-tar",
+        local=True,
+    ),
     "doctor": Route("GET", "/v1/doctor", "Check the machine for problems", list[Check]),
     "measurements": Route("GET", "/v1/measurements", "Show counts and times since the start", Measurements),
     "events": Route("GET", "/v1/events", "Stream events as they happen", Event, query=EventFilter, stream=True),

@@ -112,6 +112,27 @@ class DaemonClient:
                 ) from None
         return value
 
+    def download(self, path: str, query: Mapping[str, object] | None = None) -> Iterator[bytes]:
+        """The bytes of a file that the daemon sends, all of them. Raises like ``request``."""
+        with self._send("GET", path, None, query) as connection, connection.makefile("rb") as answer:
+            headers: dict[bytes, bytes] = {}
+            try:
+                status = _head(answer.readline, headers)
+                if not 200 <= status < 300:
+                    raise RequestProblem(json.loads(answer.read()))
+                left = int(headers[b"content-length"])
+                while left and (portion := answer.read(min(left, 1 << 18))):
+                    left -= len(portion)
+                    yield portion
+            except OSError as error:
+                raise DaemonUnreachable(f"the daemon at {self.path} did not answer: {error}") from None
+            except (ValueError, KeyError):
+                raise DaemonUnreachable(
+                    f"the answer at {self.path} is not from upnp-gw, or from another version of it"
+                ) from None
+            if left:
+                raise DaemonUnreachable(f"the daemon at {self.path} ended the connection before the file was whole")
+
     def events(self) -> "EventStream":
         """The event stream. It has every event from the moment this returns."""
         return EventStream(self._send("GET", "/v1/events", None, None))
@@ -209,13 +230,16 @@ class EventStream:
         return line
 
 
-def _head(line: Callable[[], bytes]) -> int:
-    """Reads the status line and the headers, and returns the status. Raises ValueError if it is not HTTP."""
+def _head(line: Callable[[], bytes], headers: dict[bytes, bytes] | None = None) -> int:
+    """Reads the status line and the headers, and returns the status. ``headers`` gets them, with names in lower
+    case. Raises ValueError if it is not HTTP."""
     status = line().split(b" ", 2)
     if len(status) < 2 or not status[1].isdigit():
         raise ValueError("no HTTP answer")
-    while line().strip():
-        pass
+    while header := line().strip():
+        if headers is not None:
+            name, _, value = header.partition(b":")
+            headers[name.lower()] = value.strip()
     return int(status[1])
 
 

@@ -99,7 +99,7 @@ def _operation(operation: str, route: api.Route, problem: type, components: Comp
         operation_object["parameters"] = parameters
     if route.body is not None:
         operation_object["requestBody"] = {"required": True, "content": _content(route.body, components)}
-    answer = _content(route.answer, components)
+    answer = _content(route.answer, components) if not route.media else _file(route.media)
     if route.stream:
         operation_object["parameters"] = [LAST_EVENT_ID]
         # a line of JSON for each event; with Accept: text/event-stream the same as data of a server-sent event
@@ -115,6 +115,10 @@ def _operation(operation: str, route: api.Route, problem: type, components: Comp
         },
     }
     return operation_object
+
+
+def _file(media: str) -> Json:
+    return {media: {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _content(kind: object, components: Components) -> Json:

@@ -317,7 +317,7 @@ def load(
         with lan_tables.name_tables("" if "lan" in by_option else text):
             config, reasons = _configure({**given, **by_option}, where, detect)
             fits(config)
-        return config, reasons, {**given, **by_option}
+        return replace(config, text=text), reasons, {**given, **by_option}
 
 
 def _configure(given: Settings, where: str, detect: Detect) -> tuple[Config, tuple[str, ...]]:

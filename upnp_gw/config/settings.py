@@ -118,6 +118,8 @@ class Config:
     """text: a line for people; json: one object a line."""
     log_level: str = "info"
     """debug | info | warning | error"""
+    text: str = field(default="", compare=False, repr=False)
+    """The configuration file as it was read; empty: there was none."""
 
     @property
     def without_nat(self) -> frozenset[str]:

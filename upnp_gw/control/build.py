@@ -1,5 +1,6 @@
 """Builds the control server with all its commands. ``on_demand`` loads this module."""
 
+from upnp_gw.control.backup import BackupCommands
 from upnp_gw.control.devices import DeviceCommands
 from upnp_gw.control.evidence import EvidenceCommands
 from upnp_gw.control.known_device import KnownDeviceCommands
@@ -23,6 +24,7 @@ def control_server(claim: Claim, parts: DaemonParts) -> ControlServer:
         KnownDeviceCommands(parts.decider, Targets(parts.decider, parts.probe)),
         PolicyCommands(parts.gateway, parts.decider, parts.store, updates, operator.decision),
         MeasurementCommands(parts, serializer),
+        BackupCommands(parts),
         EvidenceCommands(parts.decider, parts.evidence, updates.files, parts.count, parts.probe, parts.recount),
     ]
     return ControlServer(

@@ -16,8 +16,10 @@ import msgspec
 from aiohttp import web
 
 from upnp_gw import api
+from upnp_gw.control.download import Download
 from upnp_gw.control.event_formats import JSON_LINES, SERVER_SENT
 from upnp_gw.control.socket_path import Claim
+from upnp_gw.model.errors import GatewayError
 from upnp_gw.model.request import Refusal, Refused
 
 log = logging.getLogger(__name__)
@@ -138,6 +140,8 @@ class ControlServer:
         application.on_shutdown.append(self._end_streams)
         for operation, route in api.ROUTES.items():
             serve = self._events if route.stream else partial(self._serve, operation, route)
+            if route.media:
+                serve = partial(self._send_file, operation, route)
             application.router.add_route(route.method, route.path, _handler(serve))
         return application
 
@@ -189,6 +193,30 @@ class ControlServer:
         finally:
             self._watchers.discard(task)
         return response
+
+    async def _send_file(self, operation: str, route: api.Route, request: web.Request) -> web.StreamResponse:
+        """The method gives the file, for as long as its context lasts."""
+        query = () if route.query is None else (api.read_query(dict(request.query), route.query),)
+        task = asyncio.current_task()
+        assert task is not None
+        self._watchers.add(task)
+        try:
+            async with self._file(operation, query) as file:
+                response = web.StreamResponse(headers={"Content-Type": file.media, "Cache-Control": "no-store"})
+                response.content_length = file.size
+                await response.prepare(request)
+                async for portion in file.portions:
+                    await response.write(portion)
+        except GatewayError as error:
+            return _problem(503, Refusal.BACKEND.value, str(error))
+        finally:
+            self._watchers.discard(task)
+        return response
+
+    def _file(self, operation: str, arguments: Sequence[object]) -> AbstractAsyncContextManager[Download]:
+        part = next(part for part in self._more if hasattr(part, operation))
+        method: Callable[..., AbstractAsyncContextManager[Download]] = getattr(part, operation)
+        return method(*arguments)
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
         """Lets a change finish even if the client disconnects."""

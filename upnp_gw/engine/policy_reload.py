@@ -6,7 +6,8 @@ by one policy and half by the other. If the kernel or the store refuses, the wri
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from upnp_gw.engine.decider import Decider
@@ -85,6 +86,12 @@ class PolicyUpdates:
             raise
         self.problem = None
         return update
+
+    @asynccontextmanager
+    async def standing(self) -> AsyncIterator[LoadedPolicy]:
+        """The policy in force. No other one comes into force while this lasts."""
+        async with self._lock:
+            yield self.in_force.loaded
 
     async def change(self, make: Callable[[], ManagedChange]) -> tuple[ManagedText, Sequence[RevokedMapping]]:
         """Makes a change, brings it into force and writes it; ``make`` sees the policy that is in force. The answer

@@ -11,7 +11,7 @@ JSON = "application/json"
 
 
 def add_script_api(application: web.Application, client: ControlClient) -> None:
-    """Serves every route of ``api.ROUTES``, except streams. The answers are the daemon's."""
+    """Serves every route of ``api.ROUTES``, except streams and ``local`` ones. The answers are the daemon's."""
 
     async def pass_on(request: web.Request) -> web.Response:
         if TOKEN not in request:
@@ -27,5 +27,5 @@ def add_script_api(application: web.Application, client: ControlClient) -> None:
         return web.Response(status=status, body=answer, content_type=JSON)
 
     for route in api.ROUTES.values():
-        if not route.stream:
+        if not route.stream and not route.local:
             application.router.add_route(route.method, route.path, pass_on)

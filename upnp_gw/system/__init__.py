@@ -12,7 +12,8 @@ listening_ports    the ports of the gateway itself; ``sock_diag`` asks the kerne
 dhcp_lease_files   leases of DHCP servers
 wan_counters       traffic and bit rate of the WAN
 files              opens files safely; ``shipped_files``: those that come with the program
-privileges         gives up root
+privileges         gives up root; ``owners``: acts as the owner of a directory
+state_lock         one process at a time writes to the state directory
 process            the garbage collector at the start, and the end of the process
 worker             a thread that runs calls in order; ``fair_lock``: for two threads
 without_openssl    keeps OpenSSL out of the process

@@ -9,9 +9,10 @@ change them: their contents open ports.
 import os
 import shutil
 import stat
-from collections.abc import Container
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from upnp_gw.model.errors import GatewayError
 
@@ -59,6 +60,48 @@ def read_own(path: Path, largest: int) -> bytes:
     return _read(path, largest, READING | NO_LINK, private=True, owned=True)
 
 
+def opened(path: Path) -> BinaryIO:
+    """A regular file of any owner that the operator names, open for reading; follows links. Raises FileProblem."""
+    try:
+        problem = irregular(path.stat())
+        if not problem:
+            file = open(os.open(path, READING), "rb")  # noqa: SIM115
+            # the caller closes it
+            if not (problem := irregular(os.fstat(file.fileno()))):
+                return file
+            file.close()
+    except OSError as error:
+        raise FileProblem(path, f"cannot be read: {error.strerror}") from None
+    raise FileProblem(path, problem)
+
+
+def write_named(path: Path, portions: Iterable[bytes], mode: int, *, replace: bool) -> None:
+    """Writes a file that the operator names, whole or not at all. ``replace`` False: refuses if it exists.
+
+    Raises FileProblem. An error of ``portions`` passes.
+    """
+    taken = FileProblem(path, "exists")
+    if not replace and os.path.lexists(path):
+        raise taken
+    draft = path.with_name(f".{path.name}.{os.getpid()}.new")
+    write_portions(draft, portions, mode)
+    try:
+        if replace:
+            draft.replace(path)
+        else:
+            os.link(draft, path)  # refuses a file that came meanwhile
+            draft.unlink()
+        sync_directory(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise (
+            taken
+            if isinstance(error, FileExistsError)
+            else FileProblem(path, f"cannot be written: {error.strerror}")
+        ) from None
+
+
 def check_own(path: Path) -> None:
     """Checks a file of the gateway's own without opening it, before a library opens it. It may be missing.
 
@@ -92,8 +135,24 @@ def open_own(path: Path, access: int) -> int:
     return descriptor
 
 
+def read_portions(path: Path, size: int) -> Iterator[bytes]:
+    """A file of the gateway's own, in portions of at most ``size`` bytes. Raises FileProblem."""
+    descriptor = open_own(path, os.O_RDONLY)
+    try:
+        with open(descriptor, "rb") as file:
+            while portion := file.read(size):
+                yield portion
+    except OSError as error:
+        raise FileProblem(path, f"cannot be read: {error.strerror}") from None
+
+
 def write_own(path: Path, data: bytes, mode: int = 0o640) -> None:
     """Writes a new file, whole or not at all, and syncs it. Replaces anything of that name. Raises FileProblem."""
+    write_portions(path, (data,), mode)
+
+
+def write_portions(path: Path, portions: Iterable[bytes], mode: int) -> None:
+    """The same for a content in portions. An error of ``portions`` passes, and the file is removed."""
     try:
         path.unlink(missing_ok=True)  # a pipe of that name would wait for a reader, a link would lead elsewhere
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
@@ -101,13 +160,16 @@ def write_own(path: Path, data: bytes, mode: int = 0o640) -> None:
         raise FileProblem(path, f"cannot be written: {error.strerror}") from None
     try:
         with open(descriptor, "wb") as file:
-            file.write(data)
+            for portion in portions:
+                file.write(portion)
             file.flush()
             os.fsync(file.fileno())
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             path.unlink()
-        raise FileProblem(path, f"cannot be written: {error.strerror}") from None
+        if isinstance(error, OSError):
+            raise FileProblem(path, f"cannot be written: {error.strerror}") from None
+        raise
 
 
 def write_shared(path: Path, data: bytes) -> None:
@@ -137,13 +199,26 @@ def copy_own(path: Path, copy: Path) -> None:
         raise FileProblem(copy, f"cannot be written: {error.strerror}") from None
 
 
+def open_directory(path: Path) -> int:
+    """Opens a directory; returns the descriptor. Raises OSError."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 def sync_directory(path: Path) -> None:
     """Writes the directory's entries to disk. Raises OSError."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    _sync(open_directory(path))
+
+
+def sync_own(path: Path) -> None:
+    """Writes a file of the gateway's own to disk. Raises FileProblem and OSError."""
+    _sync(open_own(path, os.O_RDONLY))
+
+
+def _sync(descriptor: int) -> None:
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def own_directory(path: Path, mode: int, more_owners: Container[int] = ()) -> None:

@@ -105,6 +105,18 @@ def find(name: str, control_group: str, uid_map: str) -> Account | None:
     return Account(name, entry.pw_uid, entry.pw_gid, tuple(sorted(groups)))
 
 
+def give_new_directory(directory: Path, user: str) -> None:
+    """Gives a directory that was just made to the gateway's user, if this is root and the machine has that user.
+
+    Raises ConfigError.
+    """
+    account = None
+    if os.geteuid() == 0 and user != ROOT:
+        account = find(user or OWN_USER, "", Path("/proc/self/uid_map").read_text("ascii"))
+    if account is not None:
+        hand_over(directory, account)
+
+
 def hand_over(directory: Path, account: Account) -> None:
     """Gives a directory to the account, with the files in it that earlier runs as root made. Raises ConfigError.
 
