@@ -174,3 +174,13 @@ def test_one_interface(tell: Tell) -> None:
     assert code == 2
     assert "This machine has one network interface" in told
     assert "upnp-gw request asks the router of this network" in told
+
+
+def test_a_lan_for_guests_stays_one_whatever_else_changes(tell: Tell, tmp_path: Path) -> None:
+    assert tell("--yes --lan eth1 --lan eth2:guests")[0] == 0
+    policy = tmp_path / "etc" / "policy.toml"
+    assert tell("--yes")[1].count("nothing to change") == 2
+    assert tell("--yes --policy locked")[0] == 0
+    assert 'guests = ["192.168.2.0/24"]' in policy.read_text()
+    code, told = tell("--yes --lan eth1 --lan eth2")
+    assert (code, "note: the policy that is kept has eth2 in its zone guests" in told) == (0, True)

@@ -58,7 +58,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ran:
 
     monkeypatch.setattr(setup_after, "run", run)
     monkeypatch.setattr("click.confirm", confirm)
-    monkeypatch.setattr(setup_after, "_examine", lambda config, pid: [FINE, FORWARDING])
+    monkeypatch.setattr(setup_after, "_examine", lambda after, pid: [FINE, FORWARDING])
     monkeypatch.setattr(setup_after, "SYSCTLS", tmp_path / "60-upnp-gw.conf")
     monkeypatch.setattr(setup_after, "runs_as_service", lambda pid: True)
     return recorded
@@ -68,6 +68,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ran:
 def after(tmp_path: Path) -> After:
     return After(
         config_file=tmp_path / "config.toml",
+        policy_file=tmp_path / "policy.toml",
         config=Config(wan="eth0", lan=("br0",)),
         machine=Machine((), (), service=Service(True, UNITS)),
         daemon=DaemonClient(tmp_path / "run"),
@@ -126,7 +127,7 @@ def test_without_a_person_the_options_are_the_yes(
 def test_a_command_that_fails_ends_its_finding_and_is_told(
     ran: Ran, after: After, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(setup_after, "_examine", lambda config, pid: [DROPS, LASTING])
+    monkeypatch.setattr(setup_after, "_examine", lambda after, pid: [DROPS, LASTING])
     ran.failing = "nft"
     assert finish(replace(after, start=False)) == 1
     assert ran.commands == ["nft a", "ufw a"], "nft b needs nft a"

@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import struct
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,10 @@ import pytest
 from upnp_gw.config.settings import Config
 from upnp_gw.doctor import examine
 from upnp_gw.doctor.holders import _name, holders
-from upnp_gw.doctor.inspection import _multicast, _state_problem
+from upnp_gw.doctor.inspection import _multicast, _state_problem, page_ports
 from upnp_gw.doctor.machine_state import PortHolder
 from upnp_gw.doctor.search import GROUP, MOST, Answers, answer_headers, other_gateways
-from upnp_gw.model.mapping import Transport
+from upnp_gw.model.mapping import Endpoint, Transport
 from upnp_gw.model.network import Link
 
 LOOPBACK = Link("lo", socket.if_nametoindex("lo"), True, (ip_interface("127.0.0.1/8"),))
@@ -153,3 +153,28 @@ async def test_it_examines_this_machine(tmp_path: Path) -> None:
 def test_a_state_directory_that_others_can_change_is_found(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
     assert "every user of this machine may write there" in str(_state_problem(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("lan", "listen", "ports"),
+    [
+        ("own", "127.0.0.1", [5080]),
+        ("own", "192.168.1.1", [5080, 5081]),
+        ("off", "127.0.0.1", []),
+        ("off", "::1", []),
+    ],
+)
+def test_the_ports_of_the_page_matter_while_it_runs_or_will(
+    tmp_path: Path, lan: str, listen: str, ports: list[int]
+) -> None:
+    config = Config(
+        wan="eth0",
+        lan=("br0",),
+        page_lan=lan,
+        page_listen=Endpoint(ip_address(listen), 5081),
+        page_runtime_dir=tmp_path,
+    )
+    assert page_ports(config, wanted=False) == []
+    assert [port for _, port in page_ports(config, wanted=True)] == ports
+    (tmp_path / "page.sock").touch()
+    assert [port for _, port in page_ports(config, wanted=False)] == ports

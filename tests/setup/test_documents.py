@@ -7,15 +7,17 @@ from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 
 import pytest
+import tomlkit
 
 from tests import ROOT
+from tests.setup.dumps import interfaces
 from upnp_gw.config.file import parse_text
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.gate.builtin import profile_text
 from upnp_gw.gate.load import load_text
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.setup.answers import Answers, LanAnswer
-from upnp_gw.setup.documents import Surroundings, configuration, policy
+from upnp_gw.setup.documents import Surroundings, configuration, guest_lans, policy
 
 FILE, POLICY = "/etc/upnp-gw/config.toml", Path("/etc/upnp-gw/policy.toml")
 AROUND = Surroundings(POLICY, IPv4Address("192.168.1.1"), "upnp-gw-page")
@@ -225,3 +227,19 @@ def test_a_policy_that_is_kept_changes_for_new_guests_alone() -> None:
 
 def test_a_chosen_profile_replaces_the_policy() -> None:
     assert policy("version = 1\n", "p", replace(HOME, policy="locked"), []) == profile_text("locked")
+
+
+def test_the_lans_of_the_guests_are_read_from_the_policy() -> None:
+    links = interfaces("br0 192.168.1.1/24\nguest0 192.168.3.1/24 2a11:3::1/64\nguest1")
+    text = policy(None, "p", HOME, GUESTS)
+    assert guest_lans(text, "p", links) == {"guest0"}
+    assert guest_lans(None, "p", links) == frozenset()
+    for other in ("version = 1\n", "zone = 3\n", 'zone = { guests = "x" }\n', "[zone]\nguests = [3]\n"):
+        assert guest_lans(other, "p", links) == frozenset()
+
+
+def test_a_text_that_the_editor_cannot_keep_is_left_to_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if an edit lost a key."""
+    monkeypatch.setattr(tomlkit, "dumps", lambda document: '[lan]\ninterfaces = ["br0"]\n')
+    with pytest.raises(ConfigError, match="cannot be edited by setup as it is written"):
+        configuration(HAND, FILE, HOME, AROUND)

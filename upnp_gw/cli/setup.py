@@ -13,7 +13,7 @@ import click
 from upnp_gw.cli.client import DaemonClient
 from upnp_gw.cli.run import CONFIG_ERROR
 from upnp_gw.cli.setup_after import After, finish
-from upnp_gw.cli.setup_dialogue import ask_all, show_machine
+from upnp_gw.cli.setup_dialogue import Before, ask_all, show_machine
 from upnp_gw.cli.setup_questions import Questions
 from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, HEADING, LONGEST_TEXT, paint, print_text
 from upnp_gw.config.file import parse_text, read_file
@@ -24,10 +24,10 @@ from upnp_gw.gate.load import load_text
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import IPNetwork
 from upnp_gw.setup.answers import NAT, NO_NAT, SIGN_INS, Answers, NotAccepted
-from upnp_gw.setup.documents import Surroundings, configuration, policy
+from upnp_gw.setup.documents import Surroundings, configuration, guest_lans, policy
 from upnp_gw.setup.files import Change, read_text, write
 from upnp_gw.setup.machine import Machine, read_machine
-from upnp_gw.setup.service import CLOSED, GATEWAY
+from upnp_gw.setup.service import GATEWAY
 from upnp_gw.setup.system_files import DROP_IN, closed_table, drop_in
 from upnp_gw.system.files import FileProblem
 from upnp_gw.text.escape import shown
@@ -138,7 +138,8 @@ def _setup(
         )
         click.echo()
     show_machine(machine)
-    answers = ask_all(Questions(options, asks), machine, now, policy_before is not None)
+    guests_now = guest_lans(policy_before, str(policy_file), machine.interfaces)
+    answers = ask_all(Questions(options, asks), machine, Before(now, guests_now, policy_before is not None))
     around = Surroundings(policy_file, _first_address(machine, answers), machine.page_group)
     guests = _guests(machine, answers)
     changes = [
@@ -160,6 +161,7 @@ def _setup(
     return finish(
         After(
             config_file=config_file,
+            policy_file=policy_file,
             config=config,
             machine=machine,
             daemon=DaemonClient(runtime_dir or config.runtime_dir),
@@ -217,13 +219,11 @@ def _guests(machine: Machine, answers: Answers) -> list[IPNetwork]:
 def _system_changes(directory: Path, machine: Machine, answers: Answers) -> list[Change]:
     """The files that mode "router" needs beside the configuration, where the service is installed."""
     found: list[Change] = []
-    if answers.mode is FirewallMode.ROUTER and directory == ETC:
-        if GATEWAY in machine.service.installed:
-            found.append(Change(DROP_IN, read_text(DROP_IN), drop_in()))
-        if CLOSED in machine.service.installed:
-            path = directory / "closed.nft"
-            before = read_text(path)
-            found.append(Change(path, before, closed_table(before, answers.wan)))
+    if answers.mode is FirewallMode.ROUTER and directory == ETC and GATEWAY in machine.service.installed:
+        closed = directory / "closed.nft"
+        before = read_text(closed)
+        found.append(Change(DROP_IN, read_text(DROP_IN), drop_in()))
+        found.append(Change(closed, before, closed_table(before, answers.wan)))
     return found
 
 

@@ -33,6 +33,7 @@ class After:
     """The state after the files were written."""
 
     config_file: Path
+    policy_file: Path
     config: Config
     machine: Machine
     daemon: DaemonClient
@@ -50,11 +51,11 @@ class After:
 def finish(after: After) -> int:
     """Doctor and service. Returns the exit code: 1 if a command failed."""
     pid = _daemon_pid(after.daemon)
-    checks = _examine(after.config, pid)
+    checks = _examine(after, pid)
     _show_checks(checks)
     ran, all_well = _offer_commands(after, checks)
     if ran:
-        _show_checks(_examine(after.config, pid), "The doctor checked again:")
+        _show_checks(_examine(after, pid), "The doctor checked again:")
     started = _service(after, pid)
     return 0 if all_well and started else 1
 
@@ -66,7 +67,7 @@ def _daemon_pid(daemon: DaemonClient) -> int | None:
     return msgspec.json.decode(daemon.request("GET", "/v1/status"), type=api.Status).pid
 
 
-def _examine(config: Config, pid: int | None) -> list[api.Check]:
+def _examine(after: After, pid: int | None) -> list[api.Check]:
     import asyncio  # only the doctor needs it
 
     from upnp_gw.doctor import examine
@@ -76,7 +77,12 @@ def _examine(config: Config, pid: int | None) -> list[api.Check]:
     except FirewallError as error:
         remedy = "as root: apt install --only-upgrade libnftables1 nftables"
         return [api.Check(name="nftables", outcome="fail", finding=str(error), remedy=remedy)]
-    return asyncio.run(examine(config, pid))
+    return asyncio.run(examine(after.config, pid, page=_has_page(after)))
+
+
+def _has_page(after: After) -> bool:
+    """True if the page runs as a service once the set-up is done."""
+    return after.config.page_lan != "off" and PAGE in after.machine.service.installed
 
 
 def _show_checks(checks: Sequence[api.Check], heading: str = "The doctor checked the machine:") -> None:
@@ -156,6 +162,8 @@ def _service(after: After, pid: int | None) -> bool:
     file = shown(str(after.config_file), 300)
     if pid is None:
         print_text(f"To start the gateway: upnp-gw run --config {file}")
+        if after.config.page_lan != "off":
+            print_text(f"To start its page: upnp-gw page --config {file}")
     elif after.config_changed:
         print_text(
             f"The gateway runs (pid {pid}). The new configuration needs a restart: upnp-gw run --config {file}"
@@ -196,7 +204,7 @@ def _systemd(after: After, pid: int | None) -> bool:
 
 def _say_running(after: After) -> bool:
     print_text("The gateway runs. To see it: upnp-gw status")
-    if after.config.page_lan != "off" and PAGE in after.machine.service.installed:
+    if _has_page(after):
         print_text("To sign in to its page: upnp-gw open")
     return True
 
@@ -210,6 +218,9 @@ def _reload(after: After) -> bool:
     except RequestProblem as error:
         print_text(f"The old policy stays in force: {error.format_message()}")
         return False
+    if reloaded.source != str(after.policy_file):
+        note(f"the gateway that runs has another policy file: {shown(reloaded.source, 400)}. It was loaded again.")
+        return True
     ended = len(reloaded.fallen)
     print_text(
         f"In force: {shown(reloaded.source, 400)}, policy {shown(reloaded.hash)}."

@@ -1,7 +1,7 @@
 """The five questions of ``upnp-gw setup``, from the machine and the configuration that is there."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import click
 
@@ -58,15 +58,30 @@ def show_machine(machine: Machine) -> None:
         print_text(f"  {interface.name:<{room}}  {facts}", further=" " * (room + 4))
 
 
-def ask_all(questions: Questions, machine: Machine, now: Config | None, policy_exists: bool) -> Answers:
-    """All answers. ``now``: the configuration that is there. Raises UsageError."""
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The files that are there."""
+
+    config: Config | None
+    """None: there is none."""
+    guests: frozenset[str]
+    """The LANs for guests, by the policy."""
+    has_policy: bool
+
+
+def ask_all(questions: Questions, machine: Machine, before: Before) -> Answers:
+    """All answers. Raises UsageError."""
+    now = before.config
     wan = _ask_wan(questions, machine, now)
-    lans = _ask_lans(questions, machine, now, wan)
+    lans = _ask_lans(questions, machine, before, wan)
     mode, lans = _ask_firewall(questions, machine, now, wan, lans)
     if "--nat" in questions.given:
         lans = tuple(replace(lan, nat=questions.given["--nat"] == NAT) for lan in lans)
-    policy = _ask_policy(questions, policy_exists)
+    policy = _ask_policy(questions, before.has_policy)
     page, sign_in = _ask_page(questions, now)
+    still = [lan.name for lan in lans if lan.name in before.guests and not lan.guests]
+    if policy == KEEP and still:
+        note(f"the policy that is kept has {', '.join(still)} in its zone guests: hosts there open nothing.")
     return Answers(wan, lans, mode, policy, page, questions.given.get("--sign-in", sign_in))
 
 
@@ -116,14 +131,15 @@ def _tell_about_wan(machine: Machine, wan: str) -> None:
         note(f"{wan} has IPv6 alone: pinholes of IPv6 work, port mappings of IPv4 do not.")
 
 
-def _ask_lans(questions: Questions, machine: Machine, now: Config | None, wan: str) -> tuple[LanAnswer, ...]:
+def _ask_lans(questions: Questions, machine: Machine, before: Before, wan: str) -> tuple[LanAnswer, ...]:
+    now = before.config
     proposal = propose_lans(machine.interfaces, machine.routes, wan, machine.carriers)
     without_nat = {i.name for i in machine.interfaces if has_public_addresses(i)}
     lans = [LanAnswer(name, at > 0, name not in without_nat) for at, name in enumerate(proposal.names)]
     if now is not None and now.lan:
         proposal = configured(now.lan, machine.interfaces, proposal)
         without_nat = set(now.without_nat)
-        lans = [LanAnswer(name, nat=name not in without_nat) for name in now.lan]
+        lans = [LanAnswer(name, name in before.guests, name not in without_nat) for name in now.lan]
     elif "--lan" not in questions.given:
         _check_second(machine, proposal)
     known = [i.name for i in machine.interfaces if not i.master and i.name not in ("lo", wan)]

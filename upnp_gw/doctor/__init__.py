@@ -15,12 +15,13 @@ from upnp_gw.doctor.checks import judge
 from upnp_gw.doctor.inspection import read_machine
 
 
-async def examine(config: Config, daemon_pid: int | None = None) -> list[Check]:
+async def examine(config: Config, daemon_pid: int | None = None, *, page: bool = False) -> list[Check]:
     """All findings, in a fixed order. Changes nothing; takes about 1.5 s.
 
-    ``daemon_pid``: the daemon that runs with this configuration; None: it is not running.
+    ``daemon_pid``: the daemon that runs with this configuration; None: it is not running. ``page``: the page will
+    run, so its ports matter too; they do in any case while it runs.
     """
-    return judge(await read_machine(config, daemon_pid))
+    return judge(await read_machine(config, daemon_pid, page=page))
 
 
 __all__ = ["examine"]

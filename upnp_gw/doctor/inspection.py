@@ -24,21 +24,23 @@ from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filte
 from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
 from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
 from upnp_gw.model.errors import ConfigError, FirewallError
+from upnp_gw.model.mapping import Transport
 from upnp_gw.system.files import FileProblem, check_directory
 
 SYSCTL = Path("/proc/sys/net")
 BRIDGES = Path("/sys/class/net")
+PAGE_SOCKET = "page.sock"
 SIOCGIFFLAGS, IFF_MULTICAST = 0x8913, 0x1000
 
 
-async def read_machine(config: Config, daemon_pid: int | None = None) -> MachineState:
+async def read_machine(config: Config, daemon_pid: int | None = None, *, page: bool = False) -> MachineState:
     """The machine at this moment. Waits about 1.5 s for answers of other gateways."""
     links, routes = interfaces()
     served = [link for link in links if link.name in config.lan]
     own = frozenset(str(address) for link in links for address in link.ipv4)
     searched = asyncio.create_task(other_gateways(served, own))
     # libnftables blocks, and a context must stay in one thread
-    tables = await asyncio.to_thread(_ruleset, config, served)
+    tables = await asyncio.to_thread(_ruleset, config, served, page)
     return MachineState(
         config=config,
         links=links,
@@ -79,7 +81,7 @@ class _Tables(NamedTuple):
     filters_ipv6: bool = True
 
 
-def _ruleset(config: Config, lans: Sequence[Interface]) -> _Tables:
+def _ruleset(config: Config, lans: Sequence[Interface], page: bool) -> _Tables:
     try:
         session = Session()
     except FirewallError as error:
@@ -90,12 +92,22 @@ def _ruleset(config: Config, lans: Sequence[Interface]) -> _Tables:
         return _Tables(drops_problem=str(error))
     wan, apart, router = config.wan, config.without_nat, config.firewall is FirewallMode.ROUTER
     return _Tables(
-        drops=all_drops(ruleset, wan, lans, served_ports(config), apart),
+        drops=all_drops(ruleset, wan, lans, (*served_ports(config), *page_ports(config, page)), apart),
         missing=missing_for(ruleset, wan, lans, apart, router),
         offloads=tuple(flow_offloads(ruleset)),
         forward_filters=tuple(forward_filters(ruleset)),
         filters_ipv6=ipv6_firewall(ruleset, wan, [link.name for link in lans]).enabled,
     )
+
+
+def page_ports(config: Config, wanted: bool) -> list[tuple[Transport, int]]:
+    """The ports of the page on each LAN, if it runs or is wanted."""
+    if not wanted and not (config.page_runtime_dir / PAGE_SOCKET).exists():
+        return []
+    ports = [config.page_port] if config.page_lan != "off" else []
+    if not config.page_listen.address.is_loopback:
+        ports.append(config.page_listen.port)
+    return [(Transport.TCP, port) for port in ports]
 
 
 def _switch(path: Path) -> bool | None:

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT
 
 from upnp_gw.config.file import parse_text
 from upnp_gw.config.settings import PAGE_LISTEN, Config, check
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.gate.builtin import profile_text
+from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Endpoint, IPNetwork
+from upnp_gw.model.network import Link
 from upnp_gw.setup.answers import KEEP, Answers, LanAnswer
 from upnp_gw.text.toml import parse_tables
 
@@ -24,6 +27,11 @@ GUEST_ZONE = "guests"
 GUEST_RULE = "guests-open-nothing"
 PAGE_PORT = PAGE_LISTEN.port
 HEAD = "Written by upnp-gw setup; edit it as you like. Another setup keeps your comments and other keys."
+BY_HAND = "cannot be edited by setup as it is written; change it by hand"
+ANSWERED = frozenset(
+    ("lan", "nat_of_lan", "nat", "routed", "wan", "firewall", "policy", "page_lan", "page_listen", "control_group")
+)
+"""Fields that answers change. ``routed`` names the interface of its table."""
 MODES = {
     FirewallMode.ALONGSIDE: "one table beside the firewall of this machine",
     FirewallMode.ROUTER: "upnp-gw is the whole firewall of this machine",
@@ -48,7 +56,7 @@ def configuration(before: str | None, where: str, answers: Answers, around: Surr
     Raises ConfigError if the file has a mistake, or the result would.
     """
     given = parse_text(before or "", where)
-    document = tomlkit.parse(before or "")
+    document = _parsed(before or "", where)
     if before is None:
         document.add(tomlkit.comment(HEAD))
     now = Config(**{"wan": "", "lan": (), **given})
@@ -61,10 +69,20 @@ def configuration(before: str | None, where: str, answers: Answers, around: Surr
         _set(document, "gate", "policy", str(around.policy))
     _set_page(document, answers, now, around, before is None)
     text = tomlkit.dumps(document)
-    if before is not None and parse_text(text, where) == given:
+    after = parse_text(text, where)
+    if before is not None and after == given:
         return before
-    check(Config(**parse_text(text, where)), where)
+    if any(after.get(field) != given.get(field) for field in (after.keys() | given.keys()) - ANSWERED):
+        raise ConfigError(where, "", BY_HAND)
+    check(Config(**after), where)
     return text
+
+
+def _parsed(text: str, where: str) -> tomlkit.TOMLDocument:
+    try:
+        return tomlkit.parse(text)
+    except TOMLKitError:  # valid TOML that it does not read
+        raise ConfigError(where, "", BY_HAND) from None
 
 
 def _absolute(where: str, path: Path) -> Path:
@@ -102,10 +120,11 @@ def _set_lan_tables(
     """One ``[[lan]]`` for each LAN; those that stay keep their other keys."""
     before = tables if isinstance(tables, list) else [tables] if tables else []
     others = {
-        name: {key: value for key, value in table.items() if key not in ("interfaces", "nat")}
+        name: {key: value for key, value in table.items() if key not in ("interfaces", "nat", "hairpin")}
         for table in before
         for name in table.get("interfaces", ())[:1]
     }
+    hairpin = [table["hairpin"] for table in before if "hairpin" in table]
     made = tomlkit.aot()
     for name, nat in wanted.items():
         table = tomlkit.table()
@@ -114,6 +133,9 @@ def _set_lan_tables(
             table["nat"] = False
         for key, value in others.get(name, {}).items():
             table[key] = value
+        if hairpin:  # one value for all LANs, which needs to stand once
+            table["hairpin"] = hairpin.pop()
+            hairpin.clear()
         made.append(table)
     if "lan" in document:
         document.remove("lan")
@@ -152,6 +174,15 @@ def policy(before: str | None, where: str, answers: Answers, guests: Sequence[IP
     return _with_guests(text, where, guests) if guests else text
 
 
+def guest_lans(text: str | None, where: str, interfaces: Sequence[Link]) -> frozenset[str]:
+    """The interfaces with a prefix in the zone of the guests. ``text``: the policy; None: there is none. Raises
+    ConfigError."""
+    zones = parse_tables(text, where).get("zone") if text is not None else None
+    guests = zones.get(GUEST_ZONE) if isinstance(zones, dict) else None
+    named = {each for each in guests if isinstance(each, str)} if isinstance(guests, list) else set()
+    return frozenset(link.name for link in interfaces if named & set(map(str, link.networks)))
+
+
 def _with_guests(text: str, where: str, guests: Sequence[IPNetwork]) -> str:
     """The policy with the zone of the guests and the rule that they open nothing, where it has them not yet."""
     tables = parse_tables(text, where)
@@ -161,7 +192,7 @@ def _with_guests(text: str, where: str, guests: Sequence[IPNetwork]) -> str:
     names = [rule.get("name") for rule in tables.get("forbid", ())]
     if not missing and GUEST_RULE in names:
         return text
-    document = tomlkit.parse(text)
+    document = _parsed(text, where)
     if "zone" not in document:
         document.add("zone", tomlkit.table())
     document["zone"][GUEST_ZONE] = [*have, *missing]
