@@ -16,7 +16,7 @@ need_packages debootstrap=debootstrap
 wheel() {
     rm -rf "$2/clone"
     git clone -q "$ROOT" "$2/clone"
-    (cd "$2/clone" && SETUPTOOLS_SCM_PRETEND_VERSION=$1 "$ROOT/.venv/bin/hatchling" -q build -t wheel -d "$2")
+    (cd "$2/clone" && SETUPTOOLS_SCM_PRETEND_VERSION=$1 "$ROOT/.venv/bin/hatchling" build -t wheel -d "$2" >/dev/null)
     rm -rf "$2/clone"
 }
 
@@ -100,6 +100,7 @@ walk() {
     before=$(files)
     pasted "$(line "$service" 2)"
     seen "a second run changes no file" [ "$(files)" = "$before" ]
+    seen "the installed program does not install itself" fails booted /usr/local/bin/upnp-gw install
 
     say "$suite: the page, Upgrade"
     allowed $SECOND

@@ -1,5 +1,6 @@
 """The steps of ``upnp-gw install`` and of its removal, in a directory that stands for the machine."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -91,8 +92,9 @@ def test_an_installation_has_program_units_users_and_pages(machine: Machine, pro
 def test_a_second_run_changes_nothing(machine: Machine, programs: Programs) -> None:
     perform(install_steps(machine, OLD, MANUAL))
     (machine.root / "etc/passwd").write_text("upnp-gw:x:999:\nupnp-gw-page:x:998:\n")
+    programs.active = {"upnp-gw.service"}
     before, done = tree(machine.root), perform(install_steps(machine, OLD, MANUAL))
-    assert (tree(machine.root), done) == (before, ["tell systemd of the units"])
+    assert (tree(machine.root), done) == (before, []), "it restarts nothing either"
 
 
 def test_an_upgrade_restarts_what_runs_and_leaves_one_version(machine: Machine, programs: Programs) -> None:
@@ -166,6 +168,14 @@ def test_a_step_that_is_shown_only_changes_nothing(machine: Machine, programs: P
     assert (tree(machine.root), programs.commands) == (before, [])
     assert len(shown) > 12
     assert all(not text.endswith(".") and "lambda" not in text for text in shown)
+
+
+def test_the_installed_program_does_not_install_itself(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell finds it before the copy of pipx: an upgrade would do nothing, and say that all is done."""
+    steps.check_origin(machine)
+    monkeypatch.setattr(sys, "prefix", str(machine.root / steps.VERSIONS / OLD.name))
+    with pytest.raises(CannotInstall, match="this program is the installed one.*pipx"):
+        steps.check_origin(machine)
 
 
 def test_the_debian_package_keeps_the_machine(machine: Machine) -> None:

@@ -39,7 +39,7 @@ def install(remove: bool, purge: bool, dry_run: bool, yes: bool) -> None:
 
     \b
       pipx install upnp-gw
-      sudo "$(command -v upnp-gw)" install
+      sudo ~/.local/bin/upnp-gw install
     """
     if purge and not remove:
         raise click.UsageError("--purge goes with --remove")
@@ -61,6 +61,7 @@ def install(remove: bool, purge: bool, dry_run: bool, yes: bool) -> None:
 
 
 def _install(machine: Machine, dry_run: bool) -> None:
+    steps.check_origin(machine)
     _perform(steps.install_steps(machine, running_copy(), _manual()), dry_run)
     if dry_run:
         return

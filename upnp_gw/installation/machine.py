@@ -45,7 +45,7 @@ class Machine:
     def check_root(self) -> None:
         """Raises CannotInstall if this user may not change the machine."""
         if os.geteuid() != 0:
-            raise CannotInstall('this needs root: sudo "$(command -v upnp-gw)" install')
+            raise CannotInstall("this needs root: sudo ~/.local/bin/upnp-gw install")
 
     def check_package(self) -> None:
         """Raises CannotInstall if the Debian package is installed."""

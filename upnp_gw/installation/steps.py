@@ -1,13 +1,14 @@
 """The steps of a system installation, and of its removal. Each says what it does and can be run again."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from upnp_gw.installation.machine import Machine, active_units
-from upnp_gw.installation.own_environment import Copy, is_complete, make_environment
+from upnp_gw.installation.own_environment import CannotInstall, Copy, is_complete, make_environment
 from upnp_gw.installation.service_files import (
     UNITS,
     USERS,
@@ -43,6 +44,15 @@ class Step:
     """False: everything is as wanted already."""
 
 
+def check_origin(machine: Machine) -> None:
+    """Raises CannotInstall if the running program is the installed one: it has nothing newer."""
+    if Path(sys.prefix).is_relative_to(machine.root / BASE):
+        raise CannotInstall(
+            f"this program is the installed one, in /{BASE}. Run the copy that pipx has, which may be newer:"
+            " sudo ~/.local/bin/upnp-gw install"
+        )
+
+
 def install_steps(machine: Machine, copy: Copy, manual: Texts) -> Iterator[Step]:
     """The steps of ``upnp-gw install``. ``manual``: path below /usr/local -> text.
 
@@ -61,14 +71,18 @@ def install_steps(machine: Machine, copy: Copy, manual: Texts) -> Iterator[Step]
         lambda: make_environment(copy, environment),
         not is_complete(environment),
     )
-    yield _link(root, BIN, PurePosixPath("versions") / copy.name / "bin")
+    in_use = _link(root, BIN, PurePosixPath("versions") / copy.name / "bin")
+    yield in_use
     yield _link(root, LINK, PurePosixPath("/") / BIN / "upnp-gw")
     yield _write(root, "man pages and completions", {LOCAL / place: text for place, text in manual.items()})
+    changed = in_use.needed
     if machine.has_systemd:
-        yield _write(root, "units and users", service_files(Layout.ADMINISTRATOR))
+        units = _write(root, "units and users", service_files(Layout.ADMINISTRATOR))
+        yield units
+        changed = changed or units.needed
         missing = [user for user in USERS if not machine.has_user(user)]
         yield Step(f"make the users {' and '.join(USERS)}", lambda: machine.run("systemd-sysusers"), bool(missing))
-        yield Step("tell systemd of the units", lambda: machine.run("systemctl", "daemon-reload"))
+        yield Step("tell systemd of them", lambda: machine.run("systemctl", "daemon-reload"), units.needed)
     configuration = root / CONFIGURATION
     yield Step(
         f"make the directory /{CONFIGURATION}", lambda: _directory(configuration), not configuration.is_dir()
@@ -77,7 +91,7 @@ def install_steps(machine: Machine, copy: Copy, manual: Texts) -> Iterator[Step]
     yield Step(
         f"restart {' and '.join(running) or 'the service'}; mappings stay open",
         lambda: machine.run("systemctl", "restart", *running),
-        bool(running),
+        changed and bool(running),
     )
     yield _remove(root, "older versions", *(VERSIONS / name for name in _other_versions(root, copy.name)))
 

@@ -131,8 +131,8 @@ def _belongs(combined: _DatabaseState | _Damaged, alone: _DatabaseState, mark: H
 def _check_version(path: Path, state: _DatabaseState, newest: int) -> None:
     if state.version > newest:
         raise StoreError(
-            f"{path}: written by a newer upnp-gw (schema {state.version}, this one knows {newest}); "
-            "the file is kept as it is"
+            f"{path}: written by a newer upnp-gw (schema {state.version}, this one knows {newest}); the file is"
+            " kept as it is. Install that version again, or put a copy from before the upgrade in its place"
         )
 
 
