@@ -121,6 +121,19 @@ install_python() {
     stamp "$requirements" >"$VENV/.upnp-gw-$requirements"
 }
 
+# What builds the site of the documentation, in an environment of its own: build/site-venv. See docs/build.sh
+install_site_packages() {
+    local python venv=$ROOT/build/site-venv requirements=requirements-docs.txt wanted
+    wanted=$(sha256sum <"$ROOT/.ci/$requirements")
+    [ "$(cat "$venv/.installed" 2>/dev/null)" != "$wanted" ] || return 0
+    python=$(find_python)
+    [ -n "$python" ] || die "Python 3.11 or newer with venv is missing. As root: apt-get install python3-venv"
+    say "Python packages: $requirements, pinned with hashes"
+    "$python" -m venv --clear "$venv"
+    "$venv/bin/python" -m pip --disable-pip-version-check --quiet install --require-hashes -r "$ROOT/.ci/$requirements"
+    printf '%s\n' "$wanted" >"$venv/.installed"
+}
+
 # prepare product | tests | quick. quick installs no Debian package.
 prepare() {
     if [ "$1" = quick ]; then
@@ -132,5 +145,5 @@ prepare() {
     product) installed requirements-dev.txt || install_python requirements.txt ;;
     tests | quick) install_python requirements-dev.txt ;;
     esac
-    [ "$1" != tests ] || install_promtool
+    [ "$1" != tests ] || { install_promtool && install_site_packages; }
 }
