@@ -12,6 +12,7 @@ import click
 import pytest
 
 from tests import ROOT
+from tests.docs import references
 from upnp_gw.cli import main
 
 README = ROOT / "README.md"
@@ -107,6 +108,12 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert leads_to.exists(), target
         if fragment:
             assert fragment in {anchor(heading) for heading in headings(leads_to)}, target
+
+
+@pytest.mark.parametrize("name", references.PAGES)
+def test_a_reference_page_is_what_the_program_makes(name: str) -> None:
+    page = (references.DIRECTORY / name).read_text("utf-8")
+    assert page == references.PAGES[name](), "run: python -m tests.docs.references"
 
 
 def test_the_index_of_the_pages_lists_every_page() -> None:
