@@ -67,11 +67,19 @@ def test_a_router_imports_no_client() -> None:
     assert not {name for name in loaded if name.startswith(("upnp_gw.lab", "upnp_gw.client", "upnp_gw.testing"))}
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
-def test_every_dependency_is_pinned_with_hashes(name: str) -> None:
+EXPECTED = {
+    "requirements.txt": DECLARED,
+    "requirements-dev.txt": names(PROJECT["optional-dependencies"]["dev"]),
+    "requirements-docs.txt": {"furo", "myst_parser", "sphinx"},
+}
+"""List of pinned packages -> those that it is made for."""
+
+
+@pytest.mark.parametrize(("name", "expected"), EXPECTED.items())
+def test_every_dependency_is_pinned_with_hashes(name: str, expected: set[str]) -> None:
     text = (ROOT / ".ci" / name).read_text("utf-8")
     pinned = dict(re.findall(r"^([\w-]+)==\S+ .*\\\n((?:    --hash=sha256:\S+(?: \\)?\n)+)", text, re.MULTILINE))
-    expected = DECLARED if name == "requirements.txt" else names(PROJECT["optional-dependencies"]["dev"])
+    assert len(pinned) == len(re.findall(r"^[\w-]+==", text, re.MULTILINE))
     assert expected <= {package.replace("-", "_") for package in pinned}
 
 

@@ -6,6 +6,7 @@ A mark is an HTML comment on the line above the block; readers do not see it.
     <!-- run: ps5 -->                     on another host of that home: ps5, pc, guest, internet
     <!-- run: gateway, exit 1 -->         the last command ends with this code
     <!-- run: gateway, stays -->          it does not end; the next block runs beside it
+    <!-- given, on pc: upnp-gw request tcp 8080 || true -->    above a mark: the test does this first
     <!-- file: /etc/upnp-gw/policy.toml -->    the block is this file, on the gateway, for the blocks after it
     <!-- tested: tests/notify/test_recipes.py -->    this test reads the page and runs the block
     <!-- not run: needs a television -->  with the reason
@@ -15,12 +16,11 @@ A page of which a test takes every block (``with page("guides/ufw.md")``, tests/
 All blocks with ``run`` of a page run in one home, in their order. ``<!-- scene: alongside -->`` anywhere on a page
 gives it another home than the usual one (``SCENES`` of tests/lab/doc_home.py).
 
-Blocks without a mark, and those with one too, are checked by their kind (tests/docs/test_blocks.py):
+A block of commands needs a mark. All blocks are checked by their kind (tests/docs/test_blocks.py):
 
     toml      a policy loads without a warning and its tests pass; a configuration loads. A part of a policy,
               without version, is read by itself or below the whole policy above it on the page
-    sh        bash can read it; the real parser accepts each command of ours. It needs a mark if it has other
-              commands than upnp-gw
+    sh        bash can read it; the real parser accepts each command of ours
     console   the same for each line that begins with "$ " or "# ". The other lines are the output: "..." stands
               for anything, and a line "..." for any lines
     json, yaml, python   can be parsed
@@ -38,9 +38,10 @@ PASTED = {"README.md": "tests/fresh_readme.sh", "CONTRIBUTING.md": "tests/run.sh
 _TAKES = re.compile(r"\bpage\(\"([\w./-]+\.md)\"")
 PLACES = ("gateway", "ps5", "pc", "guest", "internet")
 
+_GIVEN = r"(?:<!-- given, on (?P<given>(?:\w+): .*?) -->\n(?P=indent))?"
 _BLOCK = re.compile(
-    r"^(?P<indent> *)(?:<!-- (?P<mark>(?:run|file|tested|not run): .*?) -->\n(?: *\n)?)?"
-    r"(?P=indent)```(?P<kind>\w*)[^\n`]*\n(?P<text>.*?)^(?P=indent)```$",
+    rf"^(?P<indent> *){_GIVEN}(?:<!-- (?P<mark>(?:run|file|tested|not run): .*?) -->\n(?P=indent))?"
+    r"```(?P<kind>\w*)[^\n`]*\n(?P<text>.*?)^(?P=indent)```$",
     re.S | re.M,
 )
 _SCENE = re.compile(r"<!-- scene: ([\w-]+) -->")
@@ -61,6 +62,8 @@ class Block:
     """``run``, ``file``, ``tested``, ``not run`` or empty."""
     value: str
     """The text after the mark's colon."""
+    given: tuple[str, str] | None = None
+    """(host, script) that comes first."""
 
     @property
     def where(self) -> str:
@@ -89,7 +92,9 @@ def blocks_of(text: str, page: str = "page") -> list[Block]:
         indent = match["indent"]
         lines = [line.removeprefix(indent) for line in match["text"].splitlines()]
         number = text.count("\n", 0, match.start("text"))
-        found.append(Block(page, number, match["kind"], "\n".join(lines) + "\n", mark, value))
+        host, _, first = (match["given"] or "").partition(": ")
+        given = (host, first) if host else None
+        found.append(Block(page, number, match["kind"], "\n".join(lines) + "\n", mark, value, given))
     return found
 
 

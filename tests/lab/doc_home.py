@@ -3,9 +3,9 @@
     internet 11.50.1.10 --- eth0 11.22.33.44 [gateway] br-lan 192.168.1.1 --- ps5 192.168.1.10, pc 192.168.1.23
                                                        br-guest 192.168.20.1 --- guest 192.168.20.10
 
-The gateway has a /etc, a /run and a /var/lib of its own, which end with it: blocks are pasted as they stand. The
-service runs from the beginning, with /etc/upnp-gw/config.toml and policy.toml (the profile ``home``), as after the
-quick start. A web server listens on TCP 443 and 8080 of the pc.
+The gateway has a /etc, a /run, a /var/lib and a /root of its own, which end with it, so blocks are pasted as they
+stand. The service runs from the beginning, with /etc/upnp-gw/config.toml and policy.toml (the profile ``home``), as
+after the quick start. A web server listens on TCP 443 and 8080 of the pc.
 
 ``systemctl`` starts and stops the daemon of the lab, and the page: systemd itself runs in tests/fresh.sh.
 """
@@ -143,6 +143,9 @@ class DocHome:
 
     def run(self, block: Block) -> None:
         """Pastes a block, or writes it where its mark says. Raises Failed."""
+        if block.given is not None:
+            place, first = block.given
+            self.run(Block(block.page, block.line, "sh", f"{first}\n", "run", place))
         if block.mark == "file":
             self._write(block.value, block.text)
         elif block.kind == "console" and any(lines for _, lines in session(block)):
@@ -215,7 +218,7 @@ class DocHome:
             )
 
     def _own_files(self, gateway: Host) -> None:
-        """A copy of /etc, an empty /run and /var/lib: only processes of the gateway see them."""
+        """A copy of /etc, an empty /run, /var/lib and /root: only processes of the gateway see them."""
         copy = self._directory / "etc"
         shutil.copytree("/etc", copy, symlinks=True, ignore=_unreadable, dirs_exist_ok=True)
         shutil.rmtree(copy / "upnp-gw", ignore_errors=True)
@@ -223,6 +226,9 @@ class DocHome:
         gateway.run(["mount", "--bind", copy, "/etc"])
         gateway.run(["mount", "-t", "tmpfs", "tmpfs", "/run"])
         gateway.run(["mount", "-t", "tmpfs", "tmpfs", "/var/lib"])
+        in_use = (ROOT, Path(sys.prefix), Path(sys.base_prefix), self._directory)
+        if not any(path.is_relative_to("/root") for path in in_use):
+            gateway.run(["mount", "-t", "tmpfs", "tmpfs", "/root"])
         for name, place in links:
             gateway.run(["ln", "-s", self._directory / name, place])
 
