@@ -36,10 +36,7 @@ Try it by hand:1
 Try it by hand:2
 Try it by hand:3
 Try it by hand:4
-Configure:1
 As a service:1
-As a service:2
-As a service:3
 Undo the service:1
 Policy:1"
 
@@ -74,14 +71,14 @@ paste_readme() {
     paste "$(block "Try it by hand" 4)"
     seen "uninstall removed the table" fails booted nft list table inet upnp_gw
 
-    say "$suite: README, Configure, As a service (alongside), Policy"
-    paste "$(block Configure 1)"
-    paste "$(block "As a service" 2)"
+    say "$suite: README, As a service (alongside), Policy"
+    set_up --fix --firewall beside
     seen "the service runs" booted systemctl is-active upnp-gw
     seen "it is enabled" booted systemctl is-enabled upnp-gw
     seen "it runs as its own user" [ "$(booted ps -o user= -C upnp-gw)" = upnp-gw ]
     seen "systemd accepts the unit" booted systemd-analyze verify upnp-gw.service
-    paste "$(block "As a service" 3)"
+    seen "the closed table is not loaded at boot" fails booted systemctl is-enabled --quiet upnp-gw-closed
+    seen "forwarding is kept for the next boot" booted grep -q 'ip_forward = 1' /etc/sysctl.d/60-upnp-gw.conf
     port_opens_and_closes
     paste "$(block Policy 1)"
     seen "status names the policy" grep -q 'policy.*/etc/upnp-gw/policy.toml' <<<"$(booted upnp-gw status)"
@@ -89,13 +86,11 @@ paste_readme() {
     say "$suite: README, Undo the service (alongside)"
     undo
 
-    say "$suite: README, Install again, Configure and As a service in router mode"
+    say "$suite: README, Install again and As a service in router mode"
     booted sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
     paste_in_tree "$(block Install 1)"
-    paste "$(block Configure 1 | sed s/home.toml/router.toml/)"
-    booted sed -i 's/"eth1"/"br-lan"/' /etc/upnp-gw/config.toml # "put the names of your interfaces into"
-    paste "$(block "As a service" 1)"
-    paste "$(block "As a service" 2)"
+    set_up
+    seen "it is the firewall of the machine" grep -q '^firewall *router' <<<"$(booted upnp-gw status)"
     seen "the closed table is loaded at the next boot" booted systemctl is-enabled upnp-gw-closed
     seen "systemd accepts both units" booted systemd-analyze verify upnp-gw.service upnp-gw-closed.service
     seen "the closed table can be loaded" booted nft --check --file /etc/upnp-gw/closed.nft
@@ -114,6 +109,8 @@ paste_readme() {
     say "$suite: every shell block of README.md was pasted"
 }
 
+# set_up OPTION...: the block with these options in place of a person who answers.
+set_up() { paste "$(block "As a service" 1 | sed "s/^upnp-gw setup\$/upnp-gw setup --yes $*/")"; }
 paste_in_tree() { shown_block "$1"; in_tree "$tree" bash -c 'cd /srv/upnp-gw && bash -es' <<<"$1"; }
 paste() { shown_block "$1"; booted bash -es <<<"$1"; }
 shown_block() { printf '%s\n' "$1" | sed 's/^/  # /' >&2; }

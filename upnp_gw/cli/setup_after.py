@@ -206,6 +206,8 @@ def _say_running(after: After) -> bool:
     print_text("The gateway runs. To see it: upnp-gw status")
     if _has_page(after):
         print_text("To sign in to its page: upnp-gw open")
+    elif after.config.page_lan != "off":
+        print_text("Its page is no service here. To run it: upnp-gw page")
     return True
 
 
