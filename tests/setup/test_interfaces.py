@@ -122,6 +122,18 @@ SURE = {
         "eth0",
         "eth1",
     ),
+    "a second way to the internet by another router": Case(
+        "eth0 11.0.0.2/24 dhcp\neth2 192.168.8.2/24\neth1 192.168.1.1/24",
+        "default dev eth0 metric 100\ndefault dev eth2 metric 200",
+        "eth0",
+        "eth1",
+    ),
+    "IPv4 and IPv6 by two providers: IPv4 counts": Case(
+        "eth0 11.0.0.2/24 dhcp\neth2 2a11::2/64\neth1 192.168.1.1/24",
+        "default dev eth0 metric 100\n-6 default dev eth2 metric 10",
+        "eth0",
+        "eth1",
+    ),
     "LTE that has no route now": Case(
         "eth0 11.0.0.2/24 dhcp\nwwan0 10.64.9.2/30\neth1 192.168.1.1/24", "default dev eth0", "eth0", "eth1"
     ),
