@@ -1,10 +1,12 @@
 """Readings of files of /proc and /etc. The whole reading: tests/lab/test_setup.py."""
 
+from collections import namedtuple
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
 
+from upnp_gw.setup import machine
 from upnp_gw.setup.machine import idle_firewalls, pppoe_carriers, runs_as_service, ssh_client
 
 
@@ -98,3 +100,24 @@ def test_a_process_of_the_service_is_known_by_its_control_group(tmp_path: Path) 
     (tmp_path / "7/cgroup").write_text("0::/user.slice/user-0.slice/session-1.scope\n")
     assert not runs_as_service(7, tmp_path)
     assert not runs_as_service(8, tmp_path)
+
+
+Account = namedtuple("Account", "gr_name gr_mem pw_name", defaults=("", (), ""))
+
+
+@pytest.mark.parametrize(
+    ("groups", "users", "found"),
+    [
+        ([], [], ""),
+        ([Account("upnp-gw-page", ["upnp-gw"])], ["upnp-gw"], "upnp-gw-page"),
+        ([Account("upnp-gw-page", [])], ["root"], "upnp-gw-page"),
+        ([Account("upnp-gw-page", [])], ["upnp-gw"], ""),
+        ([Account("upnp-gw", ["upnp-gw"])], ["upnp-gw"], ""),
+    ],
+)
+def test_the_group_of_the_page_is_one_that_the_daemon_may_give_its_socket_to(
+    monkeypatch: pytest.MonkeyPatch, groups: list[Account], users: list[str], found: str
+) -> None:
+    monkeypatch.setattr("grp.getgrall", lambda: groups)
+    monkeypatch.setattr("pwd.getpwall", lambda: [Account(pw_name=name) for name in users])
+    assert machine._page_group() == found

@@ -2,6 +2,7 @@
 
 import grp
 import os
+import pwd
 import re
 import shutil
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.setup.service import UNITS, Service
 from upnp_gw.system.files import FileProblem, read_any
+from upnp_gw.system.privileges import OWN_USER
 
 PROC = Path("/proc")
 ETC = Path("/etc")
@@ -51,7 +53,7 @@ class Machine:
     idle_firewalls: tuple[str, ...] = ()
     """Firewalls that start with the machine, whether they run now or not."""
     page_group: str = ""
-    """The group of the page's user; empty: there is none."""
+    """The group that gets the control socket for the page; empty: there is none."""
     service: Service = NO_SERVICE
     operator_from: IPAddress | None = None
     """The host from which the operator is signed in over ssh; None: he is not."""
@@ -71,7 +73,7 @@ def read_machine() -> Machine:
         ruleset=ruleset,
         ruleset_problem=problem,
         idle_firewalls=idle_firewalls(ETC, PROC),
-        page_group=PAGE_GROUP if _has_group(PAGE_GROUP) else "",
+        page_group=_page_group(),
         service=_service(),
         operator_from=ssh_client(os.getpid(), PROC),
     )
@@ -116,12 +118,12 @@ def _has_saved_rules(etc: Path) -> bool:
     return any(re.search("^-A ", _text(etc / "iptables" / name), re.M) for name in ("rules.v4", "rules.v6"))
 
 
-def _has_group(name: str) -> bool:
-    try:
-        grp.getgrnam(name)
-    except KeyError:
-        return False
-    return True
+def _page_group() -> str:
+    """The group of the page, if the daemon may give its socket to it: its user is a member, or it runs as root."""
+    groups = {group.gr_name: group.gr_mem for group in grp.getgrall()}
+    as_root = OWN_USER not in {user.pw_name for user in pwd.getpwall()}
+    may = PAGE_GROUP in groups and (as_root or OWN_USER in groups[PAGE_GROUP])
+    return PAGE_GROUP if may else ""
 
 
 def _service() -> Service:
