@@ -12,6 +12,7 @@ root_doc = "index"
 source_suffix = {".md": "markdown"}
 exclude_patterns: list[str] = ["files/**"]
 nitpicky = True
+suppress_warnings = ["misc.highlighting_failure"]  # the word behind a fence is a kind for the tests too
 smartquotes = False  # a value in quotes is to be copied
 
 myst_heading_anchors = 6
