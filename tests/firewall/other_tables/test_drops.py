@@ -166,6 +166,26 @@ def test_each_lan_is_judged_by_itself(bare: Host) -> None:
 
 
 @pytest.mark.lab
+def test_a_drop_before_one_of_several_lans_names_it(bare: Host) -> None:
+    """As libvirt's rule before its own network."""
+    bare.nft("flush ruleset\n" + filters('oifname "lan1" reject', policy="accept"))
+    ruleset = listed(bare)
+    assert [drop.traffic for drop in forward_drops(ruleset, "wan0", ["lan0", "lan1"])] == [
+        "mapped traffic to hosts on lan1"
+    ]
+    assert forward_drops(ruleset, "wan0", ["lan0"]) == []
+    assert [drop.traffic for drop in pinhole_drops(ruleset, "wan0", ["lan0", "lan1"])] == [
+        "traffic to pinholes of hosts on lan1"
+    ]
+    firewall = ipv6_firewall(ruleset, "wan0", ["lan0", "lan1"])
+    assert (firewall.enabled, firewall.pinholes) == (True, False)
+    assert not ipv6_firewall(ruleset, "wan0", ["lan0"]).enabled
+    bare.nft("flush ruleset\n" + filters('oifname "lan0" drop', 'oifname "lan1" drop', policy="accept"))
+    (drop,) = forward_drops(listed(bare), "wan0", ["lan0", "lan1"])
+    assert drop.traffic == "mapped traffic", "to all LANs, by a rule for each"
+
+
+@pytest.mark.lab
 @pytest.mark.spec("SR-24")
 def test_docker_and_its_own_chain_for_the_operator(bare: Host) -> None:
     bare.nft("flush ruleset")

@@ -49,9 +49,16 @@ def forward_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Dro
     """The base chains of other tables that would drop a new connection to a mapped port, in the listing's order.
     ``lans``: the LANs with NAT."""
     rules = RulesetIndex.of(ruleset)
+    samples = [SamplePacket(wan, outward, dnat=True) for outward in _one_by_one(lans)]
     return [
-        Drop(str(chain), why, "mapped traffic", remedies.for_mappings(rules, chain, lans), certain)
-        for chain, why, certain in dropping(rules, "forward", SamplePacket(wan, tuple(lans), dnat=True))
+        Drop(
+            str(found.chain),
+            found.why,
+            "mapped traffic" + found.place("to", lans),
+            remedies.for_mappings(rules, found.chain, found.lans),
+            found.certain,
+        )
+        for found in _forwarded(rules, samples)
     ]
 
 
@@ -59,24 +66,62 @@ def pinhole_drops(ruleset: Json, wan: str, lans: Sequence[str] = (), without_nat
     """Like ``forward_drops``, for pinholes: of IPv6 on every LAN, of IPv4 on those ``without_nat``. Our label is on
     a flow before other tables see it."""
     rules = RulesetIndex.of(ruleset)
-    samples = [SamplePacket(wan, tuple(lans), version=6, label=True)]
-    if without_nat:
-        samples.append(SamplePacket(wan, tuple(without_nat), version=4, label=True))
-    found: dict[str, tuple[Chain, str, bool, tuple[int, ...]]] = {}
-    for sample in samples:
-        for chain, why, certain in dropping(rules, "forward", sample):
-            _, _, before, versions = found.get(str(chain), (chain, why, False, ()))
-            found[str(chain)] = chain, why, before or certain, (*versions, sample.version)
+    samples = [SamplePacket(wan, outward, version=6, label=True) for outward in _one_by_one(lans)]
+    samples += [SamplePacket(wan, (lan,), version=4, label=True) for lan in without_nat]
     return [
-        Drop(name, why, "traffic to pinholes", remedies.for_pinholes(rules, chain, wan, lans, versions), certain)
-        for name, (chain, why, certain, versions) in found.items()
+        Drop(
+            str(found.chain),
+            found.why,
+            "traffic to pinholes" + found.place("of", lans),
+            remedies.for_pinholes(rules, found.chain, wan, found.lans, found.versions),
+            found.certain,
+        )
+        for found in _forwarded(rules, samples)
     ]
 
 
+@dataclass(slots=True)
+class _Forwarded:
+    """A chain that drops samples of forwarded traffic."""
+
+    chain: Chain
+    why: str
+    certain: bool
+    lans: list[str]
+    """The LANs with dropped samples; empty: not known."""
+    versions: list[int]
+
+    def place(self, word: str, lans: Sequence[str]) -> str:
+        """`` to hosts on lan1`` where traffic to other LANs passes; else nothing."""
+        return "" if len(self.lans) == len(lans) else f" {word} hosts on {', '.join(self.lans)}"
+
+
+def _one_by_one(lans: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each LAN by itself, since a rule can drop what goes to one of them; no LAN: outgoing interfaces not known."""
+    return [(lan,) for lan in lans] or [()]
+
+
+def _forwarded(rules: RulesetIndex, samples: Iterable[SamplePacket]) -> list[_Forwarded]:
+    """The chains that drop any of these samples, in the order of the first one."""
+    found: dict[str, _Forwarded] = {}
+    for sample in samples:
+        for chain, why, certain in dropping(rules, "forward", sample):
+            entry = found.setdefault(str(chain), _Forwarded(chain, why, False, [], []))
+            entry.certain = entry.certain or certain
+            entry.lans += [lan for lan in sample.outward if lan not in entry.lans]
+            if sample.version not in entry.versions:
+                entry.versions.append(sample.version)
+    return list(found.values())
+
+
 def ipv6_firewall(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> Ipv6Firewall:
-    """The filtering of other tables before the LAN's IPv6 addresses. Alongside, our own table filters nothing."""
-    filtered = any(dropping(RulesetIndex.of(ruleset), "forward", SamplePacket(wan, tuple(lans), version=6)))
-    return Ipv6Firewall(filtered, not any(drop.certain for drop in pinhole_drops(ruleset, wan, lans)))
+    """The filtering of other tables before the LANs' IPv6 addresses: of any LAN. Alongside, our own table filters
+    nothing."""
+    rules = RulesetIndex.of(ruleset)
+    samples = [SamplePacket(wan, outward, version=6) for outward in _one_by_one(lans)]
+    return Ipv6Firewall(
+        bool(_forwarded(rules, samples)), not any(drop.certain for drop in pinhole_drops(ruleset, wan, lans))
+    )
 
 
 def input_drops(
