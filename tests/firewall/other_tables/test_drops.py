@@ -270,7 +270,7 @@ def test_pinholes_beside_firewalld() -> None:
         "firewall-cmd --permanent --policy upnp-gw --add-ingress-zone external",
         "firewall-cmd --permanent --policy upnp-gw --add-egress-zone internal",
         "firewall-cmd --permanent --policy upnp-gw --add-rich-rule"
-        " 'rule family=ipv6 destination address=HOST accept'",
+        " 'rule family=ipv6 destination address=HOST port port=PORT protocol=tcp accept'",
         "firewall-cmd --reload",
     )
     assert ipv6_firewall(recorded("firewalld"), "wan0", ["lan0"]).enabled

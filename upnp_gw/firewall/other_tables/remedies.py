@@ -32,7 +32,7 @@ def for_pinholes(
     rules: RulesetIndex, chain: Chain, wan: str, lans: Sequence[str], versions: Sequence[int] = (6,)
 ) -> tuple[str, ...]:
     """The commands that accept traffic to pinholes of these IP versions. firewalld cannot match our label: it gets
-    a policy per host."""
+    a policy with a rule for a port of a host."""
     if _iptables(chain):
         return (f"{_insert(chain, _docker(rules, chain))} -m connlabel --label {LET_IN} -j ACCEPT",)
     if _firewalld(chain):
@@ -42,7 +42,11 @@ def for_pinholes(
             "firewall-cmd --permanent --new-policy upnp-gw",
             f"{new} --add-ingress-zone {_zone(rules, chain, wan) or 'external'}",
             *(f"{new} --add-egress-zone {zone}" for zone in sorted(zones)),
-            *(f"{new} --add-rich-rule 'rule family=ipv{v} destination address=HOST accept'" for v in versions),
+            *(
+                f"{new} --add-rich-rule"
+                f" 'rule family=ipv{v} destination address=HOST port port=PORT protocol=tcp accept'"
+                for v in versions
+            ),
             "firewall-cmd --reload",
         )
     return (f"nft insert rule {chain} ct label {LET_IN} accept",)
