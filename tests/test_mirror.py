@@ -64,6 +64,7 @@ COVERED_ELSEWHERE = {
     "control/targets.py": "control/test_devices.py",
     "control/socket_path.py": "control/test_server.py",
     "daemon.py": "lab/test_stop.py",
+    "doctor/answers.py": "lab/test_doctor.py",
     "doctor/findings.py": "doctor/test_checks.py",
     "doctor/forwarding.py": "doctor/test_checks.py",
     "doctor/holders.py": "doctor/test_inspection.py",

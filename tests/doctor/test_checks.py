@@ -5,12 +5,15 @@ from ipaddress import IPv4Address, ip_address, ip_interface
 
 import pytest
 
+from tests import ROOT
 from upnp_gw.config.settings import Config
+from upnp_gw.doctor import guides
 from upnp_gw.doctor.checks import CHECKS, judge
-from upnp_gw.doctor.machine_state import MachineState, Multicast, OtherGateway, PortHolder
+from upnp_gw.doctor.machine_state import MachineState, OtherGateway, PortHolder
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.other_tables.drops import Drop
 from upnp_gw.firewall.other_tables.offload import FlowOffload
+from upnp_gw.firewall.other_tables.remedies import MARKS
 from upnp_gw.firewall.other_tables.without_nat import Missing
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Link
@@ -30,7 +33,7 @@ VALID = MachineState(
     links=(WAN, LAN),
     forwarding4=True,
     forwarding6=True,
-    multicast={"br-lan": Multicast(enabled=True, snooping=True, querier=True)},
+    multicast={"br-lan": True},
 )
 LINE = "nft insert rule inet filter forward ct status dnat accept"
 DROP = Drop("inet filter forward", "policy drop", "mapped traffic", (LINE,))
@@ -85,13 +88,8 @@ CASES = [
     (replace(VALID, missing=(MISSING,)), "hosts without NAT", "warn", "all their ports are open"),
     (replace(VALID, offloads=(OFFLOAD,)), "flow offload", "warn", "flowtable ft, devices eth0, br-lan"),
     (replace(VALID, drops_problem="Operation not permitted"), "other tables", "warn", "not permitted"),
-    (replace(VALID, multicast={"br-lan": Multicast(enabled=False)}), "multicast", "fail", "receives no multicast"),
-    (
-        replace(VALID, multicast={"br-lan": Multicast(enabled=True, snooping=True)}),
-        "multicast",
-        "warn",
-        "snoops multicast",
-    ),
+    (replace(VALID, multicast={"br-lan": False}), "multicast", "fail", "receives no multicast"),
+    (replace(VALID, ways_out={"br-lan": "wg0"}), "answers", "warn", "by wg0, not by the WAN eth0"),
     (
         replace(VALID, bridge_filters={"br-lan": "sysctl -w x=0"}),
         "bridge",
@@ -227,10 +225,20 @@ def test_the_memory_backend_needs_no_forwarding() -> None:
 
 def test_the_emulator_needs_no_wan_interface_and_no_flag_of_the_loopback() -> None:
     config = Config(wan="emulated", lan=("lo",), external_addresses=(IPv4Address("11.22.33.44"),), backend="memory")
-    lo = replace(
-        VALID, config=config, links=(link("lo", "127.0.0.1/8"),), multicast={"lo": Multicast(enabled=False)}
-    )
+    lo = replace(VALID, config=config, links=(link("lo", "127.0.0.1/8"),), multicast={"lo": False})
     assert {check.name for check in judge(lo) if check.outcome != "ok"} == {"nftables"}
+
+
+def test_the_pages_that_findings_name_exist() -> None:
+    named = [value for name, value in vars(guides).items() if name.isupper() and isinstance(value, str)]
+    named += guides.OF_PROGRAM.values()
+    assert [page for page in named if not (ROOT / page).is_file()] == []
+    assert guides.OF_PROGRAM.keys() == {"firewalld", "iptables", "nftables", *(name for name, _ in MARKS)}
+
+
+def test_a_finding_names_the_page_about_the_program_that_wrote_the_chain() -> None:
+    (finding,) = [check for check in judge(replace(VALID, drops=(replace(DROP, program="ufw"),))) if check.guide]
+    assert (finding.name, finding.guide) == ("other tables", "docs/guides/ufw.md")
 
 
 def port_findings(scene: MachineState) -> list[tuple[str, str]]:

@@ -76,3 +76,26 @@ def test_a_foreign_filter_of_forwarded_traffic_is_reported_before_router_mode_fa
         assert result["router mode", "fail"] == [
             "it does not start: chain inet other foreign of another firewall filters forwarded packets"
         ]
+
+
+def test_answers_that_leave_by_another_interface_are_found(namespaces: None, tmp_path: Path) -> None:
+    """As with a VPN that takes the default route; also where a rule of policy routing sends them there."""
+    with Lab(Topology()) as lab:
+        gateway = lab.gateway
+        gateway.sysctl("net/ipv4/ip_forward", "1")
+        with LabDaemon(gateway, tmp_path, *HOME) as daemon:
+            assert examined(daemon)["answers", "ok"] == ["answers to mapped connections leave by the WAN wan0"]
+            gateway.ip(
+                "link add vpn0 type veth peer name vpn1",
+                "link set vpn1 up",
+                "link set vpn0 up",
+                "route add default dev vpn0 table 77",
+                "rule add iif lan0 table 77",
+            )
+            (found,) = examined(daemon)["answers", "warn"]
+            assert found.startswith(
+                "hosts on lan0 reach the internet by vpn0, not by the WAN wan0: answers to mapped"
+            )
+            gateway.ip("rule del iif lan0 table 77", "route add default dev vpn0 metric 1")
+            gateway.ip("route del default via 11.22.33.1")
+            assert examined(daemon)["answers", "warn"] == [found]

@@ -94,6 +94,8 @@ class Check(Struct, frozen=True, kw_only=True):
     decide."""
     lasting: bool = False
     """True: the effect of ``commands`` outlasts a boot and a reload of the other firewall."""
+    guide: str | None = None
+    """The page of the documentation about it, from the root of the source: docs/guides/docker.md."""
 
 
 class EventFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -167,7 +167,9 @@ def format_check(check: api.Check, most: int) -> list[str]:
     text = shown(f"{check.name}: {check.finding}", 1000)
     lines = wrap_labelled(MARK[check.outcome], text, most, LABEL, whole=True)
     lines = paint_first(lines, MARK_STYLE[check.outcome])
-    return lines + _format_remedy(shown(check.remedy, 1000), most) if check.remedy else lines
+    if check.remedy:
+        lines += _format_remedy(shown(check.remedy, 1000), most)
+    return lines + ([" " * (LABEL + 1) + f"see {shown(check.guide)}"] if check.guide else [])
 
 
 def _format_remedy(text: str, most: int) -> list[str]:

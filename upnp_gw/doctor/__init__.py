@@ -4,7 +4,9 @@ inspection     reads the machine into a MachineState; needs no daemon, sees more
 machine_state  the state of the machine at one moment, as values
 checks         MachineState -> findings; pure
 forwarding     the check of forwarding; pure
+answers        the check of the way that answers take; pure
 findings       makes a finding, with the commands that mend it; pure
+guides         the pages of the documentation that findings name
 search         other gateways on the LAN
 holders        processes that have our ports
 """

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from upnp_gw.api import Check
+from upnp_gw.doctor import guides
+from upnp_gw.doctor.answers import answers
 from upnp_gw.doctor.findings import fail, ok, warn
 from upnp_gw.doctor.forwarding import forwarding
 from upnp_gw.doctor.machine_state import DAEMON, MachineState, PortHolder
@@ -84,6 +86,7 @@ def external_address(machine: MachineState) -> Iterator[Check]:
                 f"{address} is {why}: the internet does not reach it",
                 "another router or the provider translates too: put that router into bridge mode, forward ports on "
                 "it, or ask the provider for a public address",
+                guide=guides.DOUBLE_NAT,
             )
 
 
@@ -123,11 +126,12 @@ def other_tables(machine: MachineState) -> Iterator[Check]:
             else f"before the drop, and in the permanent configuration of that firewall: {lines}"
         )
         finding = f"chain {shown(drop.chain)} ({shown(drop.why)}) drops {shown(drop.traffic, 200)}"
+        guide = guides.OF_PROGRAM[drop.program]
         if drop.certain:
-            yield fail("other tables", finding, remedy, drop.lines, drop.lasting)
+            yield fail("other tables", finding, remedy, drop.lines, drop.lasting, guide)
         else:
             unless = f"{finding}, unless an iptables rule accepts it"
-            yield warn("other tables", unless, remedy, drop.lines, drop.lasting)
+            yield warn("other tables", unless, remedy, drop.lines, drop.lasting, guide)
     if not machine.drops and machine.drops_problem is None:
         yield ok("other tables", "no other table drops mapped traffic, or packets of LAN hosts to the gateway")
 
@@ -137,7 +141,7 @@ def hosts_without_nat(machine: MachineState) -> Iterator[Check]:
     for one in machine.missing:
         lasting = one.lines[-1].startswith("firewall-cmd ")
         remedy = shown(" && ".join(one.lines), 900)
-        yield warn("hosts without NAT", shown(one.finding, 300), remedy, one.lines, lasting)
+        yield warn("hosts without NAT", shown(one.finding, 300), remedy, one.lines, lasting, guides.WITHOUT_NAT)
     if machine.config.without_nat and not machine.missing and machine.drops_problem is None:
         yield ok("hosts without NAT", "a firewall filters what reaches them, and none translates their addresses")
 
@@ -152,6 +156,7 @@ def router_mode(machine: MachineState) -> Iterator[Check]:
             f"it does not start: {shown(', '.join(machine.forward_filters), 300)} of another firewall filters"
             " forwarded packets",
             "remove that firewall, use --firewall alongside, or allow both: [firewall] allow_other_forward = true",
+            guide=guides.BESIDE,
         )
     elif machine.library_problem is None and machine.drops_problem is None:
         translates = not machine.config.without_nat.issuperset(machine.config.lan)
@@ -178,24 +183,17 @@ def flow_offload(machine: MachineState) -> Iterator[Check]:
 
 
 def multicast(machine: MachineState) -> Iterator[Check]:
-    """Searches arrive: the interface receives multicast, and a snooping bridge has a querier."""
-    for name, how in machine.multicast.items():
+    """Searches arrive: the interface receives multicast. A bridge that snoops passes it where no querier is."""
+    for name, enabled in machine.multicast.items():
         if name == LOOPBACK:
             yield ok("multicast", f"{name} delivers multicast to programs of this machine")
-        elif not how.enabled:
+        elif not enabled:
             yield fail(
                 "multicast",
                 f"{name} receives no multicast: no control point finds the gateway",
                 f"ip link set {name} multicast on",
                 [f"ip link set {name} multicast on"],
-            )
-        elif how.snooping and not how.querier:
-            yield warn(
-                "multicast",
-                f"bridge {name} snoops multicast and has no querier: searches stop after some minutes unless the"
-                " LAN has one",
-                f"ip link set {name} type bridge mcast_querier 1   (or mcast_snooping 0)",
-                [f"ip link set {name} type bridge mcast_querier 1"],
+                guide=guides.NOTHING_FINDS,
             )
         else:
             yield ok("multicast", f"{name} receives multicast")
@@ -214,6 +212,7 @@ def bridge_filters(machine: MachineState) -> Iterator[Check]:
             " the external address (hairpin). The internet can",
             f"{command}   (and in /etc/sysctl.d; Kubernetes, and Docker with icc = false, need it to be 1)",
             [command],
+            guide=guides.DOCKER,
         )
 
 
@@ -225,6 +224,7 @@ def other_gateways(machine: MachineState) -> Iterator[Check]:
             "other gateways",
             f"{other.address} on {other.interface} is another UPnP gateway{server}",
             f"switch UPnP off on it; its description: {shown(other.location, 120)}",
+            guide=guides.NOTHING_FINDS,
         )
     if not machine.gateways:
         yield ok("other gateways", "no other UPnP gateway answers on the LAN")
@@ -305,6 +305,7 @@ CHECKS: tuple[Callable[[MachineState], Iterator[Check]], ...] = (
     hosts_without_nat,
     router_mode,
     flow_offload,
+    answers,
     multicast,
     bridge_filters,
     other_gateways,

@@ -1,6 +1,7 @@
 """Findings, and the commands that mend what they find. Pure."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from upnp_gw.api import Check
 
@@ -13,18 +14,44 @@ def ok(name: str, finding: str) -> Check:
 
 
 def warn(
-    name: str, finding: str, remedy: str | None = None, commands: Sequence[str] = (), lasting: bool = False
+    name: str,
+    finding: str,
+    remedy: str | None = None,
+    commands: Sequence[str] = (),
+    lasting: bool = False,
+    guide: str | None = None,
 ) -> Check:
-    return Check(
-        name=name, outcome="warn", finding=finding, remedy=remedy, commands=_plain(commands), lasting=lasting
-    )
+    return _wrong("warn", name, finding, remedy, commands, lasting, guide)
 
 
 def fail(
-    name: str, finding: str, remedy: str | None = None, commands: Sequence[str] = (), lasting: bool = False
+    name: str,
+    finding: str,
+    remedy: str | None = None,
+    commands: Sequence[str] = (),
+    lasting: bool = False,
+    guide: str | None = None,
+) -> Check:
+    return _wrong("fail", name, finding, remedy, commands, lasting, guide)
+
+
+def _wrong(
+    outcome: Literal["warn", "fail"],
+    name: str,
+    finding: str,
+    remedy: str | None,
+    commands: Sequence[str],
+    lasting: bool,
+    guide: str | None,
 ) -> Check:
     return Check(
-        name=name, outcome="fail", finding=finding, remedy=remedy, commands=_plain(commands), lasting=lasting
+        name=name,
+        outcome=outcome,
+        finding=finding,
+        remedy=remedy,
+        commands=_plain(commands),
+        lasting=lasting,
+        guide=guide,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from upnp_gw.api import Check
+from upnp_gw.doctor import guides
 from upnp_gw.doctor.findings import fail, ok, warn
 from upnp_gw.doctor.machine_state import MachineState
 from upnp_gw.firewall.base import FirewallMode
@@ -37,7 +38,8 @@ def _forwarded(machine: MachineState, version: int, state: bool | None, key: str
             [command],
         )
     if version == 4:
-        return fail(NAME, "IPv4 is not forwarded: no mapping can work", command, [command])
+        guide = guides.NOTHING_ARRIVES
+        return fail(NAME, "IPv4 is not forwarded: no mapping can work", command, [command], guide=guide)
     return _alongside6(machine, command)
 
 

@@ -7,6 +7,7 @@ import socket
 import struct
 import tempfile
 from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from upnp_gw.config.interface_detection import DefaultRoute, Interface, check_ap
 from upnp_gw.config.interface_detection import read_interfaces as interfaces
 from upnp_gw.config.settings import Config, check_links
 from upnp_gw.doctor.holders import holders
-from upnp_gw.doctor.machine_state import MachineState, Multicast
+from upnp_gw.doctor.machine_state import MachineState
 from upnp_gw.doctor.search import other_gateways
 from upnp_gw.engine.other_tables import all_drops, served_ports
 from upnp_gw.firewall.base import FirewallMode
@@ -26,10 +27,13 @@ from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
 from upnp_gw.model.errors import ConfigError, FirewallError
 from upnp_gw.model.mapping import Transport
 from upnp_gw.system.files import FileProblem, check_directory
+from upnp_gw.system.rtnetlink_socket import Rtnetlink
 
 SYSCTL = Path("/proc/sys/net")
 BRIDGES = Path("/sys/class/net")
 PAGE_SOCKET = "page.sock"
+OUTSIDE = IPv4Address("192.0.2.1")
+"""An address of documentation (RFC 5737): its route is the default route."""
 SIOCGIFFLAGS, IFF_MULTICAST = 0x8913, 0x1000
 
 
@@ -51,6 +55,7 @@ async def read_machine(config: Config, daemon_pid: int | None = None, *, page: b
         **tables._asdict(),
         bridge_filters=_bridge_filters(link.name for link in served),
         multicast=_multicast(link.name for link in served),
+        ways_out=_ways_out(config, links),
         served=served_ports(config),
         holders=await asyncio.to_thread(holders, served_ports(config)),
         daemon_pid=daemon_pid,
@@ -122,18 +127,27 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def _multicast(names: Iterable[str]) -> dict[str, Multicast]:
+def _multicast(names: Iterable[str]) -> dict[str, bool]:
     found = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         for name in names:
             with contextlib.suppress(OSError):  # it does not exist any more: the check of interfaces reports it
                 answer = fcntl.ioctl(asking, SIOCGIFFLAGS, struct.pack("16sH22x", name.encode(), 0))
-                bridge = BRIDGES / name / "bridge"
-                found[name] = Multicast(
-                    enabled=bool(struct.unpack_from("H", answer, 16)[0] & IFF_MULTICAST),
-                    snooping=bool(_switch(bridge / "multicast_snooping")),
-                    querier=bool(_switch(bridge / "multicast_querier")),
-                )
+                found[name] = bool(struct.unpack_from("H", answer, 16)[0] & IFF_MULTICAST)
+    return found
+
+
+def _ways_out(config: Config, links: Sequence[Interface]) -> dict[str, str]:
+    """The routes of hosts of the LANs with NAT, by a search in the kernel's tables: nothing is sent."""
+    names = {link.index: link.name for link in links}
+    found = {}
+    with Rtnetlink() as kernel:
+        for link in links:
+            nets = [net for net in link.networks if net.version == 4]
+            if link.name in config.lan and link.name not in config.without_nat and nets:
+                out = kernel.interface_to(OUTSIDE, nets[0][-2], link.index)
+                if out in names:
+                    found[link.name] = names[out]
     return found
 
 

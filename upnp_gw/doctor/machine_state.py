@@ -12,18 +12,6 @@ from upnp_gw.model.network import Link
 
 
 @dataclass(frozen=True, slots=True)
-class Multicast:
-    """Multicast settings of an interface."""
-
-    enabled: bool
-    """The MULTICAST flag of the interface."""
-    snooping: bool = False
-    """True: a bridge that sends multicast only to ports with a membership report."""
-    querier: bool = False
-    """The bridge asks for reports itself."""
-
-
-@dataclass(frozen=True, slots=True)
 class OtherGateway:
     """Another host of a LAN that answers a search for a gateway. Its texts are foreign."""
 
@@ -75,8 +63,10 @@ class MachineState:
     """The reason why the ruleset could not be read; None: it was."""
     bridge_filters: Mapping[str, str] = field(default_factory=dict)
     """LAN bridge whose frames pass the IP firewall (br_netfilter) -> the command that ends it."""
-    multicast: Mapping[str, Multicast] = field(default_factory=dict)
-    """LAN interface -> how it treats multicast."""
+    multicast: Mapping[str, bool] = field(default_factory=dict)
+    """LAN interface -> its MULTICAST flag."""
+    ways_out: Mapping[str, str] = field(default_factory=dict)
+    """LAN interface -> the interface by which packets of its hosts go to the internet. Without a route: missing."""
     gateways: tuple[OtherGateway, ...] = ()
     served: tuple[tuple[Transport, int], ...] = ()
     """The ports that the daemon serves on each LAN."""

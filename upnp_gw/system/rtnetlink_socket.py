@@ -5,6 +5,7 @@ They see the net namespace in which they were made, whatever /sys shows.
 
 import errno
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -29,6 +30,8 @@ from upnp_gw.system.rtnetlink import (
     NTF_USE,
     ROUTE,
     RTA_DST,
+    RTA_IIF,
+    RTA_SRC,
     AddressMessage,
     LinkMessage,
     Message,
@@ -50,6 +53,8 @@ ROUTE_GROUPS = 0x40 | 0x400
 """IPv4 and IPv6 routes."""
 
 DUMP_TRIES = 5
+NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL, errno.EXDEV})
+"""Also for unreachable, prohibit and blackhole routes, and a source that the filter of reverse paths refuses."""
 
 
 def event_socket(receive_bytes: int, routes: bool = False) -> socket.socket:
@@ -90,14 +95,22 @@ class Rtnetlink(NetlinkSocket):
         """The default routes of the main table, IPv4 and IPv6."""
         return self._dump(MessageType.GETROUTE, bytes(ROUTE.size), RouteMessage)
 
-    def interface_to(self, address: IPAddress) -> int:
-        """The index of the link by which the kernel sends to this address; 0: it has no route."""
-        body = ROUTE.pack(_family(address), address.max_prefixlen, *bytes(7)) + attribute(RTA_DST, address.packed)
+    def interface_to(self, address: IPAddress, source: IPAddress | None = None, inward: int = 0) -> int:
+        """The index of the link by which the kernel sends to this address; 0: it has no route.
+
+        ``source`` and ``inward``: of packets that it forwards, their source and the index of the link on which
+        they come in.
+        """
+        length = address.max_prefixlen
+        body = ROUTE.pack(_family(address), length, length if source else 0, *bytes(6))
+        body += attribute(RTA_DST, address.packed)
+        if source is not None:
+            body += attribute(RTA_SRC, source.packed) + attribute(RTA_IIF, inward.to_bytes(4, sys.byteorder))
         try:
             messages = list(self._parsed(MessageType.GETROUTE, NLM_F_ACK, body, parse_route_reply))
         except OSError as error:
-            if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
-                return 0  # unreachable, prohibit and blackhole routes among them
+            if error.errno in NO_ROUTE:
+                return 0
             raise
         return next((message.index for message in messages if isinstance(message, RouteReply)), 0)
 

@@ -193,7 +193,7 @@ def test_docker_and_its_own_chain_for_the_operator(bare: Host) -> None:
     line = "iptables -I DOCKER-USER -o lan0 -m conntrack --ctstate DNAT -j ACCEPT"
     ruleset = listed(bare)
     assert forward_drops(ruleset, "wan0", ["lan0"]) == [
-        Drop("ip filter FORWARD", "policy drop", "mapped traffic", (line,))
+        Drop("ip filter FORWARD", "policy drop", "mapped traffic", (line,), program="docker")
     ]
     assert static_ports(ruleset, (), "wan0") == {(TCP, 8443)}
     shell(bare, line)
@@ -205,9 +205,9 @@ def test_a_home_router_by_iptables(bare: Host) -> None:
     bare.nft("flush ruleset")
     shell(bare, HOME_ROUTER.format("iptables"), HOME_ROUTER.format("ip6tables"))
     drops = input_drops(listed(bare), "wan0", [LAN], SERVED)
-    assert [(drop.chain, drop.traffic, drop.certain) for drop in drops] == [
-        ("ip filter INPUT", ALL, True),
-        ("ip6 filter INPUT", ALL, True),
+    assert [(drop.chain, drop.traffic, drop.certain, drop.program) for drop in drops] == [
+        ("ip filter INPUT", ALL, True, "iptables"),
+        ("ip6 filter INPUT", ALL, True, "iptables"),
     ]
     assert drops[0].lines == (
         "iptables -I INPUT -i lan0 -p udp -m multiport --dports 1900,5351 -j ACCEPT",
@@ -242,6 +242,27 @@ def test_matches_of_iptables_before_a_policy_that_drops(bare: Host, rule: str, c
     assert [drop.certain for drop in drops] == ([] if certain is None else [certain])
 
 
+@pytest.mark.lab
+@pytest.mark.parametrize(
+    ("chains", "policy", "program"),
+    [
+        ("ufw-before-forward DOCKER-USER", "drop", "ufw"),
+        ("PVEFW-FORWARD", "drop", "proxmox"),
+        ("DOCKER-USER LIBVIRT_FWI", "drop", "docker"),
+        ("DOCKER-USER LIBVIRT_FWI", "accept", "libvirt"),
+        ("mine", "drop", "iptables"),
+    ],
+)
+def test_the_program_that_wrote_a_chain_is_known_by_its_names(
+    bare: Host, chains: str, policy: str, program: str
+) -> None:
+    bare.nft("flush ruleset")
+    shell(bare, *(f"iptables -N {name}" for name in chains.split()), f"iptables -P FORWARD {policy.upper()}")
+    shell(bare, "iptables -A FORWARD -o lan0 -j REJECT")
+    (drop,) = forward_drops(listed(bare), "wan0", ["lan0"])
+    assert drop.program == program
+
+
 def test_firewalld_and_its_zone() -> None:
     closed, opened = recorded("firewalld"), recorded("firewalld-open")
     (drop,) = input_drops(closed, "wan0", [LAN], SERVED)
@@ -251,6 +272,7 @@ def test_firewalld_and_its_zone() -> None:
         "firewall-cmd --reload",
     )
     assert drop.lasting
+    assert drop.program == "firewalld"
     assert input_drops(opened, "wan0", [LAN], SERVED) == []
     assert forward_drops(closed, "wan0", ["lan0"]) == [], "firewalld accepts what any dnat leads on"
 

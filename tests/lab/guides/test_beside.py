@@ -120,15 +120,17 @@ def test_nftables_conf(namespaces: None, tmp_path: Path) -> None:
             assert not finds(home, SHUT_S)
 
 
-UFW = """
-mkdir -p /etc/ufw /etc/default /lib/ufw
-cp /usr/share/ufw/iptables/*.rules /etc/ufw/
-cp /usr/share/ufw/ufw.conf /etc/ufw/ 2>/dev/null || true
+UFW_FILES = "cp /usr/share/ufw/iptables/*.rules /usr/share/ufw/ufw.conf /etc/ufw/\n"
+"""As its package does when it is installed."""
+UFW = (
+    UFW_FILES
+    + """
 sed -i '1i *nat\\n:POSTROUTING ACCEPT [0:0]\\n-A POSTROUTING -o eth0 -j MASQUERADE\\nCOMMIT' /etc/ufw/before.rules
 ufw allow in on br-lan proto tcp to any port 22
 ufw route allow in on br-lan out on eth0
 ufw --force enable
 """
+)
 
 
 def test_ufw(namespaces: None, tmp_path: Path) -> None:

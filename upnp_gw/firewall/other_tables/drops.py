@@ -38,6 +38,8 @@ class Drop:
     """The commands that let it through, including hairpin."""
     certain: bool = True
     """False: a rule that the listing does not explain (xt of iptables) may accept the traffic."""
+    program: str = "nftables"
+    """The program that wrote the chain (``remedies.program_of``)."""
 
     @property
     def lasting(self) -> bool:
@@ -57,6 +59,7 @@ def forward_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Dro
             "mapped traffic" + found.place("to", lans),
             remedies.for_mappings(rules, found.chain, found.lans),
             found.certain,
+            remedies.program_of(rules, found.chain),
         )
         for found in _forwarded(rules, samples)
     ]
@@ -75,6 +78,7 @@ def pinhole_drops(ruleset: Json, wan: str, lans: Sequence[str] = (), without_nat
             "traffic to pinholes" + found.place("of", lans),
             remedies.for_pinholes(rules, found.chain, wan, found.lans, found.versions),
             found.certain,
+            remedies.program_of(rules, found.chain),
         )
         for found in _forwarded(rules, samples)
     ]
@@ -143,7 +147,8 @@ def input_drops(
         traffic = f"packets from hosts on {lan_name} to {_port_list(dropped)}"
         lines = remedies.for_services(rules, chains[name], wan, lan_name, list(dropped))
         why = next(why for why, _ in dropped.values())
-        drops.append(Drop(name, why, traffic, lines, any(certain for _, certain in dropped.values())))
+        certain, program = any(sure for _, sure in dropped.values()), remedies.program_of(rules, chains[name])
+        drops.append(Drop(name, why, traffic, lines, certain, program))
     return drops
 
 

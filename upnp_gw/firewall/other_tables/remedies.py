@@ -12,6 +12,26 @@ from upnp_gw.firewall.other_tables.index import Chain, RulesetIndex, part
 from upnp_gw.model.mapping import Transport
 
 Services = Sequence[tuple[Transport, int]]
+MARKS = (
+    ("ufw", ("ufw-before-input", "ufw-before-forward", "ufw6-before-input", "ufw6-before-forward")),
+    ("proxmox", ("PVEFW-INPUT", "PVEFW-FORWARD")),
+    ("docker", ("DOCKER-USER",)),
+    ("libvirt", ("LIBVIRT_INP", "LIBVIRT_FWI")),
+)
+"""Program -> chains beside a built-in chain of iptables that it alone makes. First those that filter everything."""
+
+
+def program_of(rules: RulesetIndex, chain: Chain) -> str:
+    """The program that wrote a base chain, as names tell: ``iptables`` or ``nftables`` if no other is known."""
+    if _firewalld(chain):
+        return "firewalld"
+    if not _iptables(chain):
+        tables = {"libvirt_network": "libvirt", "proxmox-firewall": "proxmox", "proxmox-firewall-guests": "proxmox"}
+        return tables.get(chain.table, "nftables")
+    found = [name for name, marks in MARKS if any(rules.target(chain, mark) is not None for mark in marks)]
+    if found[:2] == ["docker", "libvirt"] and chain.policy != "drop":
+        return "libvirt"  # beside Docker, which then rejects nothing of ours
+    return found[0] if found else "iptables"
 
 
 def for_mappings(rules: RulesetIndex, chain: Chain, lans: Sequence[str]) -> tuple[str, ...]:
