@@ -214,6 +214,8 @@ def test_docker(namespaces: None, tmp_path: Path) -> None:
         assert home.shut(8443)
         with refused(718):
             home.point("pc").add(8444)  # the port of a container
+        home.shell(guide.take("Let it through"))
+        assert home.has("/etc/sysctl.d/60-forward.conf")
         lines = guide.take("Let it through")
         home.shell(lines)
         drop_in = guide.take("Let it through", "ini").splitlines()[1:]
