@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from tests.fixtures.fake_operator import ServedOperator, served
 from upnp_gw import api
@@ -111,6 +112,18 @@ def test_nothing_is_run_without_a_yes(ran: Ran, after: After, tmp_path: Path) ->
     assert finish(after) == 0
     assert ran.commands == []
     assert not (tmp_path / "60-upnp-gw.conf").exists()
+
+
+def test_commands_that_take_something_from_others_need_a_person(
+    ran: Ran, after: After, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = structs.replace(FORWARDING, name="bridge", caution="Kubernetes needs it")
+    monkeypatch.setattr(setup_after, "_examine", lambda after, pid: [bridge])
+    assert finish(replace(after, asks=False, fix=True, start=False)) == 0
+    assert ran.commands == []
+    assert finish(replace(after, fix=True, start=False)) == 0
+    assert ran.commands == [SYSCTL]
+    assert "note: Kubernetes needs it." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

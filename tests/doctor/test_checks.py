@@ -321,3 +321,17 @@ def test_forwarding_of_ipv6_needs_a_filter_first_and_keeps_the_address_of_the_wa
     assert commands_of(replace(adverts, wan_takes_adverts=True)) == [
         (["sysctl -w net/ipv6/conf/eth0.7/accept_ra=2", forward], False)
     ]
+
+
+def test_commands_that_take_something_from_others_say_so() -> None:
+    def cautions(scene: MachineState) -> list[str | None]:
+        return [check.caution for check in judge(scene) if check.commands]
+
+    assert cautions(replace(VALID, drops=(DROP,), forwarding4=False)) == [None, None]
+    assert cautions(replace(VALID, bridge_filters={"br-lan": "sysctl -w x=0"})) == [
+        "Kubernetes, and Docker with icc = false, need it to be 1"
+    ]
+    assert cautions(replace(VALID, forwarding4=False, missing=(MISSING,)))[0] is not None
+    moved = replace(FIREWALLD, lines=("firewall-cmd --permanent --zone internal --change-interface br-lan",))
+    (caution,) = cautions(replace(VALID, drops=(moved,)))
+    assert caution == "the interface moves to another zone of firewalld, with the rules of that zone"

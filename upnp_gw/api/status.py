@@ -96,6 +96,8 @@ class Check(Struct, frozen=True, kw_only=True):
     """True: the effect of ``commands`` outlasts a boot and a reload of the other firewall."""
     guide: str | None = None
     """The page of the documentation about it, from the root of the source: docs/guides/docker.md."""
+    caution: str | None = None
+    """A reason not to run ``commands`` without a look: they take something from another program; null: none."""
 
 
 class EventFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

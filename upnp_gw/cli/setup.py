@@ -249,7 +249,7 @@ def _show(changes: Sequence[Change]) -> None:
         print_text(paint(f"{path}: {'new file' if change.before is None else 'changes'}", HEADING))
         for line in change.lines():
             style = {"+": GOOD, "-": BAD}.get(line[:1]) if change.before is not None else None
-            click.echo(paint(f"  {shown(line, LONGEST_TEXT)}".rstrip(), style))
+            click.echo(paint(f"  {shown(line.expandtabs(4), LONGEST_TEXT)}".rstrip(), style))
 
 
 def _write(changes: Sequence[Change]) -> None:

@@ -26,6 +26,9 @@ from upnp_gw.text.escape import shown
 
 LONGEST_OUTPUT = 4000
 SYSCTL = "sysctl -w "
+UNTIL_RELOAD = (
+    "this ends with the next boot, or when that firewall is loaded again: write it into its configuration too"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,29 +103,34 @@ def _offer_commands(after: After, checks: Sequence[api.Check]) -> tuple[bool, bo
     """Runs the commands that get a yes. Two flags: some were run; none failed."""
     ran, all_well, sysctls = False, True, list[str]()
     for check in checks:
-        if not check.commands or not (after.fix or after.asks):
-            continue
-        if not after.fix and not _asked(check):
+        if not check.commands or not _wanted(after, check):
             continue
         ran = True
         if not all(map(_run, check.commands)):
             all_well = False
         elif not check.lasting:
             sysctls += [command for command in check.commands if command.startswith(SYSCTL)]
-            if any(not command.startswith(SYSCTL) for command in check.commands):
-                note(
-                    "this ends with the next boot, or when that firewall is loaded again: write it into its"
-                    " configuration too."
-                )
+            others = [command for command in check.commands if not command.startswith(SYSCTL)]
+            if others:
+                note(f"{'this ends with the next boot' if others[0].startswith('ip ') else UNTIL_RELOAD}.")
     if sysctls:
         _keep_sysctls(after, sysctls)
     return ran, all_well
+
+
+def _wanted(after: After, check: api.Check) -> bool:
+    """True if somebody said yes. ``--fix`` is a yes to commands that take nothing from other programs."""
+    if after.fix and not check.caution:
+        return True
+    return after.asks and _asked(check)
 
 
 def _asked(check: api.Check) -> bool:
     click.echo(f"\n{check.name}: {shown(check.finding, 300)}")
     for command in check.commands:
         click.echo(f"  {shown(command, 900)}")
+    if check.caution:
+        note(f"{shown(check.caution, 300)}.")
     return click.confirm("Run this now?" if len(check.commands) == 1 else "Run these now?", default=False)
 
 
@@ -190,9 +198,11 @@ def _systemd(after: After, pid: int | None) -> bool:
         print_text("systemd does not run this machine now. Once it does:")
     elif not after.start:
         print_text("To put it into force:")
-    for step in steps:
-        click.echo(f"  {step}")
-    if not after.machine.service.booted or not after.start:
+    runs = after.machine.service.booted and after.start
+    if after.asks or not runs:
+        for step in steps:
+            click.echo(f"  {step}")
+    if not runs:
         return True
     if after.asks and not click.confirm("Run these now?", default=True):
         return True

@@ -16,6 +16,7 @@ from upnp_gw.text.escape import shown
 
 SSDP_PORT = 1900
 PCP_PORT = 5351
+NEED_BRIDGE_FILTER = "Kubernetes, and Docker with icc = false, need it to be 1"
 LOOPBACK = "lo"
 """It has no MULTICAST flag, but delivers multicast to programs of this machine."""
 
@@ -210,9 +211,10 @@ def bridge_filters(machine: MachineState) -> Iterator[Check]:
             "bridge",
             f"frames of bridge {name} pass the IP firewall (br_netfilter): hosts on it cannot reach mapped ports by"
             " the external address (hairpin). The internet can",
-            f"{command}   (and in /etc/sysctl.d; Kubernetes, and Docker with icc = false, need it to be 1)",
+            f"{command}   (and in /etc/sysctl.d; {NEED_BRIDGE_FILTER})",
             [command],
             guide=guides.DOCKER,
+            caution=NEED_BRIDGE_FILTER,
         )
 
 

@@ -7,6 +7,12 @@ from upnp_gw.api import Check
 
 PLACEHOLDER = "HOST"
 """In a command: the administrator replaces it."""
+CAUTIONS = {
+    "StrictForwardPorts=": "StrictForwardPorts is switched off, which somebody switched on",
+    "--change-interface": "the interface moves to another zone of firewalld, with the rules of that zone",
+    "--remove-masquerade": "firewalld then masquerades only the prefixes that the commands name",
+}
+"""Part of a command -> the reason to look at it first."""
 
 
 def ok(name: str, finding: str) -> Check:
@@ -20,8 +26,9 @@ def warn(
     commands: Sequence[str] = (),
     lasting: bool = False,
     guide: str | None = None,
+    caution: str | None = None,
 ) -> Check:
-    return _wrong("warn", name, finding, remedy, commands, lasting, guide)
+    return _wrong("warn", name, finding, remedy, commands, lasting, guide, caution)
 
 
 def fail(
@@ -31,8 +38,9 @@ def fail(
     commands: Sequence[str] = (),
     lasting: bool = False,
     guide: str | None = None,
+    caution: str | None = None,
 ) -> Check:
-    return _wrong("fail", name, finding, remedy, commands, lasting, guide)
+    return _wrong("fail", name, finding, remedy, commands, lasting, guide, caution)
 
 
 def _wrong(
@@ -43,15 +51,19 @@ def _wrong(
     commands: Sequence[str],
     lasting: bool,
     guide: str | None,
+    caution: str | None,
 ) -> Check:
+    plain = _plain(commands)
+    cautions = [text for part, text in CAUTIONS.items() if any(part in command for command in plain)]
     return Check(
         name=name,
         outcome=outcome,
         finding=finding,
         remedy=remedy,
-        commands=_plain(commands),
+        commands=plain,
         lasting=lasting,
         guide=guide,
+        caution=caution or "; ".join(cautions) or None,
     )
 
 

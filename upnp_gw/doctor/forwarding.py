@@ -38,8 +38,15 @@ def _forwarded(machine: MachineState, version: int, state: bool | None, key: str
             [command],
         )
     if version == 4:
-        guide = guides.NOTHING_ARRIVES
-        return fail(NAME, "IPv4 is not forwarded: no mapping can work", command, [command], guide=guide)
+        caution = "hosts without NAT need a filter first, see below" if machine.missing else None
+        return fail(
+            NAME,
+            "IPv4 is not forwarded: no mapping can work",
+            command,
+            [command],
+            guide=guides.NOTHING_ARRIVES,
+            caution=caution,
+        )
     return _alongside6(machine, command)
 
 
