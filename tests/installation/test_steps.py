@@ -174,7 +174,7 @@ def test_the_installed_program_does_not_install_itself(machine: Machine, monkeyp
     """The shell finds it before the copy of pipx: an upgrade would do nothing, and say that all is done."""
     steps.check_origin(machine)
     monkeypatch.setattr(sys, "prefix", str(machine.root / steps.VERSIONS / OLD.name))
-    with pytest.raises(CannotInstall, match="this program is the installed one.*pipx"):
+    with pytest.raises(CannotInstall, match=r"this program is the installed one.*pipx"):
         steps.check_origin(machine)
 
 
