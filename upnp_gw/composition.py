@@ -20,7 +20,7 @@ from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.ledger.events import Events
 from upnp_gw.ledger.igd_view import LedgerView
 from upnp_gw.ledger.transaction import Ledger
-from upnp_gw.model.mapping import Instant, Transport
+from upnp_gw.model.mapping import DAY_S, Instant, Transport
 from upnp_gw.model.network import GatewayPorts
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.servers.identity import Identity
@@ -70,7 +70,13 @@ class Composition:
             on_reload=config.on_reload,
         )
         self.engine = build_engine(
-            self.decider, around.firewall, around.store, around.events, self.firewall_settings, around.probe
+            self.decider,
+            around.firewall,
+            around.store,
+            around.events,
+            self.firewall_settings,
+            around.probe,
+            config.keep_evidence_days * DAY_S,
         )
 
     def firewall_settings(self) -> FirewallSettings:

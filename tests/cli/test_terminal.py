@@ -162,6 +162,9 @@ def test_every_command_that_shows_addresses_is_among_them() -> None:
         "manual",
         "install",
         "setup",
+        "backup",
+        "restore",
+        "erase",
     }
     assert {command[0] for command in LISTINGS} == set(COMMANDS) - others
 

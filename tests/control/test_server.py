@@ -24,6 +24,7 @@ from upnp_gw import api
 from upnp_gw.cli.schema import document
 from upnp_gw.control.backup import BackupCommands
 from upnp_gw.control.devices import DeviceCommands
+from upnp_gw.control.erase import EraseCommands
 from upnp_gw.control.evidence import EvidenceCommands
 from upnp_gw.control.known_device import KnownDeviceCommands
 from upnp_gw.control.measurements import MeasurementCommands
@@ -416,5 +417,6 @@ def test_every_operation_is_in_the_schema() -> None:
             EvidenceCommands,
             MeasurementCommands,
             BackupCommands,
+            EraseCommands,
         )
         assert any(hasattr(part, operation) for part in parts)

@@ -202,3 +202,15 @@ def test_a_frozen_device_is_not_forgotten_because_others_come() -> None:
         history.count_change(f"device{n}", at(1))
     assert PC_MAC not in [seen.device for seen in history.devices(at(2))]
     assert history.frozen(PC_MAC, at(2))
+
+
+def test_devices_that_asked_nothing_for_long_are_forgotten_and_their_incidents_are_not() -> None:
+    known = history_of()
+    for number, device in enumerate(("a", "b", "c")):
+        known.count_change(device, at(number * 100))
+    known.changed_devices()
+    known.forget_silent(at(150).wall)
+    assert [one.device for one in known.devices(at(300))] == ["c"]
+    assert known.changed_devices() == {"a": None, "b": None}, "the store deletes them"
+    known.forget(["c", "unknown"])
+    assert known.devices(at(300)) == ()

@@ -72,6 +72,8 @@ def test_a_machine_is_replaced_and_its_clients_go_on(home: Home, tmp_path: Path)
         assert identity(home) == known
         assert "console" in {device["name"] for device in home.daemon.json("devices")}
         assert home.daemon.json("explain", after["decision"])["verdict"] == "allow"
+        home.daemon.cli("erase", "--device", "console", "--yes")
+        assert home.row(8080)["id"] == after["id"], "what is open stays open"
         with EchoServer(home.console, TCP, 8000), EchoServer(home.console, TCP, 8090):
             assert home.reach(8080).answered_by == "console"
             point.add(8080, NewInternalPort=8000, NewLeaseDuration=600)

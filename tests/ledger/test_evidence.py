@@ -259,3 +259,19 @@ async def test_the_store_keeps_it(tmp_path: Path) -> None:
         await store.close()
     assert [row.requests for row in found] == [3]
     assert [row.peak for row in seen] == [2]
+
+
+def test_it_is_kept_for_a_shorter_time_on_demand_and_forgotten_by_device() -> None:
+    table = EvidenceTable(DAY_S)
+    table.row(opening(1), NOW)
+    table.row(opening(1, "b"), NOW)
+    table.seen("a", NOW)
+    table.seen("b", NOW)
+    table.in_force("games", NOW)
+    table.forget({"a"})
+    assert (set(table.openings), set(table.devices), set(table.rules)) == ({opening(1, "b")}, {"b"}, {"games"})
+    table.prune(NOW + DAY_S + 1)
+    assert not table.openings
+    table.in_force("games", NOW)
+    table.forget(None)
+    assert not table.rules

@@ -8,6 +8,7 @@ import pytest
 from yarl import URL
 
 from tests.fixtures.page_home import PageHome, page_home
+from upnp_gw import api
 from upnp_gw.page import sessions
 from upnp_gw.page.certificate import own_pair
 
@@ -193,6 +194,9 @@ async def test_a_token_reads_the_api_and_acts_only_if_it_may(home: PageHome) -> 
         missing = await script.session.get(f"{home.url}/v1/mappings/m%2F1")
         assert missing.status == 404
         assert (await missing.json())["error"] == "no-such-mapping"
+        for route in (route for route in api.ROUTES.values() if route.local):
+            answer = await script.session.request(route.method, f"{home.url}{route.path}")
+            assert answer.status == 404, f"{route.path} is only at the control socket"
     tokens.revoke("reads")
     async with home.browser(Authorization=f"Bearer {reads}") as script:
         assert (await script.get("/v1/mappings"))[0] == 401

@@ -10,14 +10,14 @@ seconds. ``description`` and device names are as the client sent them: escape th
     devices    ``devices`` and the commands that change rules, ``queue``, ``approve``, ``deny``
     policy     ``policy show``, ``reload``
     evidence   ``evidence``, ``policy suggest``, ``stale``
-    backup     ``backup``
+    backup     ``backup``, ``erase``
     measurements  counts and times, for Prometheus
     reading    bodies and queries; problems: their error messages
     status     ``status``, ``doctor``, the event stream, ``Problem``
     routes     method, path, body, query and answer of each operation
 """
 
-from upnp_gw.api.backup import BackupQuery
+from upnp_gw.api.backup import BackupQuery, Erase, Erased
 from upnp_gw.api.decisions import Decision, DecisionFilter, Explained, Holder, Rule, Trial
 from upnp_gw.api.devices import (
     Allow,
@@ -78,6 +78,8 @@ __all__ = [
     "Device",
     "DeviceRule",
     "DeviceTraffic",
+    "Erase",
+    "Erased",
     "Event",
     "EventFilter",
     "Evidence",

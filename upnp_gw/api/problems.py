@@ -16,6 +16,9 @@ TIME = "a time with its offset, such as 2027-05-01T12:00:00Z"
 TRANSPORT = '"tcp" or "udp"'
 ACCEPTED: Mapping[str, str] = {
     "address": ADDRESS,
+    "copies": "true or false",
+    "deleted": "true or false",
+    "everything": "true or false",
     "before": 'the id of a decision, such as "d17"',
     "days": "a number of days 1 to 180, such as 30",
     "description": 'a text of at most 256 characters, such as "web server"',

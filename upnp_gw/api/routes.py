@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from upnp_gw.api.backup import BackupQuery
+from upnp_gw.api.backup import BackupQuery, Erase, Erased
 from upnp_gw.api.decisions import Decision, DecisionFilter, Explained, Trial
 from upnp_gw.api.devices import (
     Allow,
@@ -104,6 +104,14 @@ ROUTES: Table[str, Route] = {
         bytes,
         query=BackupQuery,
         media="application/x-tar",
+        local=True,
+    ),
+    "erase": Route(
+        "POST",
+        "/v1/erase",
+        "Erase what is kept of a device, or all history",
+        Erased,
+        body=Erase,
         local=True,
     ),
     "doctor": Route("GET", "/v1/doctor", "Check the machine for problems", list[Check]),

@@ -44,6 +44,11 @@ def new_file(directory: Path, name: str) -> Path:
     return directory / (name + NEW)
 
 
+def kept_files(directory: Path) -> list[Path]:
+    """The files of earlier states that are kept beside the present ones, also those of ``missing_history``."""
+    return sorted(path for name in (LEDGER, APPROVED) for path in directory.glob(f"{name}{KEPT}*"))
+
+
 def clear(directory: Path) -> None:
     """Removes what a restore or a backup has left that was killed before it happened. Raises OSError."""
     for pattern in (f"*{NEW}", f"*{NEW}-*", f"{PLAN}.new", f"{LEDGER}{COPY}*"):

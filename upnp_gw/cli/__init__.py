@@ -20,7 +20,7 @@
     lab                                         a program behind the gateway (lab; lab_report,
                                                 lab_gateway)
     emulate                                     a router for tests of clients
-    backup restore                              the state in one file        (backup, restore;
+    backup restore erase                        the state                    (backup, restore, erase;
                                                                              restore_report)
     api-schema uninstall demo                   (schema, uninstall, demo; demo_report)
     manual                                      man pages and completions    (manual)
@@ -56,6 +56,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "demo": ("upnp_gw.cli.demo", "demo", "Demonstrate upnp-gw in network namespaces."),
         "install": ("upnp_gw.cli.install", "install", "Install the service from a pipx copy; remove it."),
         "backup": ("upnp_gw.cli.backup", "backup", "Write the state into one file."),
+        "erase": ("upnp_gw.cli.erase", "erase", "Erase what is kept of a device, or all history."),
         "restore": ("upnp_gw.cli.restore", "restore", "Put the state of a backup in place."),
         "uninstall": ("upnp_gw.cli.uninstall", "uninstall", "Remove our table from the kernel."),
     },

@@ -108,6 +108,7 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "durability": Key("durability", values.one_of(("normal", "full")), '"normal"'),
         "keep_decisions": Key("keep_decisions", values.number(1000, 10_000_000, "a number of decisions"), "100000"),
         "keep_days": Key("keep_days", values.number(1, 3660, "a number of days"), "90"),
+        "keep_evidence_days": Key("keep_evidence_days", values.number(1, 3660, "a number of days"), "180"),
     },
     "log": {
         "format": Key("log_format", values.one_of(("text", "json")), '"text"'),

@@ -94,6 +94,8 @@ class Config:
     """Decisions kept in the audit log, the newest."""
     keep_days: int = 90
     """Days for which a decision is kept."""
+    keep_evidence_days: int = 180
+    """Days after the last request, use or sight for which evidence and counts of a device are kept."""
     page_lan: str = "own"
     """off | own | all: the mappings that ``upnp-gw page`` shows to a device of the LAN."""
     page_port: int = 5080

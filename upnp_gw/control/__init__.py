@@ -11,7 +11,7 @@ devices      rules for devices, the queue, incidents
 targets      the device that a command names
 known_device a device and its rules
 policy       explain, try, policy, reload
-backup       the state in one file; download: a file as an answer
+backup       the state in one file; download: a file as an answer; erase
 evidence     evidence, suggest, stale
 dry_run      requests that are only tried
 replay       recorded decisions under another policy

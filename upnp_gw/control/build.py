@@ -2,6 +2,7 @@
 
 from upnp_gw.control.backup import BackupCommands
 from upnp_gw.control.devices import DeviceCommands
+from upnp_gw.control.erase import EraseCommands
 from upnp_gw.control.evidence import EvidenceCommands
 from upnp_gw.control.known_device import KnownDeviceCommands
 from upnp_gw.control.measurements import MeasurementCommands
@@ -18,13 +19,15 @@ def control_server(claim: Claim, parts: DaemonParts) -> ControlServer:
     """The server of a claimed socket, not started yet."""
     updates = parts.policy_updates
     serializer = Serializer(parts.decider)
+    targets = Targets(parts.decider, parts.probe)
     operator = GatewayOperator(parts, serializer)
     more = [
         DeviceCommands(parts.gateway, parts.decider, updates, parts.probe, serializer),
-        KnownDeviceCommands(parts.decider, Targets(parts.decider, parts.probe)),
+        KnownDeviceCommands(parts.decider, targets),
         PolicyCommands(parts.gateway, parts.decider, parts.store, updates, operator.decision),
         MeasurementCommands(parts, serializer),
         BackupCommands(parts),
+        EraseCommands(parts, targets),
         EvidenceCommands(parts.decider, parts.evidence, updates.files, parts.count, parts.probe, parts.recount),
     ]
     return ControlServer(

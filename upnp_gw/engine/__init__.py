@@ -15,6 +15,7 @@ scheduler            due work: leases, renewals, cuts, counters
 revocation           ends the mappings of a device
 policy_in_force      the policy; policy_files, policy_reload, kept_policies: its files, changes and history
 device_persistence   devices, incidents and questions in the store; stored_devices: their present identifiers
+erasure              erases what is kept of a device
 epoch                the epoch of NAT-PMP and PCP
 usage_reader         the kernel's counters; evidence_collector: evidence of requests and use
 other_tables         other nftables tables; obstacles and reserved_ports: their effects

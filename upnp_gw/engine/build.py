@@ -17,6 +17,7 @@ from upnp_gw.engine.usage_reader import UsageReader
 from upnp_gw.engine.writer import Writer
 from upnp_gw.firewall.base import Firewall, FirewallSettings
 from upnp_gw.ledger.events import Events
+from upnp_gw.ledger.evidence import KEEP_S
 from upnp_gw.store.store import Store
 
 
@@ -40,6 +41,7 @@ def build_engine(
     events: Events,
     settings: Callable[[], FirewallSettings],
     probe: Probe,
+    keep_evidence_s: float = KEEP_S,
 ) -> Engine:
     """The engine around a decider. ``settings`` gives those of the moment, ``probe`` asks if a host answers."""
     ledger, environment = decider.ledger, decider.environment
@@ -49,7 +51,7 @@ def build_engine(
     persistence = Persistence(store, ledger, DevicePersistence(decider.history, decider.questions), clock)
     complete = partial(park_contested, decider)
     writer = Writer(ledger, firewall, persistence, events, settings, clock, measurements, complete)
-    evidence_collector = EvidenceCollector(decider, store)
+    evidence_collector = EvidenceCollector(decider, store, keep_evidence_s)
     usage_reader = UsageReader(decider, firewall, evidence_collector, measurements)
     scheduler = Scheduler(decider, writer, probe, usage_reader)
     epochs = Epochs(ledger, store, clock, lambda: environment.network, persistence.one_writer)

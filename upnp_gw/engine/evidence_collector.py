@@ -13,7 +13,7 @@ from upnp_gw.engine.decider import Decider
 from upnp_gw.firewall.base import Counters, Growth
 from upnp_gw.gate.schema import OBSERVE_RULE, RESERVED_RULES
 from upnp_gw.ledger.events import Confirmed, Decided, Event, TableChanged
-from upnp_gw.ledger.evidence import EvidenceKey, EvidenceTable
+from upnp_gw.ledger.evidence import KEEP_S, EvidenceKey, EvidenceTable
 from upnp_gw.ledger.forwards import mapping_id
 from upnp_gw.ledger.traffic import TrafficHistory
 from upnp_gw.model.device import OPERATOR
@@ -46,8 +46,9 @@ def opening_of(mapping: Mapping) -> EvidenceKey:
 class EvidenceCollector:
     """Call ``load`` before the first event, ``flush`` regularly and at the end."""
 
-    def __init__(self, decider: Decider, store: Store) -> None:
-        self.table = EvidenceTable()
+    def __init__(self, decider: Decider, store: Store, keep_s: float = KEEP_S) -> None:
+        """``keep_s``: seconds after the last request, use or sight until something is forgotten."""
+        self.table = EvidenceTable(keep_s)
         self.traffic = TrafficHistory()
         self._decider = decider
         self._ledger = decider.ledger
@@ -78,7 +79,9 @@ class EvidenceCollector:
     async def flush(self) -> None:
         """Writes the changes to the store; after an error, again with the next ones."""
         await self._flush_traffic()
-        self.table.prune(self._around.clock().wall)
+        wall = self._around.clock().wall
+        self.table.prune(wall)
+        self._decider.history.forget_silent(wall - self.table.keep_s)
         changes = self.table.pop_changes()
         if not changes:
             return

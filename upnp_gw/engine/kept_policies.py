@@ -93,6 +93,15 @@ def unpacked(digest: str, body: bytes) -> Policy:
     return policy
 
 
+def texts_of(body: bytes) -> tuple[str, str]:
+    """The two files of a kept policy. Raises NotKept for a body that no version has written."""
+    try:
+        kept = json.loads(_expanded(body))
+        return str(kept["text"]), str(kept["approved"])
+    except (ValueError, KeyError, TypeError, RecursionError, zlib.error) as error:
+        raise NotKept(OTHER_VERSION) from error
+
+
 def _expanded(body: bytes) -> bytes:
     """The uncompressed body. Raises zlib.error, also if it has more than LARGEST_BODY bytes."""
     expander = zlib.decompressobj()

@@ -91,6 +91,10 @@ class ApprovalQueue:
             self._replace(subject, None, None)
         return len(subjects)
 
+    def drop_all(self) -> int:
+        """Drops every question. The answer is how many there were."""
+        return sum(self.drop_device(device) for device in list(self._of))
+
     # -- over a restart
 
     def take_changes(self) -> dict[str, dict[str, Any] | None]:

@@ -166,6 +166,25 @@ class DeviceHistory:
         self._changed_incidents.add(device)
         return self._incidents.pop(device, None)
 
+    def forget(self, devices: Iterable[str]) -> None:
+        """Forgets these devices: their counts and their last address. An open incident stays until it ends."""
+        for device in devices:
+            if device in self._entries:
+                self._forget(device)
+
+    def forget_silent(self, since: float) -> None:
+        """Forgets devices without a change request since then, wall-clock seconds. If the clock was set back, a
+        device is forgotten later."""
+        while self._entries:
+            device, entry = next(iter(self._entries.items()))
+            if entry.last_seen >= since:
+                return
+            self._forget(device)
+
+    def forget_all(self) -> None:
+        """The same for every device."""
+        self.forget(list(self._entries))
+
     def withdraw_incident(self, incident: Incident) -> None:
         """Removes an incident whose operation was undone."""
         if self._incidents.get(incident.device) is incident:

@@ -18,5 +18,6 @@ igd_view      what a control point may read
 igd_key       the mapping that a key of IGD means, which does not name the internal client
 events        what happened, for GENA, the audit log and watchers
 traffic       the traffic of ports over two days, for charts
+bounded_rows  rows that are bounded in number, and their changes
 evidence      how mappings were used over weeks, for ``suggest`` and ``stale``
 """

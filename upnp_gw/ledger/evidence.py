@@ -5,11 +5,12 @@ requests a thousand ports loses its own oldest unused rows. Rows with traffic ar
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
+from upnp_gw.ledger.bounded_rows import BoundedRows
 from upnp_gw.model.mapping import DAY_S, IPAddress, Transport
 
 KEEP_S = 180 * DAY_S
@@ -30,10 +31,6 @@ BURST_S = 600.0
 def shared_vias(vias: tuple[str, ...]) -> tuple[str, ...]:
     """One object for equal values: 8,192 rows have a few different ones."""
     return vias
-
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class EvidenceKey(NamedTuple):
@@ -153,66 +150,12 @@ class Changes:
         return any((self.openings, self.devices, self.rules, self.gone, self.gone_devices, self.gone_rules))
 
 
-class BoundedRows(dict[K, V]):
-    """At most ``most`` rows by key, and their changes. If full, the eighth with the least worth is dropped."""
-
-    def __init__(
-        self,
-        most: int,
-        worth: Callable[[V], tuple[bool, float]],
-        on_drop: Callable[[K], None] = lambda key: None,
-    ) -> None:
-        super().__init__()
-        self.most = most
-        self.on_drop = on_drop
-        self.worth = worth
-        self.changed: dict[K, None] = {}
-        self.gone: dict[K, None] = {}
-
-    def row(self, key: K, new: Callable[[], V]) -> V:
-        """The row to change; a new one if there is none."""
-        if key not in self:
-            self[key] = new()
-            self.gone.pop(key, None)
-            if len(self) > self.most:
-                self.drop(self.least_worth(self, len(self) // 8 + 1, key))
-        self.changed[key] = None
-        return self[key]
-
-    def least_worth(self, keys: Iterable[K], count: int, spared: K) -> list[K]:
-        """At most ``count`` of these keys, those with the least worth first, without ``spared``."""
-        return sorted((k for k in keys if k != spared), key=lambda k: self.worth(self[k]))[:count]
-
-    def drop(self, keys: Iterable[K]) -> None:
-        """Removes rows, and calls ``on_drop`` for each."""
-        for key in keys:
-            del self[key]
-            self.changed.pop(key, None)
-            self.gone[key] = None
-            self.on_drop(key)
-
-    def renamed(self, old: K, new: K) -> None:
-        """Notes that a row has another key now. The old one may be the new one of another row."""
-        if old != new:
-            self.gone[old] = self.changed[new] = None
-
-    def pop_changes(self) -> tuple[list[V], list[K]]:
-        """The changed rows and the keys of dropped rows since the last call."""
-        rows, removed = [self[key] for key in self.changed], [key for key in self.gone if key not in self]
-        self.changed.clear()
-        self.gone.clear()
-        return rows, removed
-
-    def put_back(self, changed: Iterable[K], gone: Iterable[K]) -> None:
-        """Notes these keys again. Meanwhile some rows may have been dropped, and others made anew."""
-        self.changed.update((key, None) for key in changed if key in self)
-        self.gone.update((key, None) for key in gone if key not in self)
-
-
 class EvidenceTable:
     """All evidence. ``evidence_collector`` fills it, the store keeps it over restarts."""
 
-    def __init__(self) -> None:
+    def __init__(self, keep_s: float = KEEP_S) -> None:
+        self.keep_s = keep_s
+        """As ``KEEP_S``."""
         self.openings: BoundedRows[EvidenceKey, Evidence] = BoundedRows(
             MOST_ROWS, lambda row: row.worth, self._unlink
         )
@@ -320,11 +263,20 @@ class EvidenceTable:
     # -- keeping
 
     def prune(self, wall: float) -> None:
-        """Drops rows that are older than ``KEEP_S``."""
-        since = wall - KEEP_S
+        """Drops rows that are older than ``keep_s``."""
+        since = wall - self.keep_s
         self.openings.drop([key for key, row in self.openings.items() if row.touched < since])
         self.devices.drop([key for key, row in self.devices.items() if row.last_seen < since])
         self.rules.drop([key for key, row in self.rules.items() if row.last_in_force < since])
+
+    def forget(self, devices: Collection[str] | None) -> None:
+        """Drops all rows of these devices; None: all rows, those of rules too."""
+        self.openings.drop([key for key in self.openings if devices is None or key.device in devices])
+        self.devices.drop([key for key in self.devices if devices is None or key in devices])
+        for device in [device for device in self._bursts if devices is None or device in devices]:
+            del self._bursts[device]
+        if devices is None:
+            self.rules.drop(list(self.rules))
 
     def pop_changes(self) -> Changes:
         """The changes since the last call, for the store."""

@@ -4,7 +4,7 @@ A port is one of ``evidence.EvidenceKey``, so its traffic goes on over renewals,
 slots with traffic are kept.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from upnp_gw.ledger.evidence import EvidenceKey
@@ -79,6 +79,12 @@ class TrafficHistory:
         """Bytes in each of the last ``SLOTS`` slots, oldest first. The last one is not over yet."""
         slots, last = self._ports.get(port, {}), slot_of(wall)
         return [slots.get(slot, 0) for slot in range(last - SLOTS + 1, last + 1)]
+
+    def forget(self, devices: Collection[str] | None) -> None:
+        """Drops the ports of these devices; None: all."""
+        for port in [port for port in self._ports if devices is None or port.device in devices]:
+            self._drop(port)
+            self._changed -= {slot for slot in self._changed if slot[0] == port}
 
     def pop_changes(self, wall: float) -> TrafficChanges | None:
         """The changes since the last call; None: there are none. Drops slots and ports that are too old."""

@@ -15,6 +15,8 @@ traffic_rows       the traffic of ports over two days
 device_rows        devices, incidents and questions, as notes
 syncing            syncs SQLite's log to the disk, and moves it into the database file
 high_water         the number of the last transaction on the disk, in a file of its own
+reader             long queries on a thread of their own
+erasing            erases what is kept of a device
 copying            a copy in one file while the gateway goes on
 missing_history    compares the files with that number at the start
 """

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from upnp_gw.model.errors import StoreError
 from upnp_gw.store.high_water import END, HighWaterMark, read_mark
+from upnp_gw.store.highest_numbers import HighestNumbers
 from upnp_gw.system.files import FileProblem, check_own, copy_own
 
 log = logging.getLogger(__name__)
@@ -217,6 +218,15 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def close_all(db: sqlite3.Connection, history: StoreState, highest: HighestNumbers) -> None:
+    """Deletes all mappings, in the open transaction."""
+    (number,) = db.execute("SELECT coalesce(max(id), 0) FROM mappings").fetchone()
+    highest.keep(db, "mapping", number)
+    db.execute("DELETE FROM mappings")
+    db.execute("DELETE FROM meta WHERE key = 'epoch'")  # NAT-PMP and PCP clients renew in a new epoch
+    db.execute("INSERT OR REPLACE INTO meta VALUES ('transaction', ?)", (str(history.next_transaction),))
 
 
 def log_closed(mappings: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.records import DecisionRecord, RecordFilter
-from upnp_gw.store import decision_rows, evidence_rows, policy_rows, traffic_rows
+from upnp_gw.store import decision_rows, erasing, evidence_rows, policy_rows, traffic_rows
 from upnp_gw.store import device_rows as notes
 from upnp_gw.store.batch import Batch as Batch
 from upnp_gw.store.device_rows import NoteKind as NoteKind
@@ -33,9 +33,10 @@ from upnp_gw.store.mapping_rows import (
     load_mappings,
     write_mappings,
 )
-from upnp_gw.store.missing_history import StoreState, check_history, log_closed
+from upnp_gw.store.missing_history import StoreState, check_history, close_all, log_closed
 from upnp_gw.store.pruning import KEEP, Pruning, Retention
-from upnp_gw.store.schema import SCHEMA_VERSION, prepare
+from upnp_gw.store.reader import Reader
+from upnp_gw.store.schema import CHECKPOINT_PAGES, SCHEMA_VERSION, prepare
 from upnp_gw.store.shared_parts import SharedParts
 from upnp_gw.store.syncing import Syncing
 from upnp_gw.system.fair_lock import FairLock
@@ -72,9 +73,8 @@ class Store:
         self._db: sqlite3.Connection | None = None
         self._syncing: Syncing | None = None
         self._missing = ""
-        # Reading the whole audit log takes a while: it has a thread of its own, so that no request waits for it.
-        self._audit_thread = Worker("audit")
-        self._audit: sqlite3.Connection | None = None
+        self._reader = Reader(path)
+        """Reading the whole audit log takes a while."""
 
     async def open(self) -> None:
         """Opens or creates the file. Raises StoreError if it is damaged or newer, and keeps it as it is."""
@@ -99,9 +99,12 @@ class Store:
 
     async def decisions(self, record_filter: RecordFilter) -> list[DecisionRecord]:
         """The newest decisions that pass the filter, newest first."""
-        return await self._run_in(
-            self._audit_thread, lambda: decision_rows.load_decisions(self._audit_db(), record_filter)
-        )
+        return await self.read(lambda db: decision_rows.load_decisions(db, record_filter))
+
+    async def read(self, call: Callable[[sqlite3.Connection], T]) -> T:
+        """A query that may take a while: no request waits for it."""
+        _ = self._open_db  # raises StoreError
+        return await self._reader.run(lambda db: self._converted(lambda: call(db())))
 
     async def keep_policy(self, digest: str, body: bytes) -> None:
         """Keeps the policy of this hash, before it decides. Raises StoreError."""
@@ -113,7 +116,24 @@ class Store:
 
     async def policy(self, digest: str) -> bytes | None:
         """A kept policy; None: it is not kept. Raises StoreError."""
-        return await self._run_in(self._audit_thread, lambda: policy_rows.load_policy(self._audit_db(), digest))
+        return await self.read(lambda db: policy_rows.load_policy(db, digest))
+
+    async def erase(self, delete: Callable[[sqlite3.Connection], object]) -> None:
+        """One transaction that deletes rows of any table. ``rewrite`` follows."""
+
+        def erase() -> None:
+            self._in_transaction(delete)
+            self._parts.forget()
+
+        await self._run(erase)
+
+    async def rewrite(self) -> None:
+        """Writes the file anew, so that no byte of a deleted row stays in it or in its log. Batches wait for that,
+        but not for the disk."""
+        await self._run(lambda: erasing.rewrite(self._open_db, CHECKPOINT_PAGES, self._full))
+        if (syncing := self._syncing) is not None:
+            await asyncio.to_thread(self._converted, syncing.checkpoint)
+            await self._run(syncing.cut_log)
 
     async def get(self, key: str) -> str | None:
         """One value that outlives a restart (UDN, token, BOOTID); None: it is not set."""
@@ -157,19 +177,15 @@ class Store:
         return [f"{self._path}: {problem}" for problem in (self._missing, syncing) if problem]
 
     async def close(self) -> None:
-        await self._run_in(self._audit_thread, self._close_audit)
+        await self._reader.close()
         await self._run(self._close)
-        self._audit_thread.close()
         self._thread.close()
 
     async def _transaction(self, write: Callable[[sqlite3.Connection], object]) -> None:
         await self._run(lambda: self._in_transaction(write))
 
     async def _run(self, call: Callable[[], T]) -> T:
-        return await self._run_in(self._thread, lambda: self._locked(call))
-
-    async def _run_in(self, thread: Worker, call: Callable[[], T]) -> T:
-        return await thread.run(lambda: self._converted(call))
+        return await self._thread.run(lambda: self._converted(lambda: self._locked(call)))
 
     # -- in the store's thread, or in another one with the lock
 
@@ -210,17 +226,8 @@ class Store:
 
     def _close_all_mappings(self, history: StoreState) -> None:
         """Deletes all mappings of an older store or of another one: they may be out of date."""
-        closed: list[str] = []
-
-        def write(db: sqlite3.Connection) -> None:
-            closed.extend(lines_of_mappings(db))
-            (highest,) = db.execute("SELECT coalesce(max(id), 0) FROM mappings").fetchone()
-            self._highest.keep(db, "mapping", highest)
-            db.execute("DELETE FROM mappings")
-            db.execute("DELETE FROM meta WHERE key = 'epoch'")  # NAT-PMP and PCP clients renew in a new epoch
-            db.execute("INSERT OR REPLACE INTO meta VALUES ('transaction', ?)", (str(history.next_transaction),))
-
-        self._in_transaction(write)
+        closed = lines_of_mappings(self._open_db)
+        self._in_transaction(lambda db: close_all(db, history, self._highest))
         log.error("%s: %s", self._path, history.missing)
         log_closed(closed)
 
@@ -321,19 +328,6 @@ class Store:
             db.execute("PRAGMA synchronous = FULL")
         if self._syncing is not None:
             self._syncing.changed(db.total_changes - before)
-
-    def _audit_db(self) -> sqlite3.Connection:
-        if self._audit is None:
-            if self._db is None:
-                raise StoreError(f"{self._path}: the store is not open")
-            self._audit = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            self._audit.execute("PRAGMA query_only = ON")
-        return self._audit
-
-    def _close_audit(self) -> None:
-        if self._audit is not None:
-            self._audit.close()
-            self._audit = None
 
     def _get(self, key: str) -> str | None:
         row = self._open_db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()

@@ -26,6 +26,8 @@ SYNC_S = 0.5
 CHECKPOINT_ROWS = 1000
 """Changed rows after which a checkpoint is made: about 1000 pages of 4 KiB in the log, like SQLite's default."""
 SETTLED_S = 30.0
+CUTS, CUT_S = 20, 0.05
+"""Tries to cut the log off, and seconds between them: somebody may read the audit log just now."""
 
 
 class Syncing:
@@ -84,6 +86,25 @@ class Syncing:
         self._rows += rows
         if self._rows >= CHECKPOINT_ROWS and not self._to_checkpoint.is_set():
             self._to_checkpoint.set()
+
+    def checkpoint(self) -> None:
+        """Moves the log into the database file, as far as no reader needs it. Raises sqlite3.Error."""
+        self._checkpoint()
+
+    def cut_log(self) -> None:
+        """Moves the rest of the log into the file, and cuts the log off. Nobody may write meanwhile.
+
+        Raises sqlite3.Error, and StoreError if another reader needs the log.
+        """
+        with self._checkpoint_lock:
+            committed = self._committed
+            for _ in range(CUTS):
+                busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if not busy:
+                    self._moved = max(self._moved, committed)
+                    return
+                time.sleep(CUT_S)
+        raise StoreError("another reader of the store needs its log, which still has deleted rows: erase again")
 
     def wait(self) -> None:
         """Returns when all present commits are on the disk. Raises StoreError after ``SETTLED_S``."""
