@@ -53,7 +53,7 @@ class GuideHome(Home):
 
 
 def bash(host: Host, script: str, check: bool = True) -> CompletedProcess[str]:
-    whole = f'set -e\nexec 2>&1\nupnp-gw() {{ {shlex.join(COMMAND)} "$@"; }}\n{script}'
+    whole = f'set -e\nexec 2>&1\nexport COLUMNS=100\nupnp-gw() {{ {shlex.join(COMMAND)} "$@"; }}\n{script}'
     return host.run(["bash", "-c", whole], check=check, timeout=60.0)
 
 
@@ -97,11 +97,11 @@ def guide_home(
     ready: str = "",
     unpacked: bool = False,
     topology: Topology = TOPOLOGY,
-    config: str = CONFIG,
+    config: str | None = CONFIG,
     forward: bool = True,
 ) -> Iterator[GuideHome]:
     """A router and its daemon. Before that starts: the script ``setup``, then ``services``, which stay, then the
-    script ``ready``."""
+    script ``ready``. ``config`` None: there is no configuration, and the test starts the daemon."""
     with Lab(topology) as lab:
         gateway = lab.gateway
         own_files(gateway, directory / "own", unpacked)
@@ -112,8 +112,13 @@ def guide_home(
         for command in services:
             gateway.popen(["bash", "-c", f"exec {command}"], stdout=subprocess.DEVNULL)
         bash(gateway, ready)
-        gateway.run(["tee", "/etc/upnp-gw/config.toml"], text=config)
+        if config is not None:
+            gateway.run(["tee", "/etc/upnp-gw/config.toml"], text=config)
         daemon = LabDaemon(gateway, directory, "--config", "/etc/upnp-gw/config.toml")
         gateway.run(["mount", "--bind", daemon.runtime_dir, "/run/upnp-gw"])
-        with daemon:
+        try:
+            if config is not None:
+                daemon.start()
             yield GuideHome(lab, daemon)
+        finally:
+            daemon.stop()
