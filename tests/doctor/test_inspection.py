@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import pwd
 import socket
 import struct
 from ipaddress import ip_address, ip_interface
@@ -13,7 +14,7 @@ import pytest
 from upnp_gw.config.settings import Config
 from upnp_gw.doctor import examine
 from upnp_gw.doctor.holders import _name, holders
-from upnp_gw.doctor.inspection import _multicast, _state_problem, page_ports
+from upnp_gw.doctor.inspection import _become_by_root, _multicast, _state_problem, page_ports
 from upnp_gw.doctor.machine_state import PortHolder
 from upnp_gw.doctor.search import GROUP, MOST, Answers, answer_headers, other_gateways
 from upnp_gw.model.mapping import Endpoint, Transport
@@ -148,6 +149,18 @@ async def test_it_examines_this_machine(tmp_path: Path) -> None:
     checks = await examine(Config(wan="upnpgw-none", lan=("lo",), state_dir=tmp_path))
     found = {(check.name, check.outcome) for check in checks}
     assert {("state", "ok"), ("lan and wan", "ok"), ("interface", "fail"), ("interface", "ok")} <= found
+
+
+def test_root_finds_the_state_directory_of_the_user_that_the_daemon_becomes(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root of a machine can give a directory away")
+    nobody = pwd.getpwnam("nobody").pw_uid
+    try:
+        os.chown(tmp_path, nobody, -1)
+    except OSError:
+        pytest.skip("this user namespace has root alone")
+    assert "belongs to nobody" in str(_state_problem(tmp_path, _become_by_root("")))
+    assert _state_problem(tmp_path, _become_by_root("nobody")) is None
 
 
 def test_a_state_directory_that_others_can_change_is_found(tmp_path: Path) -> None:

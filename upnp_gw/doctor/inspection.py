@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import fcntl
+import os
 import socket
 import struct
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
 from upnp_gw.model.errors import ConfigError, FirewallError
 from upnp_gw.model.mapping import Transport
 from upnp_gw.system.files import FileProblem, check_directory
+from upnp_gw.system.privileges import OWN_USER, find
 from upnp_gw.system.rtnetlink_socket import Rtnetlink
 
 SYSCTL = Path("/proc/sys/net")
@@ -59,7 +61,7 @@ async def read_machine(config: Config, daemon_pid: int | None = None, *, page: b
         served=served_ports(config),
         holders=await asyncio.to_thread(holders, served_ports(config)),
         daemon_pid=daemon_pid,
-        state_problem=_state_problem(config.state_dir),
+        state_problem=_state_problem(config.state_dir, _become_by_root(config.user)),
         gateways=await searched,
     )
 
@@ -163,14 +165,25 @@ def _bridge_filters(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _state_problem(directory: Path) -> str | None:
-    """Tries to write: modes, mounts and quotas say too little. If it does not exist, tries the nearest parent."""
+def _become_by_root(user: str) -> frozenset[int]:
+    """The id of the user that the daemon becomes when root starts it, as set; empty: none, or we are not root."""
+    if os.geteuid():
+        return frozenset()
+    account = find(user or OWN_USER, "", Path("/proc/self/uid_map").read_text("ascii"))
+    return frozenset() if account is None else frozenset({account.uid})
+
+
+def _state_problem(directory: Path, owners: Container[int] = ()) -> str | None:
+    """Tries to write: modes, mounts and quotas say too little. If it does not exist, tries the nearest parent.
+
+    ``owners``: ids of users that it may belong to, besides root and ours.
+    """
     exists = directory.exists()
     while not directory.exists() and directory != directory.parent:
         directory = directory.parent
     try:
         if exists:
-            check_directory(directory)
+            check_directory(directory, owners)
         with tempfile.TemporaryFile(dir=directory):
             return None
     except OSError as error:
