@@ -1,24 +1,13 @@
 # Sourced by tests/fresh.sh: the shell blocks of README.md, pasted as they stand into a fresh tree, in their order.
-# A block is the input of a shell, as when it is pasted: a command that reads its input takes the next line away.
-#
-# The blocks from "Try it by hand" on run with systemd booted in the tree, in namespaces:
-#
-#     peer 11.22.33.1 --- eth0 11.22.33.44 [the tree] br-lan 192.168.1.1 --- host 192.168.1.23
+# The blocks from "Try it by hand" on run with systemd booted in the tree, in namespaces (tests/booted_home.sh).
 #
 # Not tried: the kernels of these suites (tests/kernels.sh does), real network cards, Ubuntu.
 
+source "$ROOT/tests/booted_home.sh"
 README=$ROOT/README.md
 
-# block HEADING NUMBER: that shell block under that heading.
-block() {
-    awk -v heading="## $1" -v wanted="$2" '
-        /^## / { here = ($0 == heading) }
-        here && /^```sh$/ { number++; inside = (number == wanted); next }
-        /^```$/ { inside = 0 }
-        inside { print; found = 1 }
-        END { exit !found }
-    ' "$README" || die "README.md has no shell block $2 under \"$1\""
-}
+# block HEADING NUMBER: that shell block of README.md.
+block() { page_block "$README" "$1" "$2"; }
 
 # Every shell block as HEADING:NUMBER, in order.
 all_blocks() {
@@ -83,6 +72,14 @@ paste_readme() {
     paste "$(block Policy 1)"
     seen "status names the policy" grep -q 'policy.*/etc/upnp-gw/policy.toml' <<<"$(booted upnp-gw status)"
     port_opens_and_closes
+    say "$suite: docs/page.md, As a service"
+    paste "$(page_block "$ROOT/docs/page.md" "As a service" 1)"
+    seen "systemd accepts the unit of the page" booted systemd-analyze verify --man=no upnp-gw-page.service
+    page_runs
+    paste "$(page_block "$ROOT/docs/page.md" "As a service" 2)"
+    seen "the page is gone" fails booted upnp-gw open
+    seen "its group is gone" fails booted getent group upnp-gw-page
+    port_opens_and_closes
     say "$suite: README, Undo the service (alongside)"
     undo
 
@@ -112,57 +109,9 @@ paste_readme() {
 # set_up OPTION...: the block with these options in place of a person who answers.
 set_up() { paste "$(block "As a service" 1 | sed "s/^upnp-gw setup\$/upnp-gw setup --yes $*/")"; }
 paste_in_tree() { shown_block "$1"; in_tree "$tree" bash -c 'cd /srv/upnp-gw && bash -es' <<<"$1"; }
-paste() { shown_block "$1"; booted bash -es <<<"$1"; }
-shown_block() { printf '%s\n' "$1" | sed 's/^/  # /' >&2; }
 
-# seen WHAT COMMAND...: dies where the command fails.
-seen() {
-    local what=$1
-    shift
-    "$@" >/dev/null || die "not seen: $what"
-    say "seen: $what"
-}
 # When a unit of this boot was started, in microseconds.
 started() { booted systemctl show -P ExecMainStartTimestampMonotonic "$1"; }
-fails() { ! "$@" 2>/dev/null; }
-
-# await WHAT COMMAND...: until the command succeeds, at most 30 s.
-await() {
-    local what=$1
-    shift
-    for _ in $(seq 150); do
-        ! "$@" >/dev/null 2>&1 || return 0
-        sleep 0.2
-    done
-    die "not seen within 30 s: $what"
-}
-
-# As the README's interfaces are called. The addresses exist in namespaces only.
-make_network() {
-    booted bash -e <<'NETWORK'
-ip link set lo up
-for name in peer host; do
-    ip netns add $name
-    ip -n $name link set lo up
-done
-ip link add eth0 type veth peer name eth0 netns peer
-ip link add br-lan type bridge
-ip link add lan-port type veth peer name eth0 netns host
-ip link set lan-port master br-lan
-ip link set eth0 up
-ip link set lan-port up
-ip link set br-lan up
-ip addr add 11.22.33.44/24 dev eth0
-ip addr add 192.168.1.1/24 dev br-lan
-ip route add default via 11.22.33.1
-ip -n peer link set eth0 up
-ip -n peer addr add 11.22.33.1/24 dev eth0
-ip -n host link set eth0 up
-ip -n host addr add 192.168.1.23/24 dev eth0
-ip -n host route add default via 192.168.1.1
-NETWORK
-    booted systemd-run --quiet --unit=web ip netns exec host python3 -m http.server 443
-}
 
 start_by_hand() {
     shown_block "$1"
@@ -172,13 +121,11 @@ start_by_hand() {
 
 # The operator opens a port, as in the README; a peer on the internet side connects, and cannot after the delete.
 port_opens_and_closes() {
-    local ask=(booted ip netns exec peer python3 -c 'import socket
-socket.create_connection(("11.22.33.44", 8443), 1)')
     await "the gateway answers" booted upnp-gw status
     booted upnp-gw add tcp 8443 192.168.1.23:443 --ttl 1h >/dev/null
-    await "a packet from the internet arrives" "${ask[@]}"
+    await "a packet from the internet arrives" connects 8443
     booted upnp-gw delete tcp/8443 >/dev/null
-    seen "the port opens to the internet and closes" fails "${ask[@]}"
+    seen "the port opens to the internet and closes" fails connects 8443
 }
 
 # Without -e: the lines about the other mode may fail. What counts is what is left.
