@@ -99,6 +99,15 @@ def test_the_users_file_of_the_page_makes_its_user_and_opens_the_socket_to_it() 
     ]
 
 
+@pytest.mark.parametrize("path", [UNIT, PAGE], ids=lambda path: path.stem)
+def test_the_state_directory_is_made_as_the_unit_makes_it(path: Path) -> None:
+    unit = read(path)
+    (name,), (mode,), (user,) = (unit["Service", key] for key in ("StateDirectory", "StateDirectoryMode", "User"))
+    lines = (HERE / f"{user}-tmpfiles.conf").read_text("utf-8").splitlines()
+    made = [line.split() for line in lines if line and not line.startswith("#")]
+    assert made == [["d", f"/var/lib/{name}", mode, user, user, "-"]]
+
+
 def test_the_sysctls_are_those_that_the_gateway_would_set() -> None:
     lines = (HERE / "upnp-gw-sysctl.conf").read_text("utf-8").splitlines()
     pairs = dict(line.split(" = ") for line in lines if line and not line.startswith("#"))

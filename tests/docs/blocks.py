@@ -33,7 +33,11 @@ from pathlib import Path
 from tests import ROOT
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-PASTED = {"README.md": "tests/fresh_readme.sh", "CONTRIBUTING.md": "tests/run.sh"}
+PASTED = {
+    "README.md": "tests/fresh_readme.sh",
+    "CONTRIBUTING.md": "tests/run.sh",
+    "docs/install-debian.md": "tests/package_walk.sh",
+}
 """Pages with shell blocks that this script pastes or is, whole."""
 _TAKES = re.compile(r"\bpage\(\"([\w./-]+\.md)\"")
 PLACES = ("gateway", "ps5", "pc", "guest", "internet")

@@ -24,7 +24,7 @@ HERE = ROOT / "examples" / "systemd"
 
 
 def test_every_file_of_the_directory_has_its_place() -> None:
-    used = {*UNITS, *(f"{user}-sysusers.conf" for user in USERS)}
+    used = {*UNITS, *(f"{user}-{kind}.conf" for user in USERS for kind in ("sysusers", "tmpfiles"))}
     used |= {"upnp-gw-router.conf", "closed.nft", "upnp-gw-sysctl.conf"}
     assert {path.name for path in HERE.iterdir()} == used
 
@@ -34,7 +34,8 @@ def test_the_texts_are_those_of_the_checkout_with_another_program(layout: Layout
     files = service_files(layout, "/usr/bin/upnp-gw")
     assert {place.parts[0] for place in files} == {layout.value.parts[0]}
     for place, text in files.items():
-        name = place.name if place.suffix == ".service" else f"{place.stem}-sysusers.conf"
+        kind = place.parent.name.removesuffix(".d")
+        name = place.name if place.suffix == ".service" else f"{place.stem}-{kind}.conf"
         shown = text.replace("Documentation=man:upnp-gw(1)\n", "")
         assert shown == (HERE / name).read_text().replace(OWN_PROGRAM, "/usr/bin/upnp-gw")
     assert not any(OWN_PROGRAM in text for text in files.values())

@@ -1,5 +1,5 @@
-"""The files of the service with their places: units, users, router mode, forwarding. Their texts are those of
-examples/systemd; a checkout, the Debian package and the command ``install`` share them.
+"""The files of the service with their places: units, users, directories, router mode, forwarding. Their texts are
+those of examples/systemd; a checkout, the Debian package and the command ``install`` share them.
 
 Every path is relative to the root directory.
 """
@@ -14,7 +14,7 @@ OWN_PROGRAM = "/opt/upnp-gw/bin/upnp-gw"
 """The program in the units of examples/systemd."""
 UNITS = ("upnp-gw.service", "upnp-gw-page.service", "upnp-gw-closed.service")
 USERS = ("upnp-gw", "upnp-gw-page")
-"""The users of the gateway and of its page, each with a file of systemd-sysusers."""
+"""The users of the gateway and of its page, each with a file of systemd-sysusers and one of systemd-tmpfiles."""
 WAN = 'define WAN = "eth0"'
 """The line of closed.nft with the interface to the internet."""
 Files = Mapping[PurePosixPath, str]
@@ -29,9 +29,16 @@ class Layout(Enum):
 
 
 def service_files(layout: Layout, program: str = OWN_PROGRAM) -> Files:
-    """Units and users, for both modes of the firewall. ``program``: the absolute path for ExecStart."""
+    """Units, users and their directories, for both modes of the firewall.
+
+    ``program``: the absolute path for ExecStart.
+    """
     units = {layout.value / "systemd" / "system" / name: unit(name, program) for name in UNITS}
-    users = {layout.value / "sysusers.d" / f"{user}.conf": _text(f"{user}-sysusers.conf") for user in USERS}
+    users = {
+        layout.value / f"{kind}.d" / f"{user}.conf": _text(f"{user}-{kind}.conf")
+        for kind in ("sysusers", "tmpfiles")
+        for user in USERS
+    }
     return units | users
 
 
