@@ -27,7 +27,7 @@
     install                                     the service from a pipx copy (install)
 
 Shared by the commands: ``client`` (of the control socket), ``terminal``, ``table``, ``formats``, ``parameters``,
-``holder``, ``incidents`` and ``field_notes``.
+``holder``, ``incidents``, ``field_notes`` and ``known_values`` (for completion).
 
 Most commands ask the daemon over its control socket and take --runtime-dir and --json. Exit codes: 0 done,
 1 refused or not found, 2 wrong usage or configuration, 3 the daemon does not answer.

@@ -72,6 +72,7 @@ class DaemonClient:
 
     program, option = "upnp-gw", "--runtime-dir"
     """The program that answers at the socket, and the option that finds it; for messages."""
+    answer_s = ANSWER_TIMEOUT_S
 
     def __init__(self, runtime_dir: Path) -> None:
         self.path = runtime_dir / SOCKET_NAME
@@ -154,7 +155,7 @@ class DaemonClient:
 
     def _connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(ANSWER_TIMEOUT_S)
+        connection.settimeout(self.answer_s)
         try:
             connection.connect(str(self.path))
         except (FileNotFoundError, ConnectionRefusedError):

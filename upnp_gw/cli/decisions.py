@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import formats
+from upnp_gw.cli import formats, known_values
 from upnp_gw.cli.client import DaemonClient, daemon_command, print_json
 from upnp_gw.cli.parameters import PORT, Number, time_option
 from upnp_gw.cli.terminal import LONGEST_TEXT, UNLIMITED, VERDICTS, paint, table_columns, wrap
@@ -20,7 +20,12 @@ OPTION_OF = {name: f"--{name}" for name in ("device", "verdict", "via", "since",
 
 
 @click.command("log")
-@click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only requests of this device.")
+@click.option(
+    "--device",
+    metavar="MAC|ADDRESS|NAME",
+    help="Only requests of this device.",
+    shell_complete=known_values.devices,
+)
 @click.option("--verdict", type=click.Choice(["allow", "deny", "ask", "busy"]))
 @click.option("--via", type=click.Choice([via.value for via in Via]))
 @click.option(

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import formats
+from upnp_gw.cli import formats, known_values
 from upnp_gw.cli.client import DaemonClient, daemon_command, print_json
 from upnp_gw.cli.incidents import banner, format_incident
 from upnp_gw.cli.mappings import format_closed, format_mapping
@@ -21,7 +21,7 @@ from upnp_gw.cli.terminal import BAD, print_text, table_columns
 from upnp_gw.model.mapping import Via
 from upnp_gw.text.escape import shown
 
-DEVICE = click.argument("device", metavar="DEVICE")
+DEVICE = click.argument("device", metavar="DEVICE", shell_complete=known_values.devices)
 """A device: its name, MAC address (``MAC@LAN`` if the gateway serves several LANs) or IP address."""
 OPTION_OF = {"device": "", "name": "NAME", "ports": "PORT", "transports": "--proto", "for_s": "--for"}
 """Field of the API -> argument or option. A problem with DEVICE names the device itself."""
@@ -190,7 +190,13 @@ def release(daemon: DaemonClient, as_json: bool, device: str) -> None:
 
 
 @click.command()
-@click.option("--device", required=True, metavar="DEVICE", help="Name, MAC address (MAC@LAN) or IP address.")
+@click.option(
+    "--device",
+    required=True,
+    metavar="DEVICE",
+    help="Name, MAC address (MAC@LAN) or IP address.",
+    shell_complete=known_values.devices,
+)
 @daemon_command
 def revoke(daemon: DaemonClient, as_json: bool, device: str) -> None:
     """End all mappings of a device, their flows and its pending questions, at once.
@@ -212,7 +218,7 @@ def revoke(daemon: DaemonClient, as_json: bool, device: str) -> None:
 
 
 @click.command()
-@click.argument("rule")
+@click.argument("rule", shell_complete=known_values.rules)
 @daemon_command
 def retract(daemon: DaemonClient, as_json: bool, rule: str) -> None:
     """Remove a RULE that a command wrote (allow, block, approve, deny) from approved.toml.

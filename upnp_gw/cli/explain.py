@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import formats
+from upnp_gw.cli import formats, known_values
 from upnp_gw.cli.client import DaemonClient, daemon_command, print_json
 from upnp_gw.cli.decisions import decision_heading, paint_verdict
 from upnp_gw.cli.holder import format_holder
@@ -60,7 +60,7 @@ EFFECT = {
 
 
 @click.command()
-@click.argument("decision")
+@click.argument("decision", shell_complete=known_values.decisions)
 @click.option("--all", "everything", is_flag=True, help="Rules for other devices too.")
 @daemon_command
 def explain(daemon: DaemonClient, as_json: bool, decision: str, everything: bool) -> None:
@@ -78,7 +78,7 @@ def explain(daemon: DaemonClient, as_json: bool, decision: str, everything: bool
 @click.command("try")
 @click.argument("transport", type=click.Choice([transport.value for transport in Transport]))
 @click.argument("port", type=PORT)
-@click.option("--device", metavar="NAME|MAC", help="The device that asks.")
+@click.option("--device", metavar="NAME|MAC", help="The device that asks.", shell_complete=known_values.devices)
 @click.option("--from", "address", metavar="ADDRESS", help="Or: its source address.")
 @click.option("--via", type=click.Choice([via.value for via in Via]), default="igd1", show_default=True)
 @click.option("--ext", type=PORT, help="The external port.  [default: PORT]")

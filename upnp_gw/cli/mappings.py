@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import formats
+from upnp_gw.cli import formats, known_values
 from upnp_gw.cli.client import REFUSED, DaemonClient, EventStream, RequestProblem, daemon_command, print_json
 from upnp_gw.cli.incidents import banner
 from upnp_gw.cli.mapping_table import format_device, format_external, format_lease_left, mapping_table
@@ -102,7 +102,7 @@ def find_mapping(daemon: DaemonClient, target: str) -> api.Mapping:
 
 
 @click.command("show")
-@click.argument("target", metavar="ID|tcp/PORT")
+@click.argument("target", metavar="ID|tcp/PORT", shell_complete=known_values.mappings)
 @daemon_command
 def show_mapping(daemon: DaemonClient, as_json: bool, target: str) -> None:
     """Show one mapping in full."""
@@ -207,7 +207,7 @@ def add(
 
 
 @click.command()
-@click.argument("targets", nargs=-1, required=True, metavar="ID|tcp/PORT...")
+@click.argument("targets", nargs=-1, required=True, metavar="ID|tcp/PORT...", shell_complete=known_values.mappings)
 @daemon_command
 def delete(daemon: DaemonClient, as_json: bool, targets: tuple[str, ...]) -> None:
     """Close mappings and end their flows at once. `upnp-gw list` has the ids; tcp/PORT is an external port.

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import formats
+from upnp_gw.cli import formats, known_values
 from upnp_gw.cli.client import REFUSED, DaemonClient, daemon_command, print_json
 from upnp_gw.cli.decisions import OPTION_OF, format_request_parts
 from upnp_gw.cli.evidence import suggest
@@ -166,7 +166,12 @@ def _escape_lines(text: str) -> str:
     metavar="TIME",
     help="Only decisions not before: 2h or 7d ago, or 2026-05-01T12:00:00Z.",
 )
-@click.option("--device", metavar="MAC|ADDRESS|NAME", help="Only requests of this device.")
+@click.option(
+    "--device",
+    metavar="MAC|ADDRESS|NAME",
+    help="Only requests of this device.",
+    shell_complete=known_values.devices,
+)
 @daemon_command
 def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, device: str | None) -> None:
     """List answers that FILE would change.

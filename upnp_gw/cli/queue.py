@@ -4,7 +4,7 @@ import click
 import msgspec
 
 from upnp_gw import api
-from upnp_gw.cli import formats
+from upnp_gw.cli import formats, known_values
 from upnp_gw.cli.client import DaemonClient, daemon_command, print_json
 from upnp_gw.cli.devices import format_toml, print_written
 from upnp_gw.cli.holder import format_holder
@@ -15,7 +15,12 @@ from upnp_gw.text.escape import shown
 
 OPTION_OF = {"for_s": "--for"}
 """Field of the API -> option."""
-NUMBER = click.argument("number", type=Number("the number of a question", 1, UNBOUNDED, 3), metavar="N")
+NUMBER = click.argument(
+    "number",
+    type=Number("the number of a question", 1, UNBOUNDED, 3),
+    metavar="N",
+    shell_complete=known_values.questions,
+)
 
 
 @click.command()
