@@ -113,6 +113,7 @@ walk() {
     boot_tree "$tree"
     make_network
     await "the gateway answers" booted upnp-gw status
+    # the host says nothing by itself: the gateway asks for it when its LAN is there
     await "a packet arrives after the boot" connects 8443
 
     say "$suite: the page, Remove"

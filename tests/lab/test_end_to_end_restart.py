@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.fixtures.waiting import until
-from tests.lab.end_to_end import TCP, UDP, Home, ended
+from tests.lab.end_to_end import TCP, UDP, Home, ended, pinhole
 from tests.lab.igd_control_point import ControlPoint, Fault, refused
-from upnp_gw.lab.probe import EchoServer, dial
+from upnp_gw.lab.probe import EchoServer, dial, reach
 from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
@@ -91,6 +91,28 @@ def test_a_restart_keeps_mappings_leases_and_identity(home: Home, end: Ending) -
     assert [[row[name] for name in kept] for row in after] == [[row[name] for name in kept] for row in before]
     for old, new in zip(before, after, strict=True):
         assert 0 <= old["lease_left_s"] - new["lease_left_s"] < 60, "a lease does not grow"
+
+
+def test_mappings_wait_for_a_lan_that_comes_after_the_start(home: Home) -> None:
+    """A boot: the service starts before its interfaces have addresses. The hosts say nothing by themselves."""
+    (lan,) = home.lab.topology.lans
+    addresses = [f"{lan.network[1]}/24", *(f"{net[1]}/64" for net in (lan.network6, lan.ula))]
+    with EchoServer(home.console, TCP, 8080), EchoServer(home.console, TCP, 6000):
+        home.point().add(8080)
+        pinhole(home.point("console", IgdVersion.IGD2), 6000)
+        before = {row["id"] for row in home.rows()}
+        home.daemon.stop()
+        home.gateway.ip(*(f"addr del {address} dev {lan.interface}" for address in addresses))
+        home.daemon.start()
+        assert {row["id"]: row["state"] for row in home.rows()} == dict.fromkeys(before, "parked")
+        assert home.installed() == {}
+        home.gateway.ip(*(f"addr add {address} dev {lan.interface}" for address in addresses[:1]))
+        assert until(lambda: home.row(8080)["state"] == "active", 30)
+        assert home.reach(8080).answered_by == "console"
+        home.gateway.ip(*(f"addr add {address} dev {lan.interface} nodad" for address in addresses[1:]))
+        assert until(lambda: home.row(6000)["state"] == "active", 30)
+        assert reach(home.peer, TCP, home.console.address6, 6000)
+        home.agree()
 
 
 def test_flows_of_a_mapping_deleted_before_a_kill_are_cut_after_it(home: Home) -> None:

@@ -11,6 +11,7 @@ operator_question    questions to the operator
 datagram_requests, delete_any_protocol, former_addresses, moved_devices, full_quota: special kinds of requests
 contested_addresses  parks mappings to an address that several hosts claim
 reevaluation         decides again about mappings; unchanged_rows: those that a start leaves as they are
+late_lans            mappings that wait for a LAN that is not there yet
 scheduler            due work: leases, renewals, cuts, counters
 revocation           ends the mappings of a device
 policy_in_force      the policy; policy_files, policy_reload, kept_policies: its files, changes and history

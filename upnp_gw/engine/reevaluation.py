@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from upnp_gw.engine.audit import FLOOR_OK, NO_WIDER, map_record, record_all
 from upnp_gw.engine.decider import Decider
+from upnp_gw.engine.late_lans import awaits_lan
 from upnp_gw.engine.unchanged_rows import UnchangedRows, renewed, request_of
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import FAULT, Clamps, Facts, Outcome, Verdict
@@ -154,7 +155,10 @@ class Reevaluation:
         network = self._decider.environment.network
         for mapping in list(self._decider.ledger.table):
             address = mapping.internal.address
-            if network.is_gateway(address) or (address.version == 6 and not network.on_lan(address)):
+            gone = address.version == 6 and not network.on_lan(address)
+            if gone and mapping.parked and awaits_lan(network, address):
+                continue  # after a boot: the prefix has not come yet
+            if network.is_gateway(address) or gone:
                 transaction.end(mapping, "prefix-gone")
             elif (refusal := nat_refusal(mapping, network)) is not None:
                 self._end(transaction, mapping, refusal, "renew", "nat-changed")
@@ -173,8 +177,9 @@ class Reevaluation:
         return replace(mapping, delegated=False) if own else mapping
 
     def restore(self, transaction: Transaction, stored: Sequence[Mapping]) -> list[RevokedMapping]:
-        """Decides about the stored rows at start. An unknown neighbour is no reason to refuse. Returns the mappings
-        that the policy no longer allows: they end, or are kept."""
+        """Decides about the stored rows at start. An unknown neighbour is no reason to refuse, and a mapping whose
+        LAN is not there yet waits for it, parked. Returns the mappings that the policy no longer allows: they end,
+        or are kept."""
         unchanged = UnchangedRows(
             self._decider,
             transaction,
@@ -187,6 +192,8 @@ class Reevaluation:
             live = without_expired_holds(mapping, transaction.now)
             if live is None:
                 transaction.end(mapping, "expired")
+            elif awaits_lan(network, mapping.internal.address):
+                transaction.park(live, cut=False)
             elif (refusal := nat_refusal(mapping, network)) is not None:
                 decided.append(self._end(transaction, mapping, refusal, "restore", "nat-changed"))
             elif live is not mapping or not unchanged.keep(mapping):

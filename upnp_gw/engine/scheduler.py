@@ -314,6 +314,7 @@ class Scheduler:
         """Links, addresses or prefixes changed."""
         self._writer.update_network()
         self._submit("network", [], self._reevaluation.network_changed)
+        self.check_hosts(parked=True)  # a LAN may be there again, with hosts that say nothing by themselves
 
     # -- counters
 
