@@ -22,6 +22,8 @@ ALLOWED = (
     "the user nobody may not",
     "other users cannot run",
     # the system
+    "dockerd is not installed",  # tests/guides.sh
+    "libvirtd is not installed",  # tests/guides.sh
     "mallopt is glibc's",
     "systemd-analyze is not installed",  # containers
     "transmission-daemon is not installed",  # where systemd runs: its package would start a service

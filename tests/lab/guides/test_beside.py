@@ -1,5 +1,7 @@
 """The guides beside other firewalls, followed line by line on a router that has that firewall."""
 
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -15,6 +17,7 @@ from tests.lab.guides.pages import Page, page, shows
 from tests.lab.igd_control_point import refused
 from tests.lab.test_other_firewalls import SEARCH, answered
 from upnp_gw.lab import Host, Topology
+from upnp_gw.lab.privilege import TOOL_PATH
 from upnp_gw.lab.probe import EchoServer, reach
 
 pytestmark = pytest.mark.lab
@@ -200,13 +203,59 @@ def test_firewalld(namespaces: None, tmp_path: Path) -> None:
 
 
 DOCKER = "docker-20.10.24.rules"
+DOCKERD = "dockerd --data-root /var/lib/docker"
+REAL_DOCKER = """
+mount -t tmpfs tmpfs /var/lib
+mkdir -p /var/lib/docker
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+"""
+CONTAINER = """
+until docker version >/dev/null 2>&1; do sleep 0.1; done
+mkdir -p /run/image/bin
+cp "$(command -v busybox)" /run/image/bin/
+tar --directory /run/image --create . | docker import - small >/dev/null
+docker run --detach --name web --publish 8444:443 small /bin/busybox sleep 1000
+"""
 
 
-def test_docker(namespaces: None, tmp_path: Path) -> None:
-    with (
-        page("guides/docker.md") as guide,
-        guide_home(tmp_path, setup=MASQUERADE + "ip link add docker0 type bridge\n" + loaded(DOCKER)) as home,
-    ):
+def installed(program: str) -> str:
+    """The program itself where it is installed (tests/guides.sh); else the test is skipped."""
+    if shutil.which(program, path=TOOL_PATH) is None:
+        pytest.skip(f"{program} is not installed")
+    return program
+
+
+@contextmanager
+def docker_home(directory: Path, real: bool, forward: bool = True) -> Iterator[GuideHome]:
+    """A home beside Docker with a container that publishes port 8444. ``forward``: before Docker starts."""
+    if not real:
+        rules = (RECORDED / DOCKER).read_text("utf-8")
+        if forward:
+            rules = rules.replace(":FORWARD DROP", ":FORWARD ACCEPT")
+        load = f"ip link add docker0 type bridge\niptables-restore --noflush <<'EOF'\n{rules}\nEOF\n"
+        with guide_home(directory, setup=MASQUERADE + load) as home:
+            yield home
+        return
+    with guide_home(
+        directory,
+        setup=MASQUERADE + REAL_DOCKER,
+        services=(installed(DOCKERD.split()[0]) + DOCKERD.removeprefix("dockerd"),),
+        ready=CONTAINER,
+        forward=forward,
+    ) as home:
+        try:
+            yield home
+        finally:
+            bash(home.gateway, "docker rm --force web", check=False)
+
+
+BOTH = pytest.mark.parametrize("real", [False, True], ids=["rules", "real"])
+
+
+@BOTH
+def test_docker(namespaces: None, tmp_path: Path, real: bool) -> None:
+    with page("guides/docker.md") as guide, docker_home(tmp_path, real, forward=False) as home:
+        home.gateway.sysctl("net/ipv4/ip_forward", "1")
         assert not goes_out(home)
         assert finds(home)
         assert shows(home.doctor(), guide.take("What happens", "text"))
@@ -226,11 +275,10 @@ def test_docker(namespaces: None, tmp_path: Path) -> None:
         assert not goes_out(home)
 
 
-def test_docker_where_packets_are_forwarded_already(namespaces: None, tmp_path: Path) -> None:
+@BOTH
+def test_docker_where_packets_are_forwarded_already(namespaces: None, tmp_path: Path, real: bool) -> None:
     """There it does not touch the policy of chain FORWARD."""
-    rules = (RECORDED / DOCKER).read_text("utf-8").replace(":FORWARD DROP", ":FORWARD ACCEPT")
-    load = f"ip link add docker0 type bridge\niptables-restore --noflush <<'EOF'\n{rules}\nEOF\n"
-    with guide_home(tmp_path, setup=MASQUERADE + load) as home:
+    with docker_home(tmp_path, real) as home:
         assert finds(home)
         assert proved(home)
         assert goes_out(home)
@@ -255,26 +303,57 @@ def virtual_machine(home: GuideHome, bridge: str, address: IPv4Address) -> Host:
     return machine
 
 
-def test_libvirt(namespaces: None, tmp_path: Path) -> None:
-    network = "ip link add virbr0 type bridge\nip addr add 192.168.122.1/24 dev virbr0\nip link set virbr0 up\n"
-    setup = MASQUERADE + network + loaded("libvirt-9.0.0.rules")
-    with page("guides/libvirt.md") as guide, guide_home(tmp_path, setup=setup) as home:
+LIBVIRTD = """
+mount -t tmpfs tmpfs /var/lib
+mkdir -p /run/libvirt /var/lib/libvirt/dnsmasq /etc/libvirt/hooks
+printf 'unix_sock_group = "root"\\nauth_unix_rw = "none"\\nauth_unix_ro = "none"\\n' >/etc/libvirt/libvirtd.conf
+getent group libvirt-qemu || echo 'libvirt-qemu:x:64055:' >>/etc/group
+getent group kvm || echo 'kvm:x:64056:' >>/etc/group
+getent passwd libvirt-qemu || echo 'libvirt-qemu:x:64055:64055::/:/bin/false' >>/etc/passwd
+"""
+NETWORK = """
+export LIBVIRT_DEFAULT_URI=network:///system
+until virsh version --daemon >/dev/null 2>&1; do sleep 0.1; done
+virsh net-info default >/dev/null 2>&1 || virsh net-define /usr/share/libvirt/networks/default.xml
+virsh net-start default
+"""
+BRIDGE = "ip link add virbr0 type bridge\nip addr add 192.168.122.1/24 dev virbr0\nip link set virbr0 up\n"
+
+
+@BOTH
+def test_libvirt(namespaces: None, tmp_path: Path, real: bool) -> None:
+    setup = LIBVIRTD if real else BRIDGE + loaded("libvirt-9.0.0.rules")
+    services = (installed("libvirtd"),) if real else ()
+    with (
+        page("guides/libvirt.md") as guide,
+        guide_home(tmp_path, setup=MASQUERADE + setup, services=services, ready=NETWORK if real else "") as home,
+    ):
         machine = virtual_machine(home, "virbr0", IPv4Address("192.168.122.50"))
         assert finds(home)
         assert proved(home), "the LAN is as before"
         home.gateway.run(["tee", "/etc/upnp-gw/config.toml"], text=guide.take("Serve virbr0, too", "toml"))
         home.shell(guide.take("Serve virbr0, too"))
         assert until(lambda: "8080 tcp via" in bash(machine, "upnp-gw request tcp 8080", check=False).stdout)
+        own_table = "libvirt_network" in home.gateway.run(["nft", "list", "tables"]).stdout
         with EchoServer(machine, TCP, 8080):
             assert home.shut(8080)
-            assert shows(home.doctor(), guide.take("What happens", "text"))
+            quoted = guide.take("What happens", "text")
+            if own_table:
+                assert "`ip libvirt_network forward`" in guide.text
+                quoted = quoted.replace("ip filter FORWARD", "ip libvirt_network forward")
+            assert shows(home.doctor(), quoted)
             hook = guide.take("Let it through", "hook")
+            if own_table:
+                (other,) = re.findall(r"`(nft insert rule ip libvirt_network [^`]*)`", guide.text)
+                hook = re.sub(r"iptables .*", other, hook)
             *_, restarted = guide.take("Let it through").splitlines()
             assert restarted == "virsh net-start default"
             bash(home.gateway, f"cat >/run/hook <<'EOF'\n{hook}\nEOF\nsh -e /run/hook default started")
             assert home.reach(8080).answered_by == "vm"
         output = home.shell(guide.take("See that it works"), check=False)
         assert shows(output, guide.take("See that it works", "text"))
+        if real:
+            bash(home.gateway, "virsh --connect network:///system net-destroy default")
 
 
 def proxmox(more: str = "") -> str:
