@@ -125,6 +125,7 @@ COVERED_ELSEWHERE = {
     "gate/schema.py": "gate/test_decide.py",
     "gate/values.py": "gate/test_load.py",
     "installation/machine.py": "installation/test_steps.py",
+    "lab/addresses.py": "lab/test_lab.py",
     "lab/control_point.py": "lab/test_approval.py",
     "lab/control_socket.py": "lab/test_end_to_end_events.py",
     "lab/daemon.py": "lab/test_stop.py",

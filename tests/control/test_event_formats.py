@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.fake_operator import NOW, FakeOperator, mapping
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw import api
 from upnp_gw.control import event_formats
 from upnp_gw.control.event_formats import SERVER_SENT
@@ -54,11 +55,11 @@ async def test_a_silent_stream_has_a_heartbeat(
     monkeypatch.setattr(event_formats, "HEARTBEAT_S", 0.01)
     reader, writer = await _connect(tmp_path, "Accept: text/event-stream")
     await reader.readuntil(b"event: hello")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(EVENT_S):
         for _ in range(3):
             await reader.readuntil(SERVER_SENT.heartbeat)
     operator.publish(api.Event(event="lan", at=NOW, id="0-1"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(EVENT_S):
         await reader.readuntil(b"event: lan")
     writer.close()
     lines, other = await _connect(tmp_path)
@@ -77,7 +78,7 @@ async def test_a_reader_that_reads_nothing_loses_its_connection(
     await reader.readuntil(b"event: hello")
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     big = mapping(1, description="x" * 100_000)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(EVENT_S):
         while operator.watchers:
             operator.publish(api.Event(event="added", at=NOW, mapping=big))
             await asyncio.sleep(0.001)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, GatewayFixture, gateway_fixture
 from tests.fixtures.policies import policy_of
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw import api
 from upnp_gw.control.event_streams import KEPT, MISSED, MOST_WAITING, TOO_SLOW, EventStreams
 from upnp_gw.control.serialize import Serializer
@@ -25,7 +26,7 @@ async def streams(directory: Path, policy: str = ASK) -> AsyncIterator[tuple[Gat
 
 
 async def first(stream: AsyncIterator[api.Event], count: int) -> list[api.Event]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(EVENT_S):
         return [await anext(stream) for _ in range(count)]
 
 

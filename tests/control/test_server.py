@@ -20,8 +20,10 @@ import pytest
 from tests import ROOT
 from tests.fixtures.fake_operator import STATUS, FakeOperator, decision, mapping
 from tests.fixtures.plain_words import raw_words
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw import api
 from upnp_gw.cli.schema import document
+from upnp_gw.control import server as control_server
 from upnp_gw.control.backup import BackupCommands
 from upnp_gw.control.devices import DeviceCommands
 from upnp_gw.control.erase import EraseCommands
@@ -243,18 +245,21 @@ async def test_watchers_are_bounded_and_forgotten_when_they_go(
             await stream.content.readline()
         status, problem = await ask(client, "GET", "/v1/events")
         assert (status, problem["error"]) == (503, "busy")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(EVENT_S):
         while operator.watchers:  # noqa: ASYNC110 - the server learns of a closed socket from the loop
             await asyncio.sleep(0)
 
 
-async def test_close_ends_the_streams_at_once(operator: FakeOperator, tmp_path: Path) -> None:
+async def test_close_ends_the_streams_at_once(
+    operator: FakeOperator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_server, "SHUTDOWN_S", 2 * EVENT_S)
     server = ControlServer(operator, tmp_path)
     await server.start()
     reader, writer = await asyncio.open_unix_connection(str(socket_of(tmp_path)))
     writer.write(b"GET /v1/events HTTP/1.0\r\n\r\n")
     await reader.readuntil(b"hello")
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(EVENT_S):
         await server.close()
         await reader.read()
     assert operator.watchers == []
@@ -270,7 +275,7 @@ async def test_a_change_goes_on_when_its_client_hangs_up(
     body = json.dumps(ADD).encode()
     _, writer = await asyncio.open_unix_connection(str(socket_of(tmp_path)))
     writer.write(b"POST /v1/mappings HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(EVENT_S):
         while not operator.asked:  # noqa: ASYNC110
             await asyncio.sleep(0)
         writer.close()

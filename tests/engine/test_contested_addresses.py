@@ -12,6 +12,7 @@ import pytest
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, GatewayFixture, gateway_fixture
 from tests.fixtures.mapping_rows import mapping
 from tests.fixtures.operator_commands import served
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw import api
 from upnp_gw.control.serialize import Serializer
 from upnp_gw.engine.writer import BATCH
@@ -243,7 +244,7 @@ async def test_a_device_that_is_back_before_all_its_mappings_are_parked_gets_all
         await home.gateway.submit(put)
         home.present.discard(ADDRESS)
         home.scheduler.check_hosts()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(EVENT_S):
             while not parked():  # noqa: ASYNC110 (a step of the writer has no event)
                 await asyncio.sleep(0)
         assert parked() < len(rows)

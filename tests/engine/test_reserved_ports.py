@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.fixtures.gateway import NETWORK
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw.engine.obstacles import Obstacles
 from upnp_gw.engine.other_tables import OtherTables
 from upnp_gw.engine.reserved_ports import ReservedPorts
@@ -87,7 +88,7 @@ async def test_a_change_of_other_tables_is_read_at_once() -> None:
         for held in (True, False, True):
             for _ in range(100):  # a ruleset arrives as many events
                 changed.set()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(EVENT_S):
                 await judged.wait()
             judged.clear()
             assert ReservedPorts(frozenset, others)().holds(*WEB) is held

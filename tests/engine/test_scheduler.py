@@ -9,6 +9,7 @@ import pytest
 
 from tests.fixtures.gateway import CONSOLE_IP, PC_IP, GatewayFixture, gateway_fixture
 from tests.fixtures.mapping_rows import mapping
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw.engine.scheduler import PROBES
 from upnp_gw.engine.writer import BATCH
 from upnp_gw.firewall.base import Close, Cut
@@ -76,7 +77,7 @@ async def test_a_stop_while_a_deadline_changes_ends(tmp_path: Path, steps: int) 
         fixture.writer.deadlines_changed.set()
         for _ in range(steps):
             await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(EVENT_S):
             await fixture.scheduler.stop()
 
 
@@ -183,7 +184,7 @@ async def test_a_request_waits_for_few_renewals(tmp_path: Path) -> None:
         await add_rows(home, 900)
         home.clock.pass_s(60)
         home.scheduler.sweep()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(EVENT_S):
             while not renewed(home):  # noqa: ASYNC110 (a step of the writer has no event)
                 await asyncio.sleep(0)
         before = renewed(home)

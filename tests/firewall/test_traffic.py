@@ -17,7 +17,7 @@ from upnp_gw.firewall import netlink
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, UpdateNetwork
 from upnp_gw.firewall.nftables import flow_teardown
 from upnp_gw.lab import GUEST, HOME, Host, Lab, Topology
-from upnp_gw.lab.probe import EchoServer, dial, reach
+from upnp_gw.lab.probe import ANSWER_S, REFUSED_S, EchoServer, dial, reach
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import IPAddress, Transport
 
@@ -31,7 +31,7 @@ def test_a_mapped_port_is_reached_and_counted(gateway: Gateway, fresh_lab: Lab, 
     lab, peer = fresh_lab, fresh_lab.hosts["peer1"]
     one = to(lab, "console", "m1", 4074, internal_port=3074, transport=transport)
     with EchoServer(lab.hosts["console"], transport, 3074):
-        assert not reach(peer, transport, lab.external[0], 4074)
+        assert not reach(peer, transport, lab.external[0], 4074, timeout=REFUSED_S)
         gateway.apply(Open(one))
         proof = reach(peer, transport, lab.external[0], 4074)
         assert (proof.answered_by, proof.seen_from) == ("console", peer.address)
@@ -49,7 +49,7 @@ def test_a_mapped_port_is_reached_and_counted(gateway: Gateway, fresh_lab: Lab, 
         assert third.connections == 2, "a refill too"
         assert third.bytes >= second.bytes
         gateway.apply(Close(one))
-        assert not reach(peer, transport, lab.external[0], 4074)
+        assert not reach(peer, transport, lab.external[0], 4074, timeout=REFUSED_S)
 
 
 @pytest.mark.parametrize("suffix", ["/32", "/24"])
@@ -61,7 +61,7 @@ def test_a_remote_host_or_prefix_is_enforced(gateway: Gateway, fresh_lab: Lab, s
     with EchoServer(lab.hosts["console"], TCP, 3074):
         gateway.apply(Open(to(lab, "console", "m1", 3074, remote=network + suffix, external=own)))
         assert reach(allowed, TCP, lab.external[0], 3074)
-        assert not reach(other, TCP, lab.external[0], 3074)
+        assert not reach(other, TCP, lab.external[0], 3074, timeout=REFUSED_S)
         assert gateway.read().counters["m1"].connections == 1
 
 
@@ -136,7 +136,8 @@ def test_hairpin_between_lans_is_a_setting(
     with Lab(Topology(lans=(HOME, GUEST))) as lab, gateway_of(lab, mode, hairpin=hairpin) as gateway:
         gateway.apply(Open(to(lab, "console", "m1", 3074)))
         with EchoServer(lab.hosts["console"], TCP, 3074):
-            assert bool(reach(lab.hosts["guest"], TCP, lab.external[0], 3074)) is arrives
+            wait_s = ANSWER_S if arrives else REFUSED_S
+            assert bool(reach(lab.hosts["guest"], TCP, lab.external[0], 3074, timeout=wait_s)) is arrives
             assert reach(lab.hosts["pc"], TCP, lab.external[0], 3074)
             assert reach(lab.hosts["peer1"], TCP, lab.external[0], 3074)
 
@@ -174,7 +175,7 @@ def test_the_source_port_follows_the_external_address(router: Gateway, fresh_lab
         seen = pc.reach(peer.address, 9999)
         assert (seen.seen_from, seen.seen_port) == (other, 3075)
         assert reach(peer, UDP, other, 3075)
-        assert not reach(peer, UDP, lab.external[0], 3075)
+        assert not reach(peer, UDP, lab.external[0], 3075, timeout=REFUSED_S)
 
 
 def test_flows_of_a_closed_mapping_live_until_they_are_cut(gateway: Gateway, fresh_lab: Lab) -> None:
@@ -245,11 +246,11 @@ def test_a_mapping_that_comes_back_during_a_cut_keeps_its_new_flows(gateway: Gat
     gateway.apply(Close(one), Cut(one))
     gateway.apply(Open(replace(one, id="m2")))
     with lab.hosts["peer1"].inside():
-        client = socket.create_connection((str(lab.external[0]), 3074), 1)
+        client = socket.create_connection((str(lab.external[0]), 3074), ANSWER_S)
     server, _ = listener.accept()
     with listener, client, server:
         gateway.do(gateway.firewall.settled())
-        client.settimeout(0.5)
+        client.settimeout(ANSWER_S)
         server.send(b"hello")
         assert client.recv(9) == b"hello"
 
@@ -262,7 +263,7 @@ def test_a_lan_host_that_sends_first_does_not_revive_a_cut_flow(gateway: Gateway
     with lab.hosts["console"].inside():
         listener = socket.create_server(("", 3074))
     with lab.hosts["peer1"].inside():
-        client = socket.create_connection((str(lab.external[0]), 3074), 1)
+        client = socket.create_connection((str(lab.external[0]), 3074), ANSWER_S)
     server, _ = listener.accept()
     with listener, client, server:
         for end in (client, server):
@@ -354,8 +355,8 @@ def test_a_flow_of_a_lan_host_to_the_same_port_of_a_server_continues(gateway: Ga
     with peer.inside():
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with client, server:
-        client.settimeout(1)
-        server.settimeout(1)
+        client.settimeout(ANSWER_S)
+        server.settimeout(ANSWER_S)
         server.bind(("", 3074))
         client.sendto(b"question", (str(peer.address), 3074))
         _, back = server.recvfrom(99)
@@ -375,15 +376,15 @@ def test_flush_ends_mappings_and_flows_and_the_wan_stays_shut(router: Gateway, f
             assert call.ask()
             router.close(flush=True)
             assert not call.ask()
-        assert not reach(peer, TCP, lab.external[0], 3074)
-        assert not reach(peer, TCP, console.address6, 3074)
-        assert not reach(peer, TCP, lab.external[0], 22)
-        assert not reach(peer, TCP, lab.external6, 22)
+        assert not reach(peer, TCP, lab.external[0], 3074, timeout=REFUSED_S)
+        assert not reach(peer, TCP, console.address6, 3074, timeout=REFUSED_S)
+        assert not reach(peer, TCP, lab.external[0], 22, timeout=REFUSED_S)
+        assert not reach(peer, TCP, lab.external6, 22, timeout=REFUSED_S)
         assert reach(console, TCP, peer.address, 80), "the LAN still gets out"
 
 
-def ping(host: Host, address: IPAddress) -> bool:
-    """One echo request; True where its reply came."""
+def ping(host: Host, address: IPAddress, wait_s: float = ANSWER_S) -> bool:
+    """One echo request; True where its reply came within ``wait_s`` seconds."""
     v6 = address.version == 6
     family, protocol = (socket.AF_INET6, socket.IPPROTO_ICMPV6) if v6 else (socket.AF_INET, socket.IPPROTO_ICMP)
     with host.inside():
@@ -391,7 +392,7 @@ def ping(host: Host, address: IPAddress) -> bool:
     kind, reply = (128, 129) if v6 else (8, 0)
     checksum = 0xFFFF - (kind << 8) - 0x55  # the kernel's own business with ICMPv6
     with sock:
-        sock.settimeout(0.3)
+        sock.settimeout(wait_s)
         sock.sendto(struct.pack("!BBHHH", kind, 0, checksum, 0, 0x55), (str(address), 0))
         try:
             while True:
@@ -419,15 +420,15 @@ def test_router_mode_shuts_the_wan_and_serves_the_lan(router: Gateway, fresh_lab
             EchoServer(lab.gateway, transport, 2222),
             EchoServer(peer, transport, 80),
         ):
-            assert reach(peer, transport, target, 3074).how == "timeout"
-            assert reach(peer, transport, outside, 2222).how == "timeout"
+            assert reach(peer, transport, target, 3074, timeout=REFUSED_S).how == "timeout"
+            assert reach(peer, transport, outside, 2222, timeout=REFUSED_S).how == "timeout"
             assert reach(console, transport, inside, 2222)
             out = reach(console, transport, host, 80)
             assert out
             assert out.seen_from == (lab.external[0] if v4 else console.address6)
             assert reach(lab.gateway, transport, host, 80)
     assert ping(peer, outside)
-    assert ping(peer, target) is not v4, "RFC 4890: echo requests pass to IPv6 hosts"
+    assert ping(peer, target, REFUSED_S if v4 else ANSWER_S) is not v4, "RFC 4890: echo requests pass to IPv6 hosts"
 
 
 def test_a_pinhole_lets_in_its_own_traffic_only(router: Gateway, fresh_lab: Lab) -> None:
@@ -443,7 +444,8 @@ def test_a_pinhole_lets_in_its_own_traffic_only(router: Gateway, fresh_lab: Lab)
     for port, both in ((443, True), (444, False), (445, False)):
         with EchoServer(console, TCP, port):
             assert reach(peer, TCP, console.address6, port)
-            assert bool(reach(other, TCP, console.address6, port)) is both
+            wait_s = ANSWER_S if both else REFUSED_S
+            assert bool(reach(other, TCP, console.address6, port, timeout=wait_s)) is both
     first = router.read().counters
     assert {name: counted.connections for name, counted in first.items()} == {"m1": 2, "m2": 1, "m3": 1}
     router.apply(*holes)
@@ -458,7 +460,7 @@ def test_a_pinhole_lets_in_its_own_traffic_only(router: Gateway, fresh_lab: Lab)
         router.apply(Close(one), Cut(one))
         router.do(router.firewall.settled())
         assert not call.ask()
-        assert not reach(peer, TCP, console.address6, 443)
+        assert not reach(peer, TCP, console.address6, 443, timeout=REFUSED_S)
 
 
 def test_icmp_errors_of_mapped_flows_pass(router: Gateway, fresh_lab: Lab) -> None:

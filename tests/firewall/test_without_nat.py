@@ -20,7 +20,7 @@ from upnp_gw.firewall import conntrack_dumps
 from upnp_gw.firewall.base import Close, Cut, FirewallMode, Open, Refill, UpdateNetwork
 from upnp_gw.firewall.nftables import Writing
 from upnp_gw.lab import HOME, OFFICE, Lab, Topology
-from upnp_gw.lab.probe import EchoServer, dial, reach
+from upnp_gw.lab.probe import REFUSED_S, EchoServer, dial, reach
 from upnp_gw.model.mapping import Endpoint, Transport
 
 pytestmark = pytest.mark.lab
@@ -62,12 +62,12 @@ def test_a_pinhole_is_reached_at_the_hosts_own_address_and_counted(
                 EchoServer(server, transport, 444),
                 EchoServer(lab.hosts["console"], transport, 443),
             ):
-                assert reach(peer, transport, server.address, 443).how == "timeout"
+                assert reach(peer, transport, server.address, 443, timeout=REFUSED_S).how == "timeout"
                 gateway.apply(Open(holes[0]))
                 proof = reach(peer, transport, server.address, 443)
                 assert (proof.answered_by, proof.seen_from) == ("server", peer.address)
-                assert reach(peer, transport, desk.address, 443).how == "timeout"
-                assert reach(peer, transport, server.address, 444).how == "timeout"
+                assert reach(peer, transport, desk.address, 443, timeout=REFUSED_S).how == "timeout"
+                assert reach(peer, transport, server.address, 444, timeout=REFUSED_S).how == "timeout"
                 mapped = to(lab, "console", f"m{number}2", 443, transport=transport)
                 gateway.apply(Open(holes[1]), Open(mapped))
                 assert reach(peer, transport, desk.address, 443).answered_by == "desk"
@@ -82,7 +82,7 @@ def test_a_pinhole_is_reached_at_the_hosts_own_address_and_counted(
                 assert reach(peer, transport, server.address, 443)
                 assert gateway.read().counters[holes[0].id].connections == 3, "a refill too"
                 gateway.apply(*map(Close, holes))
-                assert reach(peer, transport, server.address, 443).how == "timeout"
+                assert reach(peer, transport, server.address, 443, timeout=REFUSED_S).how == "timeout"
                 assert reach(peer, transport, lab.external[0], 443).answered_by == "console"
                 gateway.apply(Close(mapped))
 
@@ -95,11 +95,11 @@ def test_a_remote_host_prefix_or_port_is_enforced(gateway: Gateway, lab: Lab, su
     with EchoServer(server, TCP, 443):
         gateway.apply(Open(one))
         assert reach(allowed, TCP, server.address, 443)
-        assert not reach(other, TCP, server.address, 443)
+        assert not reach(other, TCP, server.address, 443, timeout=REFUSED_S)
         gateway.apply(Open(replace(one, remote_port=5001)))
-        assert not reach(allowed, TCP, server.address, 443)
+        assert not reach(allowed, TCP, server.address, 443, timeout=REFUSED_S)
         assert reach(allowed, TCP, server.address, 443, source_port=5001)
-        assert not reach(other, TCP, server.address, 443, source_port=5001)
+        assert not reach(other, TCP, server.address, 443, source_port=5001, timeout=REFUSED_S)
 
 
 def test_hosts_without_nat_keep_their_addresses_and_the_others_are_translated(gateway: Gateway, lab: Lab) -> None:
@@ -151,7 +151,7 @@ def test_a_cut_ends_the_flows_of_a_pinhole_and_no_others(
         assert tracked("orig-src", peer.address, "orig-dst", desk.address, "orig-port-dst", 443) == 1
         assert not goes_on(*flow)
         assert all(going_on(*kept))
-        assert reach(peer, TCP, server.address, 443).how == "timeout"
+        assert reach(peer, TCP, server.address, 443, timeout=REFUSED_S).how == "timeout"
 
 
 def test_a_pinhole_ends_in_the_kernel_without_the_daemon(gateway: Gateway, lab: Lab) -> None:
@@ -178,7 +178,7 @@ def test_a_pinhole_ends_in_the_kernel_without_the_daemon(gateway: Gateway, lab: 
         gateway.close()
         assert all(going_on(*ours)), "the leases go on without us"
         assert ended(*ours)
-        assert not game.reach(peer.address, 5555), "the host does not carry that flow on either"
+        assert not game.reach(peer.address, 5555, timeout=REFUSED_S), "the host does not carry that flow on either"
         assert not any(going_on(*(partial(reach, peer, t, server.address, 443) for t in Transport)))
         assert all(going_on(*own))
 
@@ -216,7 +216,7 @@ def test_a_host_that_forges_an_address_of_another_lan_opens_nothing(
         send(pc, own, outside, 80)
         assert until(lambda: len(echo.seen) > 0)
         for place in echo.seen:
-            echo.reach(place.address, place.port)
+            echo.reach(place.address, place.port, timeout=REFUSED_S)
         assert ssh.seen == []
         assert len(echo.seen) == 1
 
@@ -267,7 +267,7 @@ def test_a_routed_prefix_behind_a_host_is_not_translated(router: Gateway, lab: L
     router.apply(UpdateNetwork(network), Open(pinhole("m1", 443, str(behind))))
     with EchoServer(server, TCP, 443), EchoServer(peer, UDP, 80) as echo, having(server, behind):
         assert reach(peer, TCP, behind, 443)
-        assert not reach(peer, TCP, server.address, 443)
+        assert not reach(peer, TCP, server.address, 443, timeout=REFUSED_S)
         send(server, behind, peer.address, 80)
         assert until(lambda: bool(echo.seen))
         assert echo.seen[0].address == behind
@@ -278,9 +278,11 @@ def test_router_mode_drops_what_no_pinhole_lets_in(router: Gateway, lab: Lab) ->
     router.apply(Open(hole(lab, "server", "m1", 443)))
     for transport in Transport:
         with EchoServer(server, transport, 22), EchoServer(lab.gateway, transport, 22):
-            assert reach(peer, transport, server.address, 22).how == "timeout"
-            assert reach(peer, transport, OFFICE.network[1], 22).how == "timeout", "the gateway's own address"
-    assert not ping(peer, server.address)
+            assert reach(peer, transport, server.address, 22, timeout=REFUSED_S).how == "timeout"
+            assert reach(peer, transport, OFFICE.network[1], 22, timeout=REFUSED_S).how == "timeout", (
+                "the gateway's own address"
+            )
+    assert not ping(peer, server.address, REFUSED_S)
     assert ping(server, peer.address)
     with (
         peer.inside(),
@@ -288,7 +290,7 @@ def test_router_mode_drops_what_no_pinhole_lets_in(router: Gateway, lab: Lab) ->
         EchoServer(server, UDP, 443) as echo,
     ):
         late.bind(("", 0))
-        assert echo.reach(peer.address, late.getsockname()[1]).how == "timeout"
+        assert echo.reach(peer.address, late.getsockname()[1], timeout=REFUSED_S).how == "timeout"
         late.sendto(b"? answer\n", (str(server.address), 443))
         assert until(lambda: len(echo.seen) == 1), "an answer to what the host began"
 

@@ -8,7 +8,7 @@ from tests.lab.end_to_end import ROUTER, TCP, served_home
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.nftables import installed_mode, uninstall
 from upnp_gw.lab import HOME, Lab
-from upnp_gw.lab.probe import EchoServer, reach
+from upnp_gw.lab.probe import REFUSED_S, EchoServer, reach
 
 pytestmark = pytest.mark.lab
 
@@ -22,9 +22,9 @@ def close(lab: Lab) -> None:
     lab.gateway.nft(CLOSED.read_text("utf-8").replace('"eth0"', '"wan0"'))
     peer, console = lab.hosts["peer1"], lab.hosts["console"]
     with EchoServer(lab.gateway, TCP, 2222), EchoServer(console, TCP, 8080):
-        assert not reach(peer, TCP, lab.external[0], 2222), "the gateway itself, from the WAN"
-        assert not reach(peer, TCP, lab.external6, 2222)
-        assert not reach(peer, TCP, console.address6, 8080), "a host of the LAN, over IPv6"
+        assert not reach(peer, TCP, lab.external[0], 2222, timeout=REFUSED_S), "the gateway itself, from the WAN"
+        assert not reach(peer, TCP, lab.external6, 2222, timeout=REFUSED_S)
+        assert not reach(peer, TCP, console.address6, 8080, timeout=REFUSED_S), "a host of the LAN, over IPv6"
         assert reach(console, TCP, HOME.network[1], 2222), "the LAN reaches its gateway"
 
 

@@ -5,7 +5,7 @@ import pytest
 from tests.fixtures.waiting import until
 from tests.lab.conftest import Orphan
 from tests.lab.end_to_end import TCP, ended
-from upnp_gw.lab.probe import reach
+from upnp_gw.lab.probe import REFUSED_S, reach
 
 pytestmark = pytest.mark.lab
 
@@ -24,7 +24,7 @@ def test_with_the_daemon_dead_the_kernel_ends_leases_and_live_flows(orphan: Orph
     assert home.reach(8081).answered_by == "console", "a longer lease goes on"
     server = home.lab.hosts["server"]
     for own_address in (home.console.address6, server.address, server.address6):
-        assert not reach(home.peer, TCP, own_address, 8080)
+        assert not reach(home.peer, TCP, own_address, 8080, timeout=REFUSED_S)
         assert reach(home.peer, TCP, own_address, 8081)
     assert until(lambda: all(map(ended, orphan.calls)), orphan.left(LIVE_GRACE_S))
     assert all(call.ask() for call in orphan.longer), "and so do its flows"

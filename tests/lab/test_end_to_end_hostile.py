@@ -26,6 +26,9 @@ HOME_LIMIT = 8
 """Mappings of one device by the built-in policy."""
 SILENCE_S = 1.0
 """The time without an answer after which there is none, seconds."""
+HELD_UP_S = 4.0
+"""Idle connections are cut after 5 s; a client behind them would wait for that. An answer takes some
+milliseconds."""
 QAKBOT = 27
 """As many ports as it asked for in one minute."""
 FLOOD = 400
@@ -95,7 +98,7 @@ def test_four_hundred_requests_of_one_host_hold_the_quota_and_cost_no_memory(mod
     modest.agree()
     begun = time.monotonic()
     assert modest.point().external_address() == str(modest.external)
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < HELD_UP_S
 
 
 @pytest.mark.spec("SR-5", "SR-26")
@@ -134,7 +137,7 @@ def test_idle_connections_of_one_host_do_not_block_others(modest: Home) -> None:
         begun = time.monotonic()
         modest.point().add(8080)
         assert modest.point(igd_version=IgdVersion.IGD2).external_address() == str(modest.external)
-        assert time.monotonic() - begun < 2.0
+        assert time.monotonic() - begun < HELD_UP_S
 
 
 # -- the internet's side

@@ -10,6 +10,7 @@ from time import CLOCK_BOOTTIME, clock_gettime
 
 import pytest
 
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw.lab import CONSOLE, GUEST, HOME, Lab, LanHost, Topology
 from upnp_gw.model.mapping import Instant
 from upnp_gw.model.request import Source
@@ -30,7 +31,7 @@ def answer_one(listener: socket.socket) -> bytes:
     """Takes one NOTIFY; the answer is its head."""
     connection, _ = listener.accept()
     with connection:
-        connection.settimeout(3)
+        connection.settimeout(EVENT_S)
         head = connection.recv(2048)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         return head
@@ -42,7 +43,7 @@ async def subscribe_and_wait(address: IPv6Address, port: int, interface: str) ->
     def properties(igd_version: IgdVersion, service: Service, source: Source) -> Mapping[str, str]:
         return {"PhysicalLinkStatus": "Up"}
 
-    eventing = GenaDelivery(properties, lambda: Instant(clock_gettime(CLOCK_BOOTTIME), 0.0), deadline_s=1.0)
+    eventing = GenaDelivery(properties, lambda: Instant(clock_gettime(CLOCK_BOOTTIME), 0.0), deadline_s=EVENT_S / 2)
     await eventing.start()
     headers = {"NT": "upnp:event", "CALLBACK": f"<http://[{address}%25eth0]:{port}/a>"}
     answer = eventing.serve(
@@ -50,7 +51,7 @@ async def subscribe_and_wait(address: IPv6Address, port: int, interface: str) ->
     )
     assert answer.sid is not None
     eventing.delivered(answer.sid)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(EVENT_S):
         while not eventing.counts:  # noqa: ASYNC110 - a counter has no event to wait for
             await asyncio.sleep(0.005)
     await eventing.stop()
@@ -67,7 +68,7 @@ def test_of_two_hosts_with_one_link_local_address_the_subscriber_gets_the_event(
         for host in (console, twin):
             with host.inside():
                 listeners[host.name] = socket.create_server(("::", 49200), family=socket.AF_INET6)
-                listeners[host.name].settimeout(3)
+                listeners[host.name].settimeout(EVENT_S)
         result = listeners.pop(name)
         (other,) = listeners.values()
         with result, other:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.fixtures.fake_gateway import FakeGateway
 from tests.fixtures.http_client import FakeEventing, answer, served_descriptions, status_of
+from tests.fixtures.waiting import EVENT_S
 from tests.lab.ssdp_listener import network_of
 from upnp_gw.lab import Host, Lab
 from upnp_gw.servers.context import LanContext
@@ -38,15 +39,15 @@ async def gateway(lab: Lab) -> AsyncIterator[FakeGateway]:
     await server.stop()
 
 
-async def get(host: Host, address: str, scope: int = 0) -> bytes | None:
-    """GET of the description from a host; None where not even a connection comes about within a second."""
+async def get(host: Host, address: str, scope: int = 0, wait_s: float = EVENT_S) -> bytes | None:
+    """GET of the description from a host; None where not even a connection comes about within ``wait_s``."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with host.inside():
         sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setblocking(False)
     where = (address, PORT, 0, scope) if family == socket.AF_INET6 else (address, PORT)
     try:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(wait_s):
             await asyncio.get_running_loop().sock_connect(sock, where)
     except OSError:
         sock.close()
@@ -75,9 +76,9 @@ async def test_every_lan_address_answers_and_no_packet_of_the_wan_does(lab: Lab,
     # From outside: the WAN's own addresses, and the LAN's, to which the internet knows a way.
     lab.internet.ip(f"route replace {lan.ipv4[0]}/32 via {lab.external[0]}")
     for outside in (str(lab.external[0]), str(lab.external6), *(a for a in inside if not a.startswith("fe80"))):
-        assert await get(peer, outside) is None, outside
+        assert await get(peer, outside, wait_s=1) is None, outside
     # From the LAN to the WAN address: nothing listens there.
-    assert await get(console, str(lab.external[0])) is None
+    assert await get(console, str(lab.external[0]), wait_s=1) is None
 
 
 def upnpc(console: Host, *arguments: str, igd_version: str = "igd2") -> str:

@@ -13,7 +13,7 @@ from tests.fixtures.waiting import until
 from tests.lab.end_to_end import REACHED_S, TCP, Home, served_home
 from tests.lab.igd_control_point import Fault
 from upnp_gw.lab import CONSOLE, HOME, OFFICE, Lab, Topology
-from upnp_gw.lab.probe import EchoServer, reach
+from upnp_gw.lab.probe import REFUSED_S, EchoServer, reach
 
 pytestmark = pytest.mark.lab
 
@@ -228,7 +228,10 @@ def test_the_doctor_names_a_bridge_whose_hosts_do_not_reach_mappings_by_the_exte
 
         with EchoServer(home.console, TCP, 8080), EchoServer(home.pc, TCP, 8081):
             assert home.reach(8080)
-            assert [reach(home.pc, TCP, home.external, port).how for port in (8080, 8081)] == ["timeout", "timeout"]
+            assert [reach(home.pc, TCP, home.external, port, timeout=REFUSED_S).how for port in (8080, 8081)] == [
+                "timeout",
+                "timeout",
+            ]
             (line,) = named()
             home.gateway.run(line.split())
             assert all(reach(home.pc, TCP, home.external, port, timeout=REACHED_S) for port in (8080, 8081))

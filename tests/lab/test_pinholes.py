@@ -120,10 +120,10 @@ def test_a_remote_host_and_its_port_keep_others_out(home: Home) -> None:
         home.clear()
         pinhole(point, RemoteHost=second.address6, RemotePort=4443)
         pinhole(point, RemotePort=4444)
-        assert reach(second, TCP, address, 8080, timeout=1, source_port=4443)
+        assert reach(second, TCP, address, 8080, source_port=4443)
         assert not at(second, address)
         assert not reach(first, TCP, address, 8080, timeout=SHUT_S, source_port=4443)
-        assert reach(first, TCP, address, 8080, timeout=1, source_port=4444)
+        assert reach(first, TCP, address, 8080, source_port=4444)
 
 
 @pytest.mark.spec("IGD-213", "IGD-214")
@@ -154,12 +154,12 @@ def test_a_unique_id_and_its_pinhole_outlive_a_kill(home: Home) -> None:
     with EchoServer(home.console, TCP, 8080):
         number = pinhole(point, RemotePort=4443)
         home.daemon.kill()
-        assert reach(home.peer, TCP, address, 8080, timeout=1, source_port=4443), "the kernel goes on alone"
+        assert reach(home.peer, TCP, address, 8080, source_port=4443), "the kernel goes on alone"
         home.daemon.start()
         home.points.clear()
         point = home.point(igd_version=IgdVersion.IGD2)
         assert pinhole(point, RemotePort=4443) == number
-        assert reach(home.peer, TCP, address, 8080, timeout=1, source_port=4443)
+        assert reach(home.peer, TCP, address, 8080, source_port=4443)
         assert not at(home.peer, address)
         point.call("DeletePinhole", SERVICE, UniqueID=number)
         assert not reach(home.peer, TCP, address, 8080, timeout=SHUT_S, source_port=4443)

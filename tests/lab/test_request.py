@@ -71,7 +71,7 @@ def test_a_pinhole_over_ipv6(home: Home, tmp_path: Path, via: str) -> None:
     with EchoServer(home.console, TCP, 8080):
         done = request(home, tmp_path, "tcp", 8080, "--ipv6", "--via", via)
         assert done.stdout == f"[{address}]:8080 tcp via {via} 3600s\n"
-        assert reach(home.peer, TCP, address, 8080, timeout=1).answered_by == "console"
+        assert reach(home.peer, TCP, address, 8080).answered_by == "console"
         assert request(home, tmp_path, "tcp", 8080, "--ipv6", "--via", via, "--release").returncode == 0
         assert not reach(home.peer, TCP, address, 8080, timeout=SHUT_S)
 

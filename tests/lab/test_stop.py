@@ -17,7 +17,7 @@ from tests.soak.household import Household, household
 from tests.soak.load import Load
 from upnp_gw.cli.client import DaemonClient
 from upnp_gw.firewall.nftables import uninstall
-from upnp_gw.lab.probe import EchoServer, dial, reach
+from upnp_gw.lab.probe import REFUSED_S, EchoServer, dial, reach
 
 pytestmark = pytest.mark.lab
 
@@ -126,7 +126,7 @@ def test_leases_go_on_without_the_daemon_and_end_with_it_where_configured(
             assert home.shut(8080)
             assert home.shut(3074, UDP)
             assert home.shut(22)
-            assert not reach(home.peer, TCP, home.console.address6, 8080)
+            assert not reach(home.peer, TCP, home.console.address6, 8080, timeout=REFUSED_S)
             home.daemon.start()
             assert home.reach(8080), "the lease has time left, and its client still believes in it"
 

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from tests.fixtures.waiting import EVENT_S
 from tests.lab.neighbour_forgery import claim, confirm
 from upnp_gw.lab import CONSOLE, GUEST, HOME, PC, Lab, Topology
 from upnp_gw.model.mapping import IPAddress
@@ -55,7 +56,7 @@ def begin(lab: Lab, who_has: WhoHas, address: IPAddress, interface: str = "lan0"
 
 async def answers(query: SocketQuery, number: int) -> set[str]:
     """So many hosts, or those that are heard within ten seconds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(EVENT_S):
         while len(query.answers) < number:
             query.new_answer.clear()
             await query.new_answer.wait()
@@ -64,7 +65,7 @@ async def answers(query: SocketQuery, number: int) -> set[str]:
 
 async def answers_when_asked_again(query: SocketQuery, mac: str, number: int) -> set[str]:
     """So many hosts: a host answers for a new IPv6 address once its kernel has joined the group of it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(EVENT_S):
         while len(query.answers) < number:
             query.new_answer.clear()
             query.ask(mac)

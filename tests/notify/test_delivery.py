@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from tests.fixtures.waiting import EVENT_S
 from tests.notify.events import QUESTION_EVENT
 from tests.notify.receiver import receiver
 from tests.notify.test_requests import message
@@ -113,7 +114,7 @@ async def test_nobody_listens_and_a_receiver_that_never_answers(monkeypatch: pyt
         answer = await attempt(NotifyTarget(url=f"http://127.0.0.1:{port}/"))
         assert (answer.sent, answer.again) == (False, True)
         assert "no answer within" in answer.sentence
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(EVENT_S):
             await gone.wait()
     finally:
         server.close()

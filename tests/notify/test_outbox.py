@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from tests.fixtures.waiting import EVENT_S
 from tests.notify.events import EVENTS
 from tests.notify.test_requests import message
 from upnp_gw.config.notify_tables import NotifyTarget
@@ -43,7 +44,7 @@ class Scene:
         await asyncio.sleep(0)
 
     async def until(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(EVENT_S):
             while len(self.came) < count:  # noqa: ASYNC110 - the receiver is a list
                 await asyncio.sleep(0.001)
         for _ in range(5):

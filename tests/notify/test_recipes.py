@@ -17,6 +17,7 @@ import pytest
 
 from tests import ROOT
 from tests.fixtures.fake_operator import FakeOperator
+from tests.fixtures.waiting import EVENT_S
 from tests.notify.events import QUESTION_EVENT
 from tests.notify.receiver import receiver
 from upnp_gw import notify
@@ -49,7 +50,7 @@ async def told(directory: Path, target: NotifyTarget, came: asyncio.Event) -> No
     await server.start()
     running = asyncio.create_task(notify.run(client, PageSettings(notify=(target,))))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(EVENT_S):
             while not operator.watchers:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
             operator.publish(QUESTION_EVENT)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from tests.cli.test_devices import INCIDENT, QUESTION, Answering
 from tests.fixtures.fake_operator import NOW, STATUS, FakeOperator, settle
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw import api
 from upnp_gw.control.server import ControlServer
 from upnp_gw.control_client import ControlClient
@@ -56,7 +57,7 @@ class Told:
     messages: list[Message] = field(default_factory=list)
 
     async def until(self, count: int) -> list[str]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(EVENT_S):
             while len(self.messages) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         return [message.title for message in self.messages]
@@ -75,7 +76,7 @@ async def following(directory: Path) -> AsyncIterator[Told]:
 
 
 async def watched(operator: FakeOperator) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(EVENT_S):
         while not operator.watchers:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 
@@ -133,7 +134,7 @@ async def test_where_nothing_was_missed_the_state_is_not_told_again(tmp_path: Pa
         await told.until(1)
         operator.questions = [replace(QUESTION, number=5)]
         operator.publish(None)  # the stream ends, and a new one begins
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(EVENT_S):
             while len(operator.after) < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         await watched(operator)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.page_home import PageHome, page_home
+from tests.fixtures.waiting import EVENT_S
 from tests.page.test_connections import connected, ended
 
 HEAD = b"POST /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
@@ -44,7 +45,7 @@ async def test_what_is_no_http_gets_an_answer_of_ours_and_no_trace(
     with caplog.at_level(logging.INFO):
         reader, writer = await connected(home)
         writer.write(sent)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(EVENT_S):
             received = await ended(reader, writer)
     head, _, body = received.partition(b"\r\n\r\n")
     assert head.split()[1] == b"%d" % status

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.fixtures.gateway import CONSOLE_IP
 from tests.fixtures.page_home import Browser, PageHome, lan_page, page_home
-from tests.fixtures.waiting import async_until
+from tests.fixtures.waiting import EVENT_S, async_until
 from upnp_gw.page import serving
 from upnp_gw.page.serving import Produce
 from upnp_gw.page.views import View
@@ -59,7 +59,7 @@ async def local_request(home: PageHome, method: str, path: str) -> int:
     """Asks the page's own socket, as ``upnp-gw open`` and ``upnp-gw token`` do."""
     connector = aiohttp.UnixConnector(str(home.settings.runtime_dir / "page.sock"))
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(EVENT_S),
         aiohttp.ClientSession(connector=connector) as session,
         session.request(method, f"http://localhost{path}") as answer,
     ):

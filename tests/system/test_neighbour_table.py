@@ -7,6 +7,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.network import Neighbour, Neighbours
 from upnp_gw.system import neighbour_table
@@ -271,7 +272,7 @@ async def test_a_kernel_query_asks_the_named_hosts() -> None:
     scene = Scene(NEW)
     query = KernelQuery(scene.table, (HOST, LAN), INDEX, 0.05)
     query.ask(OLD, NEW)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(EVENT_S):
         await query.new_answer.wait()
     assert list(query.answers) == [NEW]
     assert scene.kernel.asked == [OLD, NEW]

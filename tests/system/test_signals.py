@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.fixtures.waiting import EVENT_S
 from upnp_gw.system.signals import Signals
 
 
@@ -16,7 +17,7 @@ async def test_several_signals_of_one_kind_count_as_one() -> None:
     with signals.handled():
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGHUP)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(EVENT_S):
             await signals.reload.wait()
             assert not signals.stop.is_set()
             os.kill(os.getpid(), signal.SIGTERM)

@@ -10,7 +10,7 @@ Synchronous. Changes nothing outside the namespaces. The daemon does not import 
             proof = reach(peer, Transport.TCP, lab.external[0], 3074)
         assert proof.arrived and proof.answered_by == "console" and proof.seen_from == peer.address
 
-lab            builds and removes namespaces; topology: which ones
+lab            builds and removes namespaces; topology: which ones; addresses: when they are there
 host           one namespace; machine: its processes; daemon: the real daemon in it
 probe          proofs by packets
 control_point  a real control point

@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from types import TracebackType
 from typing import Self
 
+from upnp_gw.lab.addresses import await_addresses
 from upnp_gw.lab.host import Host
 from upnp_gw.lab.topology import (
     GATEWAY_WAN,
@@ -97,10 +98,13 @@ class Lab:
         """Removes the gateway's WAN interface and makes it again with another index, like a ppp0 that redials."""
         self.gateway.ip(f"link del {self.topology.wan}")
         self._wire_wan(self.internet, self.gateway)
+        await_addresses(self.internet, self.gateway)
 
     def add_host(self, interface: str, host: LanHost) -> Host:
         """Connects another host to the gateway's LAN of this interface while the lab runs."""
-        return self._add_host(next(lan for lan in self.topology.lans if lan.interface == interface), host)
+        added = self._add_host(next(lan for lan in self.topology.lans if lan.interface == interface), host)
+        await_addresses(added)
+        return added
 
     def _lan_of(self, name: str) -> Lan:
         address = self.hosts[name].address
@@ -125,6 +129,7 @@ class Lab:
             self._wire_peer(internet, name, number)
         for number, lan in enumerate(self.topology.lans):
             self._wire_lan(gateway, lan, f"02:00:77:00:00:{number + 1:02x}")
+        await_addresses(*self.hosts.values())
 
     def _wire_wan(self, internet: Host, gateway: Host) -> None:
         wan, mac = self.topology.wan, "02:00:11:22:33:44"

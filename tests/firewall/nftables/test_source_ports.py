@@ -15,7 +15,7 @@ from tests.fixtures.waiting import until
 from upnp_gw.firewall.base import Close, FirewallMode, Open, UpdateNetwork
 from upnp_gw.firewall.labels import MASQUERADED
 from upnp_gw.lab import Lab
-from upnp_gw.lab.probe import EchoServer, dial, reach
+from upnp_gw.lab.probe import REFUSED_S, EchoServer, dial, reach
 from upnp_gw.model.mapping import Transport
 
 pytestmark = pytest.mark.lab
@@ -158,7 +158,7 @@ def test_nor_does_the_kernel_choose_a_mapped_port_by_itself(router: Gateway, fre
             f" ct label set {MASQUERADED} masquerade to :{chosen}"
         )
     with EchoServer(peer, UDP, 9999) as server:
-        assert not reach(pc, UDP, peer.address, 9999, source_port=7000)
+        assert not reach(pc, UDP, peer.address, 9999, source_port=7000, timeout=REFUSED_S)
         assert reach(pc, UDP, peer.address, 9999, source_port=7001)
         assert [seen.port for seen in server.seen] == [EXTERNAL + 1]
 

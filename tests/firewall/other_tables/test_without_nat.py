@@ -14,7 +14,7 @@ from upnp_gw.firewall.nftables import NftablesFirewall
 from upnp_gw.firewall.other_tables.drops import pinhole_drops
 from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
 from upnp_gw.lab import HOME, OFFICE, Host, Lab, Topology
-from upnp_gw.lab.probe import EchoServer, reach
+from upnp_gw.lab.probe import REFUSED_S, EchoServer, reach
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Link
 
@@ -125,12 +125,12 @@ def test_the_commands_shut_the_hosts_and_leave_pinholes_open(namespaces: None) -
                 assert len(found) == 2
                 for one in found:
                     shell(gateway, *one.lines)
-                assert reach(peer, TCP, server.address, 22).how == "timeout"
+                assert reach(peer, TCP, server.address, 22, timeout=REFUSED_S).how == "timeout"
                 assert reach(peer, TCP, server.address, 443)
                 assert reach(server, TCP, peer.address, 80).seen_from == server.address
                 assert reach(pc, TCP, peer.address, 80).seen_from == lab.external[0]
             shell(gateway, "iptables -P FORWARD DROP")
-            assert not reach(peer, TCP, server.address, 443)
+            assert not reach(peer, TCP, server.address, 443, timeout=REFUSED_S)
             (drop,) = pinhole_drops(listed(gateway), "wan0", ["lan0", "lan1"], ["lan1"])
             shell(gateway, *drop.lines)
             assert pinhole_drops(listed(gateway), "wan0", ["lan0", "lan1"], ["lan1"]) == []

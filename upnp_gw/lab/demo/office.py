@@ -7,7 +7,7 @@ from upnp_gw.lab.demo.report import StepFindings
 from upnp_gw.lab.demo.stage import Console, Stage, require
 from upnp_gw.lab.host import Host
 from upnp_gw.lab.lab import Lab
-from upnp_gw.lab.probe import EchoServer, reach
+from upnp_gw.lab.probe import REFUSED_S, EchoServer, reach
 from upnp_gw.lab.topology import OFFICE, Topology
 from upnp_gw.model.mapping import Transport
 
@@ -55,13 +55,13 @@ def _request(host: Host, state: object) -> list[str]:
 
 
 def _refused(peer: Host, host: Host) -> str:
-    proof = reach(peer, Transport.TCP, host.address, WEB)
+    proof = reach(peer, Transport.TCP, host.address, WEB, timeout=REFUSED_S)
     require(not proof.arrived, f"{host.address}:{WEB} is open")
     return f"a packet from the internet to {host.address}:{WEB}: refused ({proof.how})"
 
 
 def _arrives(peer: Host, host: Host) -> str:
-    proof = reach(peer, Transport.TCP, host.address, WEB, timeout=2)
+    proof = reach(peer, Transport.TCP, host.address, WEB)
     require(proof.answered_by == host.name, f"no packet came to {host.address}:{WEB}: {proof.how}")
     require(proof.seen_from == peer.address, f"{host.name} saw {proof.seen_from}")
     return f"a packet from the internet to {host.address}:{WEB}: arrives at {host.name}"

@@ -11,7 +11,7 @@ from typing import Any
 from upnp_gw.lab.demo.office import without_nat
 from upnp_gw.lab.demo.report import StepFindings, output_columns
 from upnp_gw.lab.demo.stage import Stage, control_point, require
-from upnp_gw.lab.probe import EchoServer, reach
+from upnp_gw.lab.probe import REFUSED_S, EchoServer, reach
 from upnp_gw.model.mapping import Transport
 
 GAME = 3074
@@ -52,7 +52,7 @@ def start(stage: Stage) -> StepFindings:
     stage.daemon.start()
     console, peer = stage.lab.hosts["console"], stage.lab.hosts["peer1"]
     with EchoServer(peer, Transport.TCP, 443):
-        proof = reach(console, Transport.TCP, peer.address, 443, timeout=2)
+        proof = reach(console, Transport.TCP, peer.address, 443)
     require(proof.arrived, f"the console does not reach the internet: {proof.how}")
     require(proof.seen_from == stage.lab.external[0], f"the internet saw {proof.seen_from}")
     return StepFindings(
@@ -135,11 +135,11 @@ def protocols(stage: Stage) -> StepFindings:
         lines += stage.natpmp(Transport.UDP, BY_NATPMP, LEASE_S)
         lines.append(stage.arrives(Transport.UDP, BY_NATPMP, "console"))
     with EchoServer(console, Transport.TCP, BY_PINHOLE):
-        before = reach(peer, Transport.TCP, console.address6, BY_PINHOLE)
+        before = reach(peer, Transport.TCP, console.address6, BY_PINHOLE, timeout=REFUSED_S)
         require(not before.arrived, "the console's IPv6 address was open before the request")
         lines.append(f"a packet to [{console.address6}]:{BY_PINHOLE}: refused ({before.how})")
         lines += stage.request("tcp", BY_PINHOLE, "--ipv6")
-        proof = reach(peer, Transport.TCP, console.address6, BY_PINHOLE, timeout=2)
+        proof = reach(peer, Transport.TCP, console.address6, BY_PINHOLE)
         require(proof.answered_by == "console", f"no packet came through the pinhole: {proof.how}")
         require(proof.seen_from == peer.address6, f"the console saw {proof.seen_from}")
         lines.append(f"a packet to [{console.address6}]:{BY_PINHOLE}: arrives at console")
