@@ -238,6 +238,8 @@ def test_a_killed_lab_leaves_no_process_and_no_namespace(namespaces: None) -> No
     ) as process:
         assert process.stdout is not None
         child, net = process.stdout.readline().split()
+        name = Path(f"/proc/{child}/comm")
+        assert until(lambda: name.read_text() == "sleep\n"), "setpriv has set the signal that ends it"
         removed = os.pidfd_open(int(child))
         process.kill()
     with os.fdopen(removed) as watch:
