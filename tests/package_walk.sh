@@ -232,7 +232,7 @@ by_hand() {
     client_maps
     say "== the package"
     paste_at /srv/first Install 1 2>&1 | tee /tmp/walk-said
-    seen "the installation names the files by hand" grep -q '^    /etc/systemd/system/upnp-gw.service$' /tmp/walk-said
+    seen "the installation names the files by hand" grep -q '^    /etc/systemd/system/upnp-gw.service' /tmp/walk-said
     rm /tmp/walk-said
     paste_at /srv/first "After an installation by hand" 1
     service_runs
