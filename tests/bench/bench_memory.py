@@ -1,11 +1,12 @@
 """Resident memory over many requests:
 
-    python -m tests.bench.bench_memory [--requests 1000000] [--mappings 1000]
+    python -m tests.bench.bench_memory [--requests 1000000] [--mappings 1000] [--figures] [--trace]
 
 The real daemon on nftables in a lab, with 34 hosts. Mappings are added, refreshed, read, listed and deleted over
 UPnP IGD, NAT-PMP and PCP, some requests are refused, and the number of mappings stays the same. Prints the memory
 at each twentieth, and the slope of a line through the second half. A million requests take half an hour on two
-idle cores. Ends with 1 where the slope is more than --limit.
+idle cores. Ends with 1 where the slope is more than --limit. --figures prints what the memory is made of, and by
+which objects it grew, --trace also by which lines of the program.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from pathlib import Path
 from tests.bench import messages, rows
 from tests.bench.gateways import Gateway, daemon_of, lab_of, served
 from tests.bench.load import Request, at_once, datagrams_one_by_one, raise_descriptor_limit
+from tests.memory.asking import Asking
+from tests.memory.resident import resident, slope
 from upnp_gw.lab import LabUnavailable, acquire
 
 HOSTS, CLIENTS, PORTS, DATAGRAMS = 34, 8, 50, 6
@@ -25,6 +28,8 @@ KEEP_DECISIONS = 5_000
 """Fewer than are written, so that the audit log is pruned."""
 LIMIT_KIB = 10.0
 """For each 100,000 requests."""
+STEPS = 20
+"""Lines that are printed."""
 REFUSED_PORT = 99
 """A port below 1024, which a rule must name."""
 
@@ -34,32 +39,45 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--mappings", type=int, default=1_000, help="that are there all the time")
     parser.add_argument("--limit", type=float, default=LIMIT_KIB, help="KiB for each 100,000 requests")
+    parser.add_argument("--figures", action="store_true", help="what the memory is made of, and what grew")
+    parser.add_argument("--trace", action="store_true", help="the same by line of the program; slow")
     given = parser.parse_args(arguments)
     try:
         acquire()
     except LabUnavailable as problem:
         sys.exit(f"the benchmark needs network namespaces: {problem}")
     raise_descriptor_limit()
-    samples: list[tuple[int, float]] = []
-    begun = time.monotonic()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         lab = stack.enter_context(lab_of(HOSTS))
-        daemon = stack.enter_context(daemon_of(lab, directory, "full", keep_decisions=KEEP_DECISIONS))
+        daemon = daemon_of(lab, directory, "full", keep_decisions=KEEP_DECISIONS)
+        asking: Asking | None = None
+        if given.figures or given.trace:
+            asking = Asking(Path(stack.enter_context(tempfile.TemporaryDirectory())), given.trace)
+            daemon.module, daemon.environment = "tests.memory.daemon", asking.environment
+        stack.enter_context(daemon)
         gateway = served("upnp-gw", lab, daemon)
         rows.introduce(gateway)
         rows.fill(gateway, 0, given.mappings)
-        done = printed = 0
-        while done < given.requests:
-            done += batch(gateway)
-            samples.append((done, gateway.memory_mib() * 1024))
-            if done - printed >= given.requests / 20 or done >= given.requests:
-                printed = done
-                passed = time.monotonic() - begun
-                print(f"{passed:7.0f} s {done:>10,} requests {samples[-1][1]:>10,.0f} KiB", flush=True)
-    growth = slope(samples[len(samples) // 2 :]) * 100_000
+        growth = slope(measured(gateway, given.requests, asking)) * 100_000
     print(f"slope over the second half: {growth:+.1f} KiB for each 100,000 requests (at most {given.limit:.0f})")
     return int(growth > given.limit)
+
+
+def measured(gateway: Gateway, requests: int, asking: Asking | None) -> list[tuple[float, float]]:
+    """Requests so far and KiB after each batch of the second half. Prints them, and what grew."""
+    samples: list[tuple[float, float]] = []
+    begun, done = time.monotonic(), 0
+    for step in range(1, STEPS + 1):
+        while done < requests * step / STEPS:
+            done += batch(gateway)
+            samples.append((done, resident(gateway.pid).total))
+        print(f"{time.monotonic() - begun:7.0f} s {done:>10,} requests {samples[-1][1]:>10,.0f} KiB", flush=True)
+        if asking:
+            print(f"    {asking.ask(gateway.pid, objects=step in (STEPS // 2, STEPS))}", flush=True)
+    if asking:
+        print("\n".join(asking.growth()))
+    return samples[len(samples) // 2 :]
 
 
 def batch(gateway: Gateway) -> int:
@@ -93,14 +111,6 @@ def _send(gateway: Gateway, requests: list[list[Request]], granted: bool = True)
     if granted:
         rows.checked(gateway, result)
     return len(result.times)
-
-
-def slope(samples: list[tuple[int, float]]) -> float:
-    """KiB for each request: of a line by least squares."""
-    middle_x = sum(x for x, _ in samples) / len(samples)
-    middle_y = sum(y for _, y in samples) / len(samples)
-    across = sum((x - middle_x) ** 2 for x, _ in samples)
-    return sum((x - middle_x) * (y - middle_y) for x, y in samples) / across if across else 0.0
 
 
 if __name__ == "__main__":

@@ -189,10 +189,15 @@ class BenchDaemon(LabDaemon):
     def __init__(self, host: Host, directory: Path, *options: str, checkout: Path | None = None) -> None:
         super().__init__(host, directory, *options)
         self.checkout = checkout
+        self.module = "upnp_gw"
+        """The one that is run in place of the program."""
+        self.environment: dict[str, str] = {}
 
     @property
     def argv(self) -> list[str]:
-        return [*self._in_checkout, *super().argv]
+        python, _, _, *rest = super().argv
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        return [*self._in_checkout, *(["env", *variables] if variables else []), python, "-m", self.module, *rest]
 
     @property
     def command(self) -> list[str]:

@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.memory import inside
 from upnp_gw import daemon
 from upnp_gw.cli import main
 from upnp_gw.engine import build
@@ -148,5 +149,6 @@ if __name__ == "__main__":
     # for a test that waits in vain: where each task waits, and where each thread is
     signal.signal(signal.SIGUSR1, print_tasks)
     faulthandler.register(signal.SIGUSR1, chain=True)
+    inside.install()
     install()
     main()

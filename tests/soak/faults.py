@@ -4,9 +4,9 @@ import random
 import time
 from collections.abc import Callable
 from ipaddress import IPv4Address
-from pathlib import Path
 
 from tests.fixtures.waiting import until
+from tests.memory.resident import Resident, resident, slope
 from tests.soak.daemon_with_faults import POINTS
 from tests.soak.household import HOSTS, Household
 from tests.soak.load import Load
@@ -130,32 +130,26 @@ class Calamities:
         return "the LAN link flaps"
 
 
-def rss_kib(pid: int) -> int:
-    """Resident memory of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    return 0
-
-
 class Memory:
-    """Samples of one process, and the slope of a line through them."""
+    """Samples of one process: resident memory by kind, KiB."""
 
     def __init__(self) -> None:
-        self.samples: list[tuple[float, int]] = []
+        self.samples: list[tuple[float, Resident]] = []
+        """Times are seconds of the monotonic clock."""
         self._pid = 0
 
     def take(self, pid: int) -> None:
         if pid != self._pid:
             self._pid, self.samples = pid, []
-        self.samples.append((time.monotonic(), rss_kib(pid)))
+        self.samples.append((time.monotonic(), resident(pid)))
 
-    def slope(self) -> float:
-        """KiB a minute, by least squares over the second half: the first is its growing up."""
+    @property
+    def minutes(self) -> float:
+        """Between the first sample and the last one."""
+        return (self.samples[-1][0] - self.samples[0][0]) / 60 if self.samples else 0.0
+
+    def slopes(self) -> Resident:
+        """KiB a minute, of lines through the second half: in the first one the daemon gets what it keeps."""
         half = self.samples[len(self.samples) // 2 :]
-        if len(half) < 3:
-            return 0.0
-        middle_t = sum(t for t, _ in half) / len(half)
-        middle_m = sum(m for _, m in half) / len(half)
-        across = sum((t - middle_t) ** 2 for t, _ in half)
-        return 60 * sum((t - middle_t) * (m - middle_m) for t, m in half) / across if across else 0.0
+        kinds = ([(at / 60, float(one[kind])) for at, one in half] for kind in range(len(Resident._fields)))
+        return Resident(*map(slope, kinds))

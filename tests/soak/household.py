@@ -34,11 +34,14 @@ class FaultyDaemon(LabDaemon):
         super().__init__(host, directory, *options)
         self.faults = directory / "faults"
         self.faults.mkdir()
+        self.environment: dict[str, str] = {}
+        """Variables of the next start."""
 
     @property
     def argv(self) -> list[str]:
         command = [sys.executable, "-m", "tests.soak.daemon_with_faults", *super().argv[3:]]
-        return ["env", f"{FAULTS}={self.faults}", *command]
+        variables = {FAULTS: str(self.faults), **self.environment}
+        return ["env", *(f"{name}={value}" for name, value in variables.items()), *command]
 
     def start(self, timeout: float = START_S) -> None:
         """The same; where it is not ready in time, its last words are where each of its threads is."""
@@ -144,9 +147,12 @@ class Household(Home):
 
 @contextmanager
 def household(directory: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Household]:
-    """The home, served."""
+    """The home, served. ``environment``: more variables of the daemon."""
     policy = directory / "policy.toml"
     policy.write_text(POLICY)
     given = ("--lan", HOME.interface, "--wan", TOPOLOGY.wan, "--policy", str(policy), *ROUTER, *options)
-    with Lab(TOPOLOGY) as lab, FaultyDaemon(lab.gateway, directory, *given) as daemon:
-        yield Household(lab, daemon)
+    with Lab(TOPOLOGY) as lab:
+        daemon = FaultyDaemon(lab.gateway, directory, *given)
+        daemon.environment.update(environment or {})
+        with daemon:
+            yield Household(lab, daemon)

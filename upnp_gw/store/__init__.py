@@ -1,6 +1,7 @@
 """The ledger on disk: one SQLite database, written by one thread at a time.
 
 store              opens, writes and loads; one batch of the writer is one transaction, see ``batch``
+connection         a connection to the file, with a bounded cache
 schema             the tables, made or upgraded
 upgrade            the steps from older schemas
 mapping_rows       mappings with their leases, and pending cuts, as rows

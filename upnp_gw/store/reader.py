@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from upnp_gw.store.connection import connect
 from upnp_gw.system.worker import Worker
 
 T = TypeVar("T")
@@ -29,7 +30,7 @@ class Reader:
 
     def _opened(self) -> sqlite3.Connection:
         if self._db is None:
-            self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            self._db = connect(self._path)
             self._db.execute("PRAGMA query_only = ON")
         return self._db
 

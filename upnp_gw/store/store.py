@@ -22,6 +22,7 @@ from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.store import decision_rows, erasing, evidence_rows, policy_rows, traffic_rows
 from upnp_gw.store import device_rows as notes
 from upnp_gw.store.batch import Batch as Batch
+from upnp_gw.store.connection import connect
 from upnp_gw.store.device_rows import NoteKind as NoteKind
 from upnp_gw.store.highest_numbers import HighestNumbers, load_highest
 from upnp_gw.store.mapping_rows import (
@@ -206,7 +207,7 @@ class Store:
 
     def _open(self) -> None:
         history = StoreState() if self._temporary else self._check_files()
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        db = connect(self._path)
         try:
             name = prepare(db, self._full)
             self._db = db

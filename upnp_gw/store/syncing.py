@@ -9,13 +9,13 @@ that file (POSIX). SQLite locks the database file and the -shm file, never the -
 
 import logging
 import os
-import sqlite3
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from upnp_gw.model.errors import StoreError
+from upnp_gw.store.connection import connect
 from upnp_gw.store.high_water import HighWaterMark, MarkFile
 from upnp_gw.system.files import open_own
 
@@ -49,7 +49,7 @@ class Syncing:
         self._moved = 0
         """The last transaction that is known to be in the database file."""
         # A connection of its own, which opens the log now: it can still read a log that is removed later.
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._db = connect(path)
         self._checkpoint()  # then the database file has the store's name, even if the log is lost
         if self._moved < transaction:  # a reader kept part of the log
             os.fdatasync(self._log)  # a run that was killed may have left it in memory
