@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The blocks of README.md in fresh trees of Debian 12 and 13 that have only git, python3 and apt:
+# The blocks of README.md and docs/checkout.md in fresh trees of Debian 12 and 13 that have only git, python3 and apt:
 #   sudo tests/fresh.sh [SUITE...] [-- ARGUMENTS FOR tests/run.sh]
 #   sudo tests/fresh.sh --readme [SUITE...]
 # SUITE: bookworm, trixie (both where none is named). The committed state of this checkout is what runs.

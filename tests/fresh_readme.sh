@@ -1,40 +1,46 @@
-# Sourced by tests/fresh.sh: the shell blocks of README.md, pasted as they stand into a fresh tree, in their order.
+# Sourced by tests/fresh.sh: the shell blocks of README.md and docs/checkout.md, pasted as they stand into a fresh tree.
 # The blocks from "Try it by hand" on run with systemd booted in the tree, in namespaces (tests/booted_home.sh).
 #
 # Not tried: the kernels of these suites (tests/kernels.sh does), real network cards, Ubuntu.
 
 source "$ROOT/tests/booted_home.sh"
 README=$ROOT/README.md
+CHECKOUT=$ROOT/docs/checkout.md
 
-# block HEADING NUMBER: that shell block of README.md.
-block() { page_block "$README" "$1" "$2"; }
+# block HEADING NUMBER: that shell block of one of the two pages.
+block() {
+    case $1 in
+    "See it" | Policy) page_block "$README" "$1" "$2" ;;
+    *) page_block "$CHECKOUT" "$1" "$2" ;;
+    esac
+}
 
 # Every shell block as HEADING:NUMBER, in order.
 all_blocks() {
     awk '
         /^## / { heading = substr($0, 4); number = 0 }
         /^```sh$/ { print heading ":" ++number }
-    ' "$README"
+    ' "$README" "$CHECKOUT"
 }
 
-# The blocks that paste_readme pastes. A new block of the README has to be added here and below.
+# The blocks that paste_readme pastes. A new block of the two pages has to be added here and below.
 PASTED="See it:1
 See it:2
+Policy:1
 Install:1
 Try it by hand:1
 Try it by hand:2
 Try it by hand:3
 Try it by hand:4
 As a service:1
-Undo the service:1
-Policy:1"
+Undo the service:1"
 
 # paste_readme SUITE. To be called in a subshell: the first failure ends it.
 paste_readme() {
     set -e
     local suite=$1
     tree=$TREES/$suite.readme
-    [ "$(all_blocks)" = "$PASTED" ] || die "README.md has other shell blocks than tests/fresh_readme.sh pastes"
+    [ "$(all_blocks)" = "$PASTED" ] || die "README.md and docs/checkout.md have other shell blocks than tests/fresh_readme.sh pastes"
     trap 'unboot; rm -rf "$tree" "$tree.boot.log"' EXIT
     copy_tree "$suite" "$tree"
 
@@ -42,7 +48,7 @@ paste_readme() {
     paste_in_tree "$(block "See it" 1)"
     # the second block is all the tests: here with one file, whole in the rest of tests/fresh.sh
     paste_in_tree "$(block "See it" 2) tests/test_references.py"
-    say "$suite: README, Install"
+    say "$suite: docs/checkout.md, Install"
     paste_in_tree "$(block Install 1)"
 
     say "$suite: systemd, which every installed Debian has, boots"
@@ -50,7 +56,7 @@ paste_readme() {
     boot_tree "$tree"
     make_network
 
-    say "$suite: README, Try it by hand"
+    say "$suite: docs/checkout.md, Try it by hand"
     paste "$(block "Try it by hand" 1)" || say "doctor found something; its exit code says so"
     start_by_hand "$(block "Try it by hand" 2)"
     paste "$(block "Try it by hand" 3)"
@@ -60,7 +66,7 @@ paste_readme() {
     paste "$(block "Try it by hand" 4)"
     seen "uninstall removed the table" fails booted nft list table inet upnp_gw
 
-    say "$suite: README, As a service (alongside), Policy"
+    say "$suite: docs/checkout.md, As a service (alongside); README, Policy"
     set_up --fix --firewall beside
     seen "the service runs" booted systemctl is-active upnp-gw
     seen "it is enabled" booted systemctl is-enabled upnp-gw
@@ -80,10 +86,10 @@ paste_readme() {
     seen "the page is gone" fails booted upnp-gw open
     seen "its group is gone" fails booted getent group upnp-gw-page
     port_opens_and_closes
-    say "$suite: README, Undo the service (alongside)"
+    say "$suite: docs/checkout.md, Undo the service (alongside)"
     undo
 
-    say "$suite: README, Install again and As a service in router mode"
+    say "$suite: docs/checkout.md, Install again and As a service in router mode"
     booted sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
     paste_in_tree "$(block Install 1)"
     set_up
@@ -100,10 +106,10 @@ paste_readme() {
     seen "the gateway started after that" [ "$(started upnp-gw)" -gt "$(started upnp-gw-closed)" ]
     make_network
     port_opens_and_closes
-    say "$suite: README, Undo the service (router)"
+    say "$suite: docs/checkout.md, Undo the service (router)"
     undo
     seen "forwarding is off" [ "$(booted sysctl -n net.ipv4.ip_forward)" = 0 ]
-    say "$suite: every shell block of README.md was pasted"
+    say "$suite: every shell block of README.md and docs/checkout.md was pasted"
 }
 
 # set_up OPTION...: the block with these options in place of a person who answers.

@@ -128,7 +128,7 @@ walk_suite() {
     rm -rf "$tree"
     mv "$tree.by-hand" "$tree"
     rm "$tree/srv/router"
-    in_tree "$tree" bash -c 'cd /srv/upnp-gw && bash -es' <<<"$(page_block "$ROOT/README.md" Install 1)" >/dev/null
+    in_tree "$tree" bash -c 'cd /srv/upnp-gw && bash -es' <<<"$(page_block "$ROOT/docs/checkout.md" Install 1)" >/dev/null
     walk "$tree" by_hand
 }
 

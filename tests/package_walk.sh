@@ -8,7 +8,7 @@
 #   upgrade     after a reboot: the port, an upgrade under traffic, remove, install again, purge
 #   router      as the whole firewall, with a closed table at boot
 #   router2     after a reboot: order, the port, upgrade, remove
-#   by_hand     a service of the README runs, and the package takes its place
+#   by_hand     a service of docs/checkout.md runs, and the package takes its place
 #   shut        after a reboot where the daemon cannot start: the closed table; purge opens the machine again
 
 set -euo pipefail
@@ -224,10 +224,10 @@ router2() {
 }
 
 by_hand() {
-    # the program is installed already: tests/package.sh has pasted that block of the README where the internet is
+    # the program is installed already: tests/package.sh has pasted that block of docs/checkout.md where the internet is
     cd "$ROOT"
-    paste "$(page_block README.md Configure 1)"
-    paste "$(page_block README.md "As a service" 2)"
+    paste "$(page_block docs/checkout.md "As a service" 1 |
+        sed 's/^upnp-gw setup$/upnp-gw setup --yes --fix --firewall beside/')"
     service_runs
     client_maps
     say "== the package"
@@ -242,7 +242,7 @@ by_hand() {
     seen "the mapping is open" connects 8443
     seen "it is listed" mapped 8443
     paste_at /srv/first Purge 1
-    rm -f /etc/sysusers.d/upnp-gw.conf
+    rm -f /etc/sysusers.d/upnp-gw.conf /etc/sysctl.d/60-upnp-gw.conf
     nothing_is_left
 }
 

@@ -86,9 +86,9 @@ def test_every_heading_that_a_message_or_an_example_names_exists() -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ('install: see "As a service" in README.md', False),
-        ('install (README.md, "As a service")', False),
-        ('install: see "As a servant" in README.md', True),
+        ('install: "As a service" in docs/checkout.md', False),
+        ('install (docs/checkout.md, "As a service")', False),
+        ('install: "As a servant" in docs/checkout.md', True),
         ("it stays root (see Least privilege)", True),
         ("it stays root (see RFC 6887)", False),
     ],

@@ -35,6 +35,7 @@ from tests import ROOT
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 PASTED = {
     "README.md": "tests/fresh_readme.sh",
+    "docs/checkout.md": "tests/fresh_readme.sh",
     "CONTRIBUTING.md": "tests/run.sh",
     "docs/install-debian.md": "tests/package_walk.sh",
 }

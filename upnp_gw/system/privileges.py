@@ -73,7 +73,8 @@ def settle(user: str, control_group: str, http_port: int, directories: Iterable[
                 "daemon", "user", f"this machine has no user {user}; create it, or set {ROOT} to stay root"
             )
         log.warning(
-            'running as root: this machine has no user %s. To create it, see README.md, "As a service"', OWN_USER
+            'running as root: this machine has no user %s. To create it, see docs/checkout.md, "As a service"',
+            OWN_USER,
         )
         return
     directories = tuple(directories)
