@@ -28,6 +28,7 @@ OPTIONS = {
     "pcp_port": "--pcp-port",
     "search_port": "--search-port",
     "control_port": "--control-port",
+    "control_address": "--control-address",
     "interface": "--interface",
     "address": "--address",
 }
@@ -45,6 +46,20 @@ class ExternalAddress(click.ParamType[str]):
         except AddressValueError:
             accepted = 'an IPv4 address such as 203.0.113.7, or "" for none'
             return self.fail(f'got "{shown(str(value), 60)}"; accepted: {accepted}', param, ctx)
+
+
+class ControlAddress(click.ParamType[IPv4Address]):
+    """An IPv4 address of this machine."""
+
+    name = "address"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> IPv4Address:
+        try:
+            return IPv4Address(str(value))
+        except AddressValueError:
+            return self.fail(
+                f'got "{shown(str(value), 60)}"; accepted: an IPv4 address such as 0.0.0.0', param, ctx
+            )
 
 
 class FaultText(click.ParamType[str]):
@@ -98,6 +113,13 @@ class PersonalityName(click.ParamType[str]):
 @click.option("--pcp-port", type=UDP_PORT, metavar="N", help="UDP port of NAT-PMP and PCP. Default: 5351, if free.")
 @click.option("--search-port", type=UDP_PORT, metavar="N", help="UDP port of SSDP. Default: 1900, if free.")
 @click.option("--control-port", type=TCP_PORT, default=0, metavar="N", help="TCP port of the control API.")
+@click.option(
+    "--control-address",
+    type=ControlAddress(),
+    default="127.0.0.1",
+    metavar="ADDRESS",
+    help="Address of the control API, such as 0.0.0.0 in a container. Default: the loopback.",
+)
 @click.option("--interface", default="", metavar="IF", help="Interface to serve. Default: the loopback.")
 @click.option("--address", default="", metavar="ADDRESS", help="IPv4 address on the interface.")
 @click.option("--multicast", is_flag=True, help="Answer searches by multicast too.")
@@ -122,6 +144,7 @@ def emulate(
     pcp_port: int | None,
     search_port: int | None,
     control_port: int,
+    control_address: IPv4Address,
     interface: str,
     address: str,
     multicast: bool,
@@ -165,7 +188,8 @@ def emulate(
         if policy is not None:
             options["policy"] = read_text(policy)
             load_text(options["policy"], str(policy), date.today())  # noqa: DTZ011 - a mistake names the file
-        asyncio.run(serve(options, faults, control_port, _print_json if as_json else _print_line, until_eof))
+        started = _print_json if as_json else _print_line
+        asyncio.run(serve(options, faults, control_port, started, until_eof, control_address))
     except ConfigError as error:
         option = OPTIONS.get(error.where, error.where)
         print_text(f"upnp-gw emulate: {option}: {shown(error.key, 200)}: {shown(error.problem, 1000)}", err=True)

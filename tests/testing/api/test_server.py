@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import subprocess
 import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from tests import ROOT
-from tests.testing.api.process import Process, Refused, emulating
+from tests.testing.api.process import COMMAND, Process, Refused, emulating
 from tests.testing.portable_client import add_port_mapping, subscriber
 from upnp_gw.cli.schema import emulator_document
 from upnp_gw.testing.api.routes import ROUTES
@@ -281,6 +282,53 @@ def test_a_web_page_cannot_use_it(igd: Process, headers: dict[str, str]) -> None
         assert (answer.status, problem["error"]) == (403, "forbidden")
         assert not [name for name in answer.headers if name.lower().startswith("access-control")]
     assert igd.ask("faults") == []
+
+
+@pytest.fixture(scope="module")
+def published() -> Iterator[Process]:
+    """As in a container: the control API is on another address, and clients may know it by another one."""
+    with emulating("--control-address", "127.0.0.3") as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "127.0.0.3:{port}"}, 200),
+        ({"Host": "192.168.1.7:8080"}, 200),
+        ({"Host": "[2001:db8::7]:8080"}, 200),
+        ({"Host": "LOCALHOST:8080"}, 200),
+        ({"Host": "igd-router:{port}"}, 200),
+        ({"Host": "attacker.example:{port}"}, 403),
+        ({"Host": "a.b"}, 403),
+        ({"Host": "attacker.:{port}"}, 403),
+        ({"Host": ""}, 403),
+        ({"Host": "igd-router:{port}", "Origin": "http://attacker.example"}, 403),
+        ({"Host": "192.168.1.7:8080", "Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+    ids=str,
+)
+@pytest.mark.spec("SR-9")
+def test_on_another_address_no_name_that_an_attacker_can_have_is_accepted(
+    published: Process, headers: dict[str, str], status: int
+) -> None:
+    place = urlsplit(published.first.control)
+    assert place.hostname == "127.0.0.3"
+    connection = http.client.HTTPConnection(place.netloc, timeout=5)
+    sent = {name: value.format(port=place.port) for name, value in headers.items()}
+    connection.request("GET", "/v1/state", headers=sent)
+    assert connection.getresponse().status == status
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [("192.0.2.7", "not an address of this machine"), ("router", "accepted: an IPv4 address")],
+)
+def test_an_address_that_is_none_of_this_machine_is_named(address: str, message: str) -> None:
+    done = subprocess.run([*COMMAND, "--control-address", address], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 def test_a_preflight_of_a_browser_allows_nothing(igd: Process) -> None:

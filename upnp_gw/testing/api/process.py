@@ -1,17 +1,19 @@
 """An emulator and its control API, until a signal comes."""
 
 import asyncio
+import errno
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address
 from typing import Any
 
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.testing.api.bodies import State
 from upnp_gw.testing.api.operations import Operations
-from upnp_gw.testing.api.server import ApiServer
+from upnp_gw.testing.api.server import HOST, ApiServer
 from upnp_gw.testing.emulator import Emulator
 
 STDIN = 0
@@ -23,11 +25,12 @@ async def serve(
     control_port: int,
     started: Callable[[State], None],
     until_eof: bool = False,
+    control_address: IPv4Address = HOST,
 ) -> None:
     """Returns after SIGINT, SIGTERM or the operation ``stop``; with ``until_eof`` also when standard input ends.
 
-    ``options``: of ``Emulator``; ``faults``: as text; ``control_port``: 0 is any free one; ``started`` is called
-    when everything answers. Raises ConfigError, also for a port that is taken.
+    ``options``: of ``Emulator``; ``faults``: as text; ``control_port``: 0 is any free one; ``control_address``: of
+    this machine; ``started`` is called when everything answers. Raises ConfigError, also for a port that is taken.
     """
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
 
@@ -42,7 +45,7 @@ async def serve(
             operations = Operations(emulator, faults, stop)
             server = ApiServer(operations)
             try:
-                await _listen(server, control_port)
+                await _listen(server, control_port, control_address)
                 started(await asyncio.to_thread(operations.state))
                 if until_eof:
                     threading.Thread(target=_read_to_the_end, args=(stop,), daemon=True).start()
@@ -53,10 +56,13 @@ async def serve(
             await asyncio.to_thread(emulator.stop)
 
 
-async def _listen(server: ApiServer, port: int) -> None:
+async def _listen(server: ApiServer, port: int, address: IPv4Address) -> None:
     try:
-        await server.start(port)
+        await server.start(port, address)
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            problem = "not an address of this machine; accepted: one of them, or 0.0.0.0 for all"
+            raise ConfigError("control_address", str(address), problem) from None
         reason = os.strerror(error.errno) if error.errno else "it is taken"
         problem = f"cannot listen on this port ({reason}); accepted: a free port"
         raise ConfigError("control_port", str(port), problem) from None

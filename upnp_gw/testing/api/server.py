@@ -1,12 +1,18 @@
-"""The HTTP server of the control API, on the loopback.
+"""The HTTP server of the control API, on the loopback or, in a container, on another address.
 
 A web page must not use it (SR-9): Host must be the loopback with our port, and a request with headers that only
 browsers send is refused. No answer has a CORS header. Another user of this machine can use it.
+
+On another address the port may be a published one, and Host the address of the machine or the name of the
+container. Any IP address and any name without a dot is accepted then: a page that an attacker leads here has a name
+with one.
 """
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
+from ipaddress import IPv4Address, ip_address
 from typing import Any
 
 import msgspec
@@ -14,6 +20,7 @@ from aiohttp import web
 
 from upnp_gw.api import FieldError, Route, encode, read_body, read_query
 from upnp_gw.protocols.http.head import Headers
+from upnp_gw.servers.http.host_header import split_host
 from upnp_gw.servers.http.server import from_browser
 from upnp_gw.testing.api.bodies import WORDS, Problem
 from upnp_gw.testing.api.operations import NotThere, Operations, TooLate
@@ -21,9 +28,10 @@ from upnp_gw.testing.api.routes import ROUTES
 
 log = logging.getLogger(__name__)
 
-HOST = "127.0.0.1"
-NAMES = (HOST, "localhost")
+HOST = IPv4Address("127.0.0.1")
+NAMES = (str(HOST), "localhost")
 """In Host, with our port. Browsers never resolve the second one elsewhere."""
+WITHOUT_DOT = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 BODY_MAX = 64 * 1024
 SHUTDOWN_S = 1.0
 
@@ -31,14 +39,15 @@ Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ApiServer:
-    """Serves ``Operations`` on the loopback."""
+    """Serves ``Operations``."""
 
     def __init__(self, operations: Operations) -> None:
         self._operations = operations
         self._runner: web.AppRunner | None = None
-        self._hosts: frozenset[str] = frozenset()
+        self._hosts: frozenset[str] | None = frozenset()
+        """The accepted values of Host; None: see the module."""
 
-    async def start(self, port: int) -> str:
+    async def start(self, port: int, address: IPv4Address = HOST) -> str:
         """Listens; 0: on any free port. Returns the URL. Raises OSError."""
         application = web.Application(middlewares=[self._problems], client_max_size=BODY_MAX)
         for operation, route in ROUTES.items():
@@ -47,11 +56,11 @@ class ApiServer:
             application, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_S
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, HOST, port)
+        site = web.TCPSite(self._runner, str(address), port)
         await site.start()
         bound = self._runner.addresses[0][1]
-        self._hosts = frozenset(f"{name}:{bound}" for name in NAMES)
-        self._operations.control = f"http://{HOST}:{bound}"
+        self._hosts = frozenset(f"{name}:{bound}" for name in NAMES) if address == HOST else None
+        self._operations.control = f"http://{HOST if address.is_unspecified else address}:{bound}"
         return self._operations.control
 
     async def close(self) -> None:
@@ -102,12 +111,24 @@ class ApiServer:
     def _refusal(self, request: web.Request) -> str | None:
         """The reason not to answer; None: it may ask."""
         host = request.headers.get("Host", "")
-        if host.lower() not in self._hosts:
+        if self._hosts is None and not _no_page_is_there(host.lower()):
+            return f"Host is {host[:60]!r}; accepted: an IP address, or a name without a dot"
+        if self._hosts is not None and host.lower() not in self._hosts:
             return f"Host is {host[:60]!r}; accepted: {' or '.join(sorted(self._hosts))}"
         headers = Headers()
         for name, value in request.headers.items():
             headers.add(name.lower(), value)
         return "web pages may not use this API" if from_browser(headers) else None
+
+
+def _no_page_is_there(host: str) -> bool:
+    """True for a value of Host that no page of an attacker can have."""
+    name, _ = split_host(host)
+    try:
+        ip_address(name)
+    except ValueError:
+        return WITHOUT_DOT.fullmatch(name) is not None
+    return True
 
 
 def _http_problem(request: web.Request, error: web.HTTPException) -> web.Response:
