@@ -246,7 +246,7 @@ PORT = {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "
 def test_iptables_chains_get_an_iptables_line() -> None:
     """Docker, ufw: ``ip filter FORWARD`` with policy drop; what xt matches accept cannot be seen."""
     (drop,) = forward_drops(iptables(), "wan0")
-    assert drop == Drop("ip filter FORWARD", "policy drop", "mapped traffic", (IPTABLES_LINE,))
+    assert drop == Drop("ip filter FORWARD", "policy drop", "mapped traffic", (IPTABLES_LINE,), program="iptables")
     (drop,) = forward_drops(iptables([{"xt": {"type": "match", "name": "conntrack"}}, {"accept": None}]), "wan0")
     assert not drop.certain
 
