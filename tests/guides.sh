@@ -30,6 +30,7 @@ for suite in "${suites[@]}"; do
                 libvirt-daemon-config-network dnsmasq-base busybox-static $1 >/dev/null
         source .ci/prepare.sh
         prepare tests
+        export UPNP_GW_ALL_GUIDES=1
         .venv/bin/python -m upnp_gw.lab.enter .venv/bin/python -m pytest tests/lab/guides -rs --durations=20
     ' guides "$drivers" || failed+=("$suite")
     rm -rf "$tree"

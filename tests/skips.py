@@ -22,6 +22,7 @@ ALLOWED = (
     "the user nobody may not",
     "other users cannot run",
     # the system
+    "ten seconds more: tests/guides.sh",
     "dockerd is not installed",  # tests/guides.sh
     "libvirtd is not installed",  # tests/guides.sh
     "mallopt is glibc's",
