@@ -248,7 +248,7 @@ def docker_home(directory: Path, real: bool, forward: bool = True) -> Iterator[G
         try:
             yield home
         finally:
-            bash(home.gateway, "docker rm --force web", check=False)
+            bash(home.gateway, "docker rm --force web; rmdir /sys/fs/cgroup/docker", check=False)
 
 
 BOTH = pytest.mark.parametrize("real", [False, True], ids=["rules", "real"])
