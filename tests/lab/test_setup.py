@@ -41,7 +41,7 @@ class Machine:
 
     def set_up(self, *options: str, code: int = 0) -> str:
         """Runs it without a terminal. Returns all that it printed."""
-        done = self.host.run(self.argv(*options), check=False)
+        done = self.host.run(self.argv(*options), check=False, env={"COLUMNS": "200"})
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
