@@ -45,11 +45,11 @@ mypy() {
 unset PYTHONDONTWRITEBYTECODE
 pytest=("$VENV/bin/python" -m pytest)
 # All tests get workers, a selection does not: a worker takes some seconds to start. Tests of the lab wait for most of
-# their time, so more of them run than there are cores.
-# CI takes one process: with several, a few tests of the lab that wait for less than a second have failed.
-if [ $# = 0 ] && [ -z "${CI:-}" ]; then
+# their time, so more of them run than there are cores. CI takes one worker for each core: with more, a few tests of the
+# lab that wait for less than a second have failed.
+if [ $# = 0 ]; then
     workers=$(nproc)
-    [ "$mode" = quick ] || workers=$((workers * 2))
+    [ "$mode" = quick ] || [ -n "${CI:-}" ] || workers=$((workers * 2))
     [ "$workers" -le 8 ] || workers=8 # each reads all test files first
     pytest+=(-n "$workers")
 fi
