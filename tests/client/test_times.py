@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upnp_gw.client.epoch import EpochWatch
 from upnp_gw.client.listening import ListeningPort, listeners
 from upnp_gw.client.mapping_request import RequestedMapping
 from upnp_gw.client.route import parse_addresses6, parse_routes4, parse_routes6
-from upnp_gw.client.schedule import natpmp_waits, pcp_waits, recover_in, renew_in
 from upnp_gw.client.secret import load_secret, nonces, secret_path
 from upnp_gw.model.mapping import Transport
+from upnp_gw.protocols.client_times import natpmp_waits, pcp_waits, recover_in, renew_in
+from upnp_gw.protocols.epoch_watch import EpochWatch
 from upnp_gw.system.sock_diag import BoundSocket
 
 TCP, UDP = Transport.TCP, Transport.UDP

@@ -2,8 +2,6 @@
 
 mapping_request  a requested mapping and the lease that came of it; pure
 options    protocols, gateway and timeout of a request
-schedule   retransmissions and renewals (RFC 6886, RFC 6887); pure
-epoch      whether the gateway has lost its state; pure
 pcp        builds and parses the datagrams of PCP; pure
 natpmp     the same for NAT-PMP; pure
 datagram   the sockets of both: requests, retransmissions, announcements

@@ -13,8 +13,8 @@ from typing import Protocol, Self
 
 from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
 from upnp_gw.client.route import GatewayRoute
-from upnp_gw.client.schedule import Uniform, recover_in
 from upnp_gw.model.mapping import Via
+from upnp_gw.protocols.client_times import Uniform, recover_in
 from upnp_gw.protocols.port5351 import CLIENT_PORT, PORT
 
 ALL_NODES = "ff02::1"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from upnp_gw.client.ask import request_mapping
 from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
 from upnp_gw.client.options import ClientLink, ClientOptions
-from upnp_gw.client.schedule import Uniform, renew_in
+from upnp_gw.protocols.client_times import Uniform, renew_in
 
 RETRY_S = (2.0, 60.0)
 """First and longest wait after a failed request, seconds."""

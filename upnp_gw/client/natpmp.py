@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from upnp_gw.client.epoch import EpochWatch
 from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
-from upnp_gw.client.schedule import Uniform, natpmp_waits
 from upnp_gw.model.errors import WireError
 from upnp_gw.model.mapping import Endpoint, IPAddress, Via
+from upnp_gw.protocols.client_times import Uniform, natpmp_waits
+from upnp_gw.protocols.epoch_watch import EpochWatch
 from upnp_gw.protocols.natpmp.codec import (
     NO_ADDRESS,
     AddressRequest,

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from upnp_gw.client.epoch import EpochWatch
 from upnp_gw.client.mapping_request import MappingLease, NoAnswer, RequestedMapping, RequestRefused
-from upnp_gw.client.schedule import Uniform, pcp_waits
 from upnp_gw.model.errors import WireError
 from upnp_gw.model.mapping import Endpoint, IPAddress, Via
+from upnp_gw.protocols.client_times import Uniform, pcp_waits
+from upnp_gw.protocols.epoch_watch import EpochWatch
 from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp.codec import build_request, parse_response
 from upnp_gw.protocols.pcp.messages import ANY_IPV4, ANY_IPV6, MapData, Request, Response, ResultCode

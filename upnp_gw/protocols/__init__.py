@@ -8,5 +8,6 @@ port5351      NAT-PMP and PCP on one port; mode: how they are served; pending: a
 peer          the other end of a datagram
 rate_limit    token buckets
 retransmit    times of repeated announcements
+client_times  times of a client: retransmissions, renewals; epoch_watch: whether a gateway has lost its state
 xml           text for XML documents
 """
