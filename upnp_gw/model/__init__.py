@@ -7,6 +7,7 @@ public_addresses  addresses that the internet cannot reach
 prefixes          sums over address prefixes
 device            identifiers of devices
 dhcp              parses lease files of DHCP servers
+above             the gateway above: what it is asked, what it answers, how it stands
 records           a decision as it is stored and shown
 errors            exceptions
 """
