@@ -1,13 +1,13 @@
 """The body of a request: bytes in any portions -> content, by its length or its chunks (RFC 9112 sections 6, 7)."""
 
 import re
+from typing import Protocol
 
 from upnp_gw.protocols.http.head import (
     BEGUN_LINE,
     FIELDS_MAX,
     ONCE,
     WHOLE_LINE_MAX,
-    Head,
     MalformedRequest,
     read_field,
 )
@@ -17,6 +17,15 @@ SIZE_DIGITS_MAX = 16
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]+)(?:;%b(?:=(?:%b|%b))?)*" % (_TOKEN, _TOKEN, _QUOTED))
+
+
+class Framing(Protocol):
+    """Says where a body ends: the ``Head`` of a request, or that of an answer."""
+
+    @property
+    def length(self) -> int | None: ...
+    @property
+    def chunked(self) -> bool: ...
 
 
 class BodyReader:
@@ -35,12 +44,12 @@ class BodyReader:
         "length",
     )
 
-    def __init__(self, head: Head, most: int) -> None:
+    def __init__(self, framing: Framing, most: int) -> None:
         self._most = most
-        self.chunked = head.chunked
+        self.chunked = framing.chunked
         self.length = 0
         """Bytes of content so far."""
-        self._left = head.length or 0
+        self._left = framing.length or 0
         """Bytes of content to come, of the whole body or of the chunk."""
         self._kept = bytearray()
         self._rest = b""

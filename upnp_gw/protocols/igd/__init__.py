@@ -5,6 +5,7 @@ text, ``faults`` has every error code, ``engine`` finds and runs an action. A ne
 description in ``descriptors/``, a line in ``services`` and one in ``protocols.igd_services``.
 
 soap              bytes of a POST -> ``Call``; raw_description: what clients did not escape
+control_call      the control point's side of it; foreign_description: the description of another gateway
 wan_ip_connection, wan_common_interface_config, wan_ipv6_firewall_control, layer3_forwarding: the services
 port_mappings     the port-mapping actions of WANIPConnection; port_listing: its list as XML
 evented           the evented variables

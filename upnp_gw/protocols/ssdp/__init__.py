@@ -2,6 +2,7 @@
 
 targets     the notify set of a root device, and which of its rows answer a search
 search      bytes -> ``Search`` or ``WireError``
+foreign     the control point's side: searches, answers to them, announcements of another gateway
 groups      the multicast groups
 messages    alive, byebye, update and search answers as bytes
 announcer   when complete sets are announced
