@@ -71,7 +71,7 @@ IFA_F_SECONDARY, IFA_F_OPTIMISTIC, IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENT
 IFA_F_PERMANENT = 0x80
 NDA_DST, NDA_LLADDR = 1, 2
 NTF_USE, NTF_PROXY = 0x1, 0x8
-RTA_DST, RTA_SRC, RTA_IIF, RTA_OIF, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE = 1, 2, 3, 4, 6, 9, 15
+RTA_DST, RTA_SRC, RTA_IIF, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_MULTIPATH, RTA_TABLE = 1, 2, 3, 4, 5, 6, 9, 15
 RTN_UNICAST, RT_TABLE_MAIN = 1, 254
 
 
@@ -130,9 +130,11 @@ class RouteMessage:
 
 @dataclass(frozen=True, slots=True)
 class RouteReply:
-    """The link by which the kernel sends to an address."""
+    """The link by which the kernel sends to an address, and the router there."""
 
     index: int
+    gateway: IPAddress | None = None
+    """None: the address is on the link itself, or the route has several hops."""
 
 
 Message = LinkMessage | AddressMessage | NeighbourMessage | RouteMessage | RouteReply
@@ -229,7 +231,8 @@ def parse_route_reply(kind: int, body: bytes) -> RouteReply | None:
     """Parses the answer to ``Rtnetlink.interface_to``."""
     if kind != MessageType.NEWROUTE or len(body) < ROUTE.size or ROUTE.unpack_from(body)[7] != RTN_UNICAST:
         return None
-    return RouteReply(_out(parse_attributes(body, ROUTE.size)))
+    attributes = parse_attributes(body, ROUTE.size)
+    return RouteReply(_out(attributes), ip(attributes.get(RTA_GATEWAY, b"")))
 
 
 def has_route_messages(data: bytes) -> bool:

@@ -31,6 +31,7 @@ from upnp_gw.system.rtnetlink import (
     ROUTE,
     RTA_DST,
     RTA_IIF,
+    RTA_OIF,
     RTA_SRC,
     AddressMessage,
     LinkMessage,
@@ -113,6 +114,19 @@ class Rtnetlink(NetlinkSocket):
                 return 0
             raise
         return next((message.index for message in messages if isinstance(message, RouteReply)), 0)
+
+    def gateway_to(self, address: IPAddress, outward: int) -> IPAddress | None:
+        """The router to which the kernel sends for this address by the link of index ``outward``; None: it has no
+        route there, or the link has no routers (point to point)."""
+        body = ROUTE.pack(_family(address), address.max_prefixlen, 0, *bytes(6))
+        body += attribute(RTA_DST, address.packed) + attribute(RTA_OIF, outward.to_bytes(4, sys.byteorder))
+        try:
+            messages = list(self._parsed(MessageType.GETROUTE, NLM_F_ACK, body, parse_route_reply))
+        except OSError as error:
+            if error.errno in NO_ROUTE:
+                return None
+            raise
+        return next((message.gateway for message in messages if isinstance(message, RouteReply)), None)
 
     def link(self, name: str) -> LinkMessage | None:
         """The link of this name with its counters; None: there is none."""
