@@ -1,0 +1,50 @@
+"""The standing of the gateway above: the protocol that answers and since when, or since when it is silent. Pure."""
+
+from upnp_gw.model.above import AboveState
+from upnp_gw.model.mapping import IPAddress, Via
+from upnp_gw.upstream.way import NoWay, Way
+
+
+class Standing:
+    """Times are BOOTTIME seconds."""
+
+    def __init__(self) -> None:
+        self.way: Way | NoWay = NoWay("the gateway above was not looked for yet")
+        """For IPv4."""
+        self.via: Via | None = None
+        self.loop = False
+        self.silent_since: float | None = None
+        self._answers_since: float | None = None
+        self._words = ""
+
+    def begin_anew(self, way: Way | NoWay) -> None:
+        """Another gateway is above, or none."""
+        self.way, self.via, self.loop, self._words = way, None, False, ""
+        self.silent_since = self._answers_since = None
+
+    def answered(self, via: Via, now: float) -> bool:
+        """True where it was silent before."""
+        was_silent = self.silent_since is not None
+        self.via, self.silent_since, self._words = via, None, ""
+        if self._answers_since is None:
+            self._answers_since = now
+        return was_silent
+
+    def was_silent(self, since: float, words: str) -> bool:
+        """True where it answered before. ``words``: why, in ours."""
+        first = self.silent_since is None
+        if first:
+            self.silent_since = since
+        self._answers_since, self._words = None, words
+        return first
+
+    def state(self, external: IPAddress | None) -> AboveState:
+        """``external``: the address that it told last."""
+        if isinstance(self.way, NoWay):
+            return AboveState(self.way.gateway, loop=self.way.loop, problem=self.way.problem)
+        problem = self._words
+        if self.loop:
+            problem = f"the gateway above at {self.way.gateway} leads back to this gateway"
+        return AboveState(
+            self.way.gateway, self.via, self._answers_since, self.silent_since, external, self.loop, problem
+        )
