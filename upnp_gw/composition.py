@@ -90,6 +90,7 @@ class Composition:
             allow_other_forward=config.allow_other_forward,
             http_port=config.http_port,
             anycast=config.anycast,
+            hosts=self.decider.in_force.hosts,
         )
 
     def lan_servers(

@@ -226,6 +226,7 @@ class Daemon:
 
     def _start_control(self) -> None:
         self._background.spawn(self._policy_updates.keep_ended_out())
+        self._background.spawn(self._policy_updates.follow_lists())
         parts = DaemonParts(
             config=self.config,
             detected=self._detected,

@@ -13,6 +13,7 @@ from tests.fixtures.policies import PC_MAC, TODAY, TV_MAC, facts_of, map_request
 from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import External, Outcome
+from upnp_gw.gate.hours import EVERY_DAY, Hours, Window
 from upnp_gw.gate.load import LARGEST, load_file, load_text
 from upnp_gw.gate.schema import Assurance, Family, Grant, Limits, Mode, OnIncident
 from upnp_gw.model.errors import ConfigError
@@ -131,7 +132,7 @@ WRONG = [
     (
         FROM.replace("deny", "no") + 'request = { proto = "tcp", int = 1 }',
         "test[0].want",
-        '"allow", "deny" or "ask"',
+        '"allow", "deny", "ask" or "busy"',
     ),
     (GRANT + "remote_ports = []", "grant[0].remote_ports", "match nothing"),
     (GRANT + "remote_ports = [0]", "grant[0].remote_ports[0]", "ports 1 to 65535"),
@@ -250,7 +251,7 @@ def test_the_builders_view_of_everything() -> None:
     assert second.transports == {Transport.UDP}
     assert (second.external, second.ext_ports) == (External.ANY, ((4000, 4100),))
     assert (second.max_ttl_s, second.max_hold_s, second.approve_for_s) == (3600, 86400, 30 * 86400)
-    assert second.hours == (1320, 120)
+    assert second.hours == Hours((Window(EVERY_DAY, 1320, 120),))
     assert second.review_by == date(2027, 5, 1)
 
 
@@ -347,7 +348,8 @@ def test_a_message_names_the_rule_and_the_line() -> None:
     error = loaded_error("version = 1\n" + GRANT + "hours = 5")
     assert str(error) == (
         'policy.toml:5: grant "g": hours: got the number 5; accepted: HH:MM-HH:MM, where the two times differ, '
-        'such as hours = "06:00-23:00"'
+        "with days before it or alone, such as mon-fri,holidays; or a list of these, such as hours = "
+        '"mon-fri 06:00-23:00"'
     )
 
 

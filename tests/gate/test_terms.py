@@ -114,7 +114,9 @@ def is_in(request: MapRequest, clamps: Clamps, question: Question, before: Polic
     assert all(within(peers, subject.remotes) for peers in reach)
     waiting = before.grant(subject.rule)
     if waiting is not None:
-        granted = tuple(RemotePeers(net) for net in waiting.remote)
+        plain = () if waiting.remote is None else waiting.remote.plain
+        assert plain is not None
+        granted = tuple(RemotePeers(net) for net in plain)
         assert all(within(peers, granted) for peers in reach)
         longest = waiting.max_ttl_s if request.via.datagram else waiting.max_hold_s
         assert longest is None or lifetime_s(request, clamps) <= longest

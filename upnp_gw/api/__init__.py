@@ -42,7 +42,7 @@ from upnp_gw.api.devices import (
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
 from upnp_gw.api.mappings import AddMapping, Mapping, Traffic
 from upnp_gw.api.measurements import DeviceTraffic, Histogram, Measurements, Process, RequestCount
-from upnp_gw.api.policy import PolicyText, Reloaded, RevokedMapping
+from upnp_gw.api.policy import AddressList, PolicyText, Reloaded, RevokedMapping
 from upnp_gw.api.problems import Vocabulary, problem_of
 from upnp_gw.api.reading import read_body, read_query
 from upnp_gw.api.routes import ROUTES, Route, encode
@@ -63,6 +63,7 @@ __all__ = [
     "MAX_LEASE_S",
     "ROUTES",
     "AddMapping",
+    "AddressList",
     "Allow",
     "Approve",
     "Approved",

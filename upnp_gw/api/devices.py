@@ -46,10 +46,18 @@ class DeviceRule(Struct, frozen=True, kw_only=True):
     external_ports: list[int | str]
     """empty: a grant: from 1024 up, and the internal one; a forbid: every port."""
     remote_hosts: list[str]
-    """Prefixes that may connect; empty: any remote host."""
+    """Prefixes and ``@lists`` that may connect, or that a forbid keeps out; empty: any remote host."""
+    never_hosts: list[str] = []
+    """Of these hosts, those that it is not about."""
     zone: str | None = None
+    zone_from: str | None = None
+    """A forbid: the requester's zone."""
+    zone_for: str | None = None
+    """A forbid: the internal client's zone."""
+    via: list[Via] = []
+    """A forbid: protocols of the request; empty: any."""
     hours: str | None = None
-    """``08:00-22:00``, local time."""
+    """``mon-fri 08:00-22:00``, local time."""
     approval: bool = False
     """Each request waits for an approval."""
     max_mappings: Count | None = None

@@ -22,7 +22,8 @@ class Mapping(Struct, frozen=True, kw_only=True):
     internal_port: Port
     remote_host: str | None
     """The remote hosts that may connect: addresses or prefixes, separated by spaces. A PCP FILTER with a port adds
-    ``:PORT`` (IPv6: ``[ADDRESS]:PORT``); null: any remote host."""
+    ``:PORT`` (IPv6: ``[ADDRESS]:PORT``). Or address lists of the policy, such as ``only @office, never @bots``;
+    null: any remote host."""
     via: Via
     """The protocol of the first request."""
     device: str

@@ -8,6 +8,21 @@ from upnp_gw.api.values import Count, Port
 from upnp_gw.model.mapping import Transport
 
 
+class AddressList(Struct, frozen=True, kw_only=True):
+    """A list of remote hosts in a file of its own."""
+
+    name: str
+    file: str
+    entries: Count
+    """Addresses and prefixes."""
+    changed_at: datetime
+    """The last change of the file."""
+    stale_at: datetime | None
+    """From then on it is out of date; null: never."""
+    stale: bool
+    """Out of date: what is new and depends on it is refused, and leases run out."""
+
+
 class PolicyText(Struct, frozen=True, kw_only=True):
     """The policy in force."""
 
@@ -23,6 +38,7 @@ class PolicyText(Struct, frozen=True, kw_only=True):
     warnings: list[str]
     problem: str | None
     """The reason why the present files are not in force; null: they are, as far as the last check saw."""
+    lists: list[AddressList] = []
 
 
 class RevokedMapping(Struct, frozen=True, kw_only=True):

@@ -45,6 +45,7 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
 
     Exit code 0: the gateway would load it; 1: it would refuse it; 2: the file cannot be read.
     """
+    from upnp_gw.gate.list_files import ListFiles
     from upnp_gw.gate.load import check_text, read_named_text
     from upnp_gw.text.toml import with_line
 
@@ -53,7 +54,7 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
     except ConfigError as error:
         _exit_with_problem(error, as_json, UNUSABLE)
     try:
-        checked = check_text(text, str(file), datetime.now().astimezone().date())
+        checked = check_text(text, str(file), datetime.now().astimezone().date(), ListFiles(file.parent))
     except ConfigError as error:
         _exit_with_problem(error, as_json, REFUSED)
     warnings = [str(finding) for finding in checked.warnings]
@@ -182,6 +183,7 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
     """
     from upnp_gw.control.replay import replay
     from upnp_gw.gate.build import ManagedPolicy
+    from upnp_gw.gate.list_files import ListFiles
     from upnp_gw.gate.load import load_tables, read_named_text
     from upnp_gw.gate.managed_file import ended
     from upnp_gw.text.toml import locate_errors, parse_tables
@@ -194,7 +196,8 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
     try:
         text, today = read_named_text(file), datetime.now().astimezone().date()
         with locate_errors(text, str(file)):
-            other = load_tables(parse_tables(text, str(file)), str(file), today, written).policy
+            lists = ListFiles(file.parent)
+            other = load_tables(parse_tables(text, str(file)), str(file), today, written, lists).policy
     except ConfigError as error:
         if _same_file(file, now.source) and not as_json:
             print_text(

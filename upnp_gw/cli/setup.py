@@ -20,6 +20,7 @@ from upnp_gw.config.file import parse_text, read_file
 from upnp_gw.config.interface_detection import check_apart
 from upnp_gw.config.settings import Config, check_links
 from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.gate.list_files import ListFiles
 from upnp_gw.gate.load import load_text
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import IPNetwork
@@ -235,7 +236,8 @@ def _check(policy_change: Change, config_change: Change, machine: Machine) -> No
         check_apart(config.wan, config.lan, machine.interfaces)
         check_links(config, where, machine.interfaces, {route.interface for route in machine.routes})
     today = datetime.now().astimezone().date()
-    for warning in load_text(policy_change.after, str(policy_change.path), today).warnings:
+    lists = ListFiles(policy_change.path.parent)
+    for warning in load_text(policy_change.after, str(policy_change.path), today, lists).warnings:
         print_text(paint("warning:", CAUTION) + f" {shown(str(warning), 1000)}")
 
 

@@ -8,14 +8,13 @@ from ipaddress import ip_address
 from upnp_gw import api
 from upnp_gw.engine.audit import plain_facts
 from upnp_gw.gate import file_tests
-from upnp_gw.gate.decision import Facts, Outcome
+from upnp_gw.gate.decision import Facts
 from upnp_gw.gate.explain import Explanation, RuleTrace, explain
-from upnp_gw.gate.schema import Case, Family, Policy
+from upnp_gw.gate.read_times import NOON, PLAIN_DAY
+from upnp_gw.gate.schema import Case, Family, Policy, Want
 from upnp_gw.ledger.refusals import NotPlanned
 from upnp_gw.model.mapping import Endpoint, IPAddress, Via
 from upnp_gw.model.request import MapRequest, PortChoice, Source
-
-NOON = file_tests.NOON
 
 
 def request_of(trial: api.Trial, source: Source, target: IPAddress) -> MapRequest:
@@ -72,10 +71,16 @@ def _case(policy: Policy, trial: api.Trial, where: str) -> Case:
         remote_port=trial.remote_port,
         ttl_s=trial.lease_s,
         minute_of_day=NOON,
+        today=PLAIN_DAY,
+        dated=False,
         holds=0,
-        want=Outcome.ALLOW,
+        frozen=False,
+        busy=(),
+        want=Want.ALLOW,
         want_ttl_s=None,
         want_rule=None,
+        want_ext=None,
+        want_remote=None,
     )
 
 

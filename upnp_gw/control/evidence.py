@@ -11,7 +11,9 @@ from upnp_gw.control.serialize import parse_address
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.evidence_collector import EvidenceCollector, opening_of
 from upnp_gw.engine.policy_files import PolicyFiles, local_today
+from upnp_gw.gate.address_lists import NO_LISTS
 from upnp_gw.gate.facts import device_of, ids_of, name_of
+from upnp_gw.gate.list_files import ListFiles
 from upnp_gw.gate.load import read_text
 from upnp_gw.gate.managed_file import free_name
 from upnp_gw.ledger.evidence import Evidence, EvidenceKey
@@ -114,9 +116,9 @@ class EvidenceCommands:
         """Runs in a thread: a large policy takes a second."""
         operator = self._files.operator
         text = read_text(operator) if operator is not None else None
-        return suggest_policy(
-            text, self._decider.in_force.approved, learnt, local_today(self._environment.clock().wall)
-        )
+        lists = ListFiles(operator.parent) if operator is not None else NO_LISTS
+        today = local_today(self._environment.clock().wall)
+        return suggest_policy(text, self._decider.in_force.approved, learnt, today, lists)
 
     def _learnt(self, body: api.AskSuggestion) -> Learned | api.Problem:
         policy, wall = self._decider.in_force.policy, self._environment.clock().wall

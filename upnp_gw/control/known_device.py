@@ -6,6 +6,7 @@ from upnp_gw import api
 from upnp_gw.control.targets import Targets
 from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.managed_file import KINDS, port_values
+from upnp_gw.gate.remote import Hosts
 from upnp_gw.gate.schema import Family, Forbid, Grant
 from upnp_gw.model.mapping import Transport
 
@@ -47,8 +48,13 @@ def forbid_shown(rule: Forbid, written: bool) -> api.DeviceRule:
         families=_families(rule.families),
         internal_ports=port_values(rule.int_ports or ()),
         external_ports=port_values(rule.ext_ports or ()),
-        remote_hosts=[],
+        remote_hosts=_texts(None if rule.remote is None else rule.remote.only),
+        never_hosts=_texts(None if rule.remote is None else rule.remote.never),
         zone=rule.zone,
+        zone_from=rule.zone_from,
+        zone_for=rule.zone_for,
+        via=sorted(rule.vias or (), key=lambda via: via.value),
+        hours=str(rule.hours) if rule.hours is not None else None,
         ends_at=api.moment(rule.until) if rule.until is not None else None,
         written=written,
     )
@@ -63,9 +69,10 @@ def grant_shown(rule: Grant, written: bool) -> api.DeviceRule:
         families=_families(rule.families),
         internal_ports=port_values(rule.int_ports),
         external_ports=port_values(rule.ext_ports or ()),
-        remote_hosts=[str(prefix) for prefix in rule.remote],
+        remote_hosts=_texts(None if rule.remote is None else rule.remote.only),
+        never_hosts=_texts(None if rule.remote is None else rule.remote.never),
         zone=rule.zone,
-        hours="-".join(f"{m // 60:02}:{m % 60:02}" for m in rule.hours) if rule.hours is not None else None,
+        hours=str(rule.hours) if rule.hours is not None else None,
         approval=rule.approve,
         max_mappings=rule.max_mappings,
         max_lease_s=rule.max_hold_s,
@@ -75,6 +82,10 @@ def grant_shown(rule: Grant, written: bool) -> api.DeviceRule:
         reason=rule.reason,
         written=written,
     )
+
+
+def _texts(hosts: Hosts | None) -> list[str]:
+    return [] if hosts is None else hosts.texts
 
 
 def _transports(transports: frozenset[Transport]) -> list[Transport]:

@@ -192,6 +192,12 @@ class GatewayOperator:
         warnings += self._daemon.obstacles()
         if (problem := self._daemon.policy_updates.problem) is not None:
             warnings.append(f"the policy files have changed and are not in force: {problem}")
+        if (problem := self._daemon.policy_updates.list_problem) is not None:
+            warnings.append(problem)
+        warnings += [
+            f"the address list {name} is out of date: what is new and depends on it is refused, and leases run out"
+            for name in sorted(self._daemon.policy_updates.stale_lists)
+        ]
         warnings += self._store.problems
         if self._daemon.config.policy is None:
             warnings.append(

@@ -14,6 +14,7 @@ from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.engine.reevaluation import RevokedMapping
 from upnp_gw.gate.explain import Explanation, explain
 from upnp_gw.gate.facts import ids_of, name_of
+from upnp_gw.gate.remote import AddressSet
 from upnp_gw.ledger.refusals import NotPlanned
 from upnp_gw.model.device import GATEWAY
 from upnp_gw.model.errors import ConfigError, GatewayError
@@ -67,7 +68,7 @@ class PolicyCommands:
         inputs = [facts_and_request(record, self._environment.network), facts_and_request(record)]
         policy = self._decider.in_force.policy
         if record.policy != policy.digest:
-            policy = await self._updates.kept.find(record.policy)
+            policy = await self._updates.kept.find(record.policy, policy.sets.values())
         explanations = [explain(policy, facts, request) for facts, request in inputs]
         return next((e for e in explanations if e.verdict.reasons[-1] in record.reasons), explanations[0])
 
@@ -144,7 +145,18 @@ class PolicyCommands:
             approved_file=str(self._updates.files.machine),
             approved=loaded.approved,
             warnings=[str(finding) for finding in loaded.warnings],
-            problem=self._updates.problem,
+            problem=self._updates.problem or self._updates.list_problem,
+            lists=[self._list(one) for one in loaded.policy.sets.values()],
+        )
+
+    def _list(self, one: AddressSet) -> api.AddressList:
+        return api.AddressList(
+            name=one.name,
+            file=one.file,
+            entries=one.entries,
+            changed_at=api.moment(one.as_of),
+            stale_at=None if one.fresh_until is None else api.moment(one.fresh_until),
+            stale=one.name in self._updates.stale_lists,
         )
 
     async def reload(self) -> api.Reloaded | api.Problem:

@@ -15,6 +15,7 @@ from upnp_gw.gate.facts import name_of
 from upnp_gw.gate.managed_file import port_values
 from upnp_gw.gate.operator_rules import OperatorRules
 from upnp_gw.gate.question import Question
+from upnp_gw.gate.remote import Hosts
 from upnp_gw.ledger.events import (
     Confirmed,
     Decided,
@@ -33,7 +34,7 @@ from upnp_gw.ledger.events import (
     WanChanged,
 )
 from upnp_gw.model.device import OPERATOR
-from upnp_gw.model.mapping import Instant, IPAddress, Mapping, RemotePeers
+from upnp_gw.model.mapping import Instant, IPAddress, Mapping, RemotePeers, Screen
 from upnp_gw.model.public_addresses import private_external
 from upnp_gw.model.records import DecisionRecord
 from upnp_gw.system.neighbour_events import AddressContest
@@ -94,7 +95,7 @@ class Serializer:
             external_port=row.key.external_port,
             internal_client=str(row.internal.address),
             internal_port=row.internal.port,
-            remote_host=_format_remotes(row),
+            remote_host=_format_remotes(row, self._decider.in_force.policy.screened),
             remote_port=row.key.remote_port or None,
             via=row.holds[0].via,
             vias=[hold.via for hold in row.holds],
@@ -271,14 +272,21 @@ def _contest_sentence(contest: AddressContest) -> str:
     )
 
 
-def _format_remotes(row: Mapping) -> str | None:
-    """The remote hosts that may connect, separated by spaces; None: anyone."""
+def _format_remotes(row: Mapping, lists: PlainValues[str, Hosts]) -> str | None:
+    """The remote hosts that may connect, separated by spaces, or address lists; None: anyone."""
+    if row.screen.name:
+        return _format_screen(row.screen, lists)
     if row.key.remote is None and not row.filters and not any(hold.filters for hold in row.holds):
         return None
     filters = row.filters_in_force if row.key.remote is None else ()
     if filters:
         return " ".join(_format_peers(one) for one in filters)
     return " ".join(map(_format_host, row.remotes)) if row.remotes != (None,) else None
+
+
+def _format_screen(screen: Screen, lists: PlainValues[str, Hosts]) -> str:
+    words = (("only", screen.only), ("never", screen.never))
+    return ", ".join(f"{word} {lists[one].text if one in lists else one}" for word, ids in words for one in ids)
 
 
 def _format_peers(peers: RemotePeers) -> str:

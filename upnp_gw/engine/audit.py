@@ -205,7 +205,7 @@ def _id_ranges(ids: Iterable[str]) -> str:
 
 _IN_RECORD = frozenset({"device", "address"})
 """Fields of ``Facts`` that the record has beside its facts."""
-_OWN_WORDS = frozenset({"network", "gateway_ports", "int_ports_today", "held"})
+_OWN_WORDS = frozenset({"network", "gateway_ports", "int_ports_today", "held", "stale_sets"})
 """Those that are not stored as they are: the network is the present one, of ports only what matters is kept."""
 
 
@@ -231,6 +231,7 @@ def plain_facts(facts: Facts, request: MapRequest) -> dict[str, Any]:
         "int_port_known": request.internal.port in facts.int_ports_today,
         "gateway_uses_port": uses,
         **({"without_nat": True} if request.pinhole and request.internal.address.version == 4 else {}),
+        **({"stale_sets": sorted(facts.stale_sets)} if facts.stale_sets else {}),
     }
 
 
@@ -293,6 +294,7 @@ def _facts(record: DecisionRecord, request: MapRequest, network: Network) -> Fac
         gateway_ports=GatewayPorts(listening=own),
         held=_held(stored),
         int_ports_today=_ports(stored["int_ports_today"], port, stored["int_port_known"]),
+        stale_sets=frozenset(stored.get("stale_sets", ())),
         **{name: stored[name] for name in _PLAIN if name in stored},
     )
 

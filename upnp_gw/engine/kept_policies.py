@@ -8,10 +8,13 @@ import asyncio
 import json
 import logging
 import zlib
+from collections.abc import Iterable
 
+from upnp_gw.gate.address_lists import LoadedLists
 from upnp_gw.gate.build import ManagedPolicy, build_policy
 from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.load import LARGEST, LoadedPolicy
+from upnp_gw.gate.remote import AddressSet
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.errors import ConfigError, StoreError
 from upnp_gw.store.store import Store
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 
 NOT_KEPT = "the policy of that time is no longer kept: this is the record of that decision"
 OTHER_VERSION = "another version of upnp-gw decided this: this is the record of that decision"
+OTHER_LISTS = "an address list of that policy has changed since: this is the record of that decision"
 LARGEST_BODY = 4 * LARGEST
 """Bytes of an uncompressed body: two files, in JSON. A longer one was not written by the gateway: a megabyte of
 zlib can expand to a gigabyte."""
@@ -61,13 +65,14 @@ class KeptPolicies:
         except StoreError as error:
             log.warning("policies that no decision refers to stay in the store: %s", error)
 
-    async def find(self, digest: str) -> Policy:
-        """The policy of this hash. Raises NotKept, StoreError."""
+    async def find(self, digest: str, sets: Iterable[AddressSet] = ()) -> Policy:
+        """The policy of this hash. ``sets``: the present address lists; those of that time are not kept. Raises
+        NotKept, StoreError."""
         body = await self._store.policy(digest)
         if body is None:
             raise NotKept(NOT_KEPT)
         async with self._one:  # thousands of rules take seconds
-            return await asyncio.to_thread(unpacked, digest, body)
+            return await asyncio.to_thread(unpacked, digest, body, tuple(sets))
 
 
 def packed(loaded: LoadedPolicy) -> bytes:
@@ -76,7 +81,7 @@ def packed(loaded: LoadedPolicy) -> bytes:
     return zlib.compress(json.dumps(body, ensure_ascii=False).encode("utf-8"), 9)
 
 
-def unpacked(digest: str, body: bytes) -> Policy:
+def unpacked(digest: str, body: bytes, sets: Iterable[AddressSet] = ()) -> Policy:
     """The policy of this hash. Raises NotKept where its text has another meaning, or none, in this version."""
     try:
         kept = json.loads(_expanded(body))
@@ -85,11 +90,16 @@ def unpacked(digest: str, body: bytes) -> Policy:
             if kept["approved"]
             else None
         )
-        policy = with_indexes(build_policy(parse_tables(kept["text"], ""), "", added))
+        tables = parse_tables(kept["text"], "")
+        if not tables.keys() & {"set"}:
+            sets = ()
+        elif not sets:
+            raise NotKept(OTHER_LISTS)
+        policy = with_indexes(build_policy(tables, "", added, LoadedLists(sets)))
     except (ConfigError, ValueError, KeyError, TypeError, RecursionError, zlib.error) as error:
         raise NotKept(OTHER_VERSION) from error
     if policy.digest != digest:
-        raise NotKept(OTHER_VERSION)
+        raise NotKept(OTHER_LISTS if policy.sets else OTHER_VERSION)
     return policy
 
 

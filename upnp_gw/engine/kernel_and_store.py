@@ -7,7 +7,7 @@ from time import perf_counter_ns
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence, StoreWrite
 from upnp_gw.engine.request_log import log_kernel_changes
-from upnp_gw.firewall.base import Change, Firewall
+from upnp_gw.firewall.base import Change, Firewall, UpdateHosts
 from upnp_gw.ledger.forwards import kernel_changes
 from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.errors import FirewallError
@@ -37,7 +37,11 @@ class KernelAndStore:
     async def write(self, transactions: Sequence[Transaction], now: Instant) -> bool:
         """One transaction of the kernel, then one of the store; False: neither holds it, all of it is undone."""
         pairs = [pair for transaction in transactions for pair in transaction.pairs]
-        changes = kernel_changes(pairs, self._ledger.table, now)
+        hosts = [transaction.hosts for transaction in transactions if transaction.hosts is not None]
+        changes = [
+            *(UpdateHosts(after) for _, after in hosts[-1:]),
+            *kernel_changes(pairs, self._ledger.table, now),
+        ]
         log_kernel_changes(changes)
         in_kernel = not changes
         try:
@@ -55,7 +59,8 @@ class KernelAndStore:
         _undo(transactions)
         if in_kernel:
             undone = [(after, before) for before, after in reversed(pairs)]
-            await self._apply_quietly(kernel_changes(undone, self._ledger.table, now))
+            back = kernel_changes(undone, self._ledger.table, now)
+            await self._apply_quietly([*(UpdateHosts(before) for before, _ in hosts[:1]), *back])
         return False
 
     async def _in_kernel(self, changes: Sequence[Change], write: StoreWrite) -> bool:

@@ -10,18 +10,21 @@ whatever is being written in the file meanwhile.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from upnp_gw.gate.address_lists import AddressLists, LoadedLists
 from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.builtin import WHERE as HOME
 from upnp_gw.gate.builtin import home_text
+from upnp_gw.gate.list_files import ListFiles
 from upnp_gw.gate.load import LoadedPolicy, load_tables, read_own_text, read_text
 from upnp_gw.gate.managed_file import ManagedChange, ManagedText, ended
+from upnp_gw.gate.remote import AddressSet
 from upnp_gw.model.errors import ConfigError, StoreError
 from upnp_gw.system.files import FileProblem, sync_directory, write_own
 from upnp_gw.text.toml import locate_errors, parse_tables, with_line
@@ -43,6 +46,11 @@ class PolicyFiles:
     """None: the built-in home policy."""
     machine: Path
     clock: Callable[[], float]
+    lists: ListFiles = field(init=False)
+    """The address lists of the operator's file."""
+
+    def __post_init__(self) -> None:
+        self.lists = ListFiles(self.operator.parent if self.operator is not None else self.machine.parent)
 
     @property
     def source(self) -> str:
@@ -52,11 +60,19 @@ class PolicyFiles:
     def load(self) -> LoadedPolicy:
         """Both files as they are now. Raises ConfigError, which names the file and the key."""
         operator_text = read_text(self.operator) if self.operator is not None else home_text()
-        return self._judged(operator_text, self.text())
+        self.lists.forget()
+        return self._judged(operator_text, self.text(), self.lists)
 
-    def prepare(self, change: ManagedChange, operator_text: str) -> tuple[LoadedPolicy, ManagedText]:
+    def with_lists(self, loaded: LoadedPolicy) -> LoadedPolicy:
+        """A policy with its address lists as they are now; the operator's file is not read. Raises ConfigError."""
+        return self._judged(loaded.text, self.text(), self.lists)
+
+    def prepare(
+        self, change: ManagedChange, operator_text: str, sets: Iterable[AddressSet] = ()
+    ) -> tuple[LoadedPolicy, ManagedText]:
         """Writes a draft beside the machine-owned file: with the change, without rules that have ended, where the
-        whole is sound with ``operator_text``, the operator's file as it is in force. ``keep`` or ``drop`` follows.
+        whole is sound with ``operator_text``, the operator's file as it is in force, and its address lists.
+        ``keep`` or ``drop`` follows.
 
         Raises ConfigError where it is not, StoreError where it cannot be written; nothing is beside it then.
         """
@@ -66,7 +82,7 @@ class PolicyFiles:
             change.devices, change.forbids, change.grants, change.without | ended_rules, change.renamed
         )
         written = self._written(text, full)
-        loaded = self._judged(operator_text, written.text)
+        loaded = self._judged(operator_text, written.text, LoadedLists(sets))
         write_file(self._draft, written.text)
         return loaded, written
 
@@ -100,7 +116,7 @@ class PolicyFiles:
     def _draft(self) -> Path:
         return self.machine.with_name(f".{self.machine.name}.new")
 
-    def _judged(self, own_text: str, text: str) -> LoadedPolicy:
+    def _judged(self, own_text: str, text: str, lists: AddressLists) -> LoadedPolicy:
         """The policy with these texts as the two files. Rules that have ended are left out."""
         where, today = self.source, local_today(self.clock())
         with locate_errors(own_text, where), locate_errors(text, str(self.machine)):
@@ -109,12 +125,14 @@ class PolicyFiles:
             approved = ManagedPolicy(written, str(self.machine), ended_rules)
             own = parse_tables(own_text, where)
             try:
-                found = load_tables(own, where, today, approved)
+                found = load_tables(own, where, today, approved, lists)
                 return replace(found, text=own_text, approved=text, ended=ended_rules)
             except ConfigError as error:
                 if error.where != where:
                     raise
-                load_tables(own, where, today)  # a mistake in the operator's file alone is reported as its own
+                load_tables(
+                    own, where, today, lists=lists
+                )  # a mistake in the operator's file alone is reported as its own
                 conflict = with_line(error, own_text)
             raise ConfigError(str(self.machine), "", f"conflicts with the policy file: {conflict}") from None
 

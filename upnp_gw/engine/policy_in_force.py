@@ -1,11 +1,12 @@
 """The policy in force: its rules, its limits and the text of its two files. One object has them; others read it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import first_end, without_rules
+from upnp_gw.model.address_ranges import AddressRanges
 from upnp_gw.text.toml import parse_tables
 
 
@@ -37,6 +38,11 @@ class PolicyInForce:
             text = self.loaded.approved
             self._approved = without_rules(parse_tables(text, "") if text else {"version": 1}, self.loaded.ended)
         return self._approved
+
+    @property
+    def hosts(self) -> Mapping[str, AddressRanges]:
+        """The lists of remote hosts that screens may name, by their id."""
+        return {one: hosts.ranges for one, hosts in self.policy.screened.items()}
 
     def next_end(self) -> float | None:
         """Wall-clock seconds at which the first rule of the machine-owned file ends; None: none will."""

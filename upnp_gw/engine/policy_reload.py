@@ -16,6 +16,7 @@ from upnp_gw.engine.policy_files import PolicyFiles, count_rules
 from upnp_gw.engine.reevaluation import Reevaluation, RevokedMapping, log_revoked
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import ManagedChange, ManagedText
+from upnp_gw.gate.remote import stale_sets
 from upnp_gw.ledger.events import Events, PolicyChanged, PolicyRefused
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.errors import ConfigError, FirewallError, GatewayError, StoreError
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 NOTE = "approved"
 """The key in the store of what the machine-owned file had in it."""
+LISTS_S = 1.0
+"""Seconds between looks at the files of the address lists."""
 ENDED_S = 60.0
 """Seconds between removals of ended rules from the file. Their mappings end in time without it."""
 Submit = Callable[[Callable[[Transaction], None]], Awaitable[object]]
@@ -57,6 +60,9 @@ class PolicyUpdates:
         self.kept = KeptPolicies(store)
         self.problem: str | None = None
         """The reason why the files as they are now are not in force; None: they are."""
+        self.list_problem: str | None = None
+        """The same of the address lists."""
+        self._stale: frozenset[str] = frozenset()
         self._decider = decider
         self._submit = submit
         self._events = events
@@ -84,8 +90,49 @@ class PolicyUpdates:
                 self._events.publish(PolicyRefused(self.problem))
             log.error("the policy stays as it was: %s", error)
             raise
-        self.problem = None
+        self.problem = self.list_problem = None
         return update
+
+    async def follow_lists(self) -> None:
+        """Brings each change of an address list into force, until cancelled."""
+        while True:
+            await asyncio.sleep(LISTS_S)
+            self._note_stale()
+            if self.in_force.policy.sets and self.files.lists.settled_change():
+                await self.load_lists()
+
+    async def load_lists(self) -> None:
+        """Brings the address lists as they are now into force. If one is broken, all stay as they were: the log and
+        ``status`` say so."""
+        try:
+            async with self._lock:
+                loaded = await asyncio.to_thread(self.files.with_lists, self.in_force.loaded)
+                await self._enforce(loaded)
+        except GatewayError as error:
+            self.list_problem = f"the address lists stay as they were: {error}"
+            log.error("%s", self.list_problem)
+            self._events.publish(PolicyRefused(self.list_problem))
+            return
+        self.list_problem = None
+
+    @property
+    def stale_lists(self) -> frozenset[str]:
+        """The address lists that are out of date."""
+        return stale_sets(self.in_force.policy.sets, self._decider.environment.clock().wall)
+
+    def _note_stale(self) -> None:
+        stale, before = self.stale_lists, self._stale
+        self._stale = stale
+        for name in sorted(stale - before):
+            one = self.in_force.policy.sets[name]
+            log.warning(
+                "the address list %s (%s) is out of date: what is new and depends on it is refused, and leases run"
+                " out until the file is renewed",
+                name,
+                one.file,
+            )
+        for name in sorted(before - stale):
+            log.info("the address list %s is up to date again", name)
 
     @asynccontextmanager
     async def standing(self) -> AsyncIterator[LoadedPolicy]:
@@ -102,7 +149,8 @@ class PolicyUpdates:
         """
         async with self._lock:
             before = self.in_force.loaded
-            loaded, written = await asyncio.to_thread(self.files.prepare, make(), before.text)
+            sets = tuple(before.policy.sets.values())
+            loaded, written = await asyncio.to_thread(self.files.prepare, make(), before.text, sets)
             try:
                 update = await self._enforce(loaded)
             except BaseException:

@@ -96,6 +96,7 @@ class Reevaluation:
     def policy_changed(self, transaction: Transaction, loaded: LoadedPolicy) -> list[RevokedMapping]:
         """Puts a new policy in force and decides again about every mapping. Returns those that are no longer
         allowed: they end, or are kept until their lease ends. If a quota shrinks, the oldest mappings stay."""
+        before = self._decider.in_force.hosts
         self._decider.in_force.replace(loaded, transaction.now.wall, transaction.on_undo)
         # the newest are judged first, while the older ones still count towards the quota
         newest_first = sorted(self._decider.ledger.table, key=lambda mapping: mapping.granted_at, reverse=True)
@@ -104,6 +105,7 @@ class Reevaluation:
             *filter(None, decided),
             *self._end_overlapping(transaction, self._narrowed(newest_first), "reload"),
         ]
+        transaction.follow_hosts(before, self._decider.in_force.hosts)
         record_all(transaction, newest_first, "reload", self._decider.in_force.policy.digest)
         return revoked
 
@@ -323,6 +325,7 @@ class Reevaluation:
             and (action == "reload" or mapping.rule == KEPT_RULE)
             and verdict.reasons[0] == FLOOR_OK
             and FAULT not in verdict.reasons
+            and {*mapping.screen.only, *mapping.screen.never} <= self._decider.in_force.policy.screened.keys()
         )
 
     def _facts(self, transaction: Transaction, request: MapRequest, mapping: Mapping, action: str) -> Facts:

@@ -55,7 +55,11 @@ class UnchangedRows:
         request = request_of(self._environment, mapping, self._transaction.now)
         verdict = decide(self._policy, self._gathered(request, mapping), request)
         row = renewed(mapping, verdict, request, self._transaction.now)
-        if row is None or row.filters != mapping.filters or (verdict.rule or OPERATOR_RULE) != mapping.rule:
+        if (
+            row is None
+            or (row.filters, row.screen) != (mapping.filters, mapping.screen)
+            or (verdict.rule or OPERATOR_RULE) != mapping.rule
+        ):
             return False
         ledger.table.put_times(row)
         return True
@@ -96,4 +100,7 @@ def renewed(mapping: Mapping, verdict: Verdict, request: MapRequest, now: Instan
     if verdict.outcome is not Outcome.ALLOW or verdict.clamps is None:
         return None
     again, filters = with_renewal(mapping, verdict.clamps, now), granted_prefixes(verdict.clamps, request)
-    return again if again.filters == filters else replace(again, filters=filters)
+    screen = verdict.clamps.screen
+    if (again.filters, again.screen) == (filters, screen):
+        return again
+    return replace(again, filters=filters, screen=screen)

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from upnp_gw.model.address_ranges import AddressRanges
 from upnp_gw.model.mapping import (
     MOST_FILTERS,
+    NO_SCREEN,
     DecisionId,
     Endpoint,
     IPAddress,
     IPNetwork,
     MappingKind,
+    Screen,
     Transport,
     kind_of,
 )
@@ -32,6 +35,10 @@ def most_for_remotes(size: int) -> int:
     """The most forwards for remote hosts and prefixes with ``size`` mappings. They are counted apart from the other
     forwards, so FILTERs cannot use up the room of mappings without a remote host."""
     return max(size, min(MOST_FILTERS * size, MOST_FOR_REMOTES))
+
+
+HostLists = Mapping[str, AddressRanges]
+"""Lists of remote hosts by their id (``gate.remote.Hosts``)."""
 
 
 class FirewallMode(StrEnum):
@@ -57,6 +64,8 @@ class FirewallSettings:
     """TCP port of our HTTP server, where new connections of each LAN host are limited; 0: no limit."""
     anycast: bool = False
     """Requests from the LAN to the anycast addresses of PCP come to us (RFC 7723)."""
+    hosts: HostLists = field(default_factory=dict)
+    """The remote hosts that screens may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,8 @@ class Forward:
     """Packets from the internal endpoint leave with this external port. False for a second mapping to it."""
     remote_port: int = 0
     """The port that the remote host must connect from (a PCP FILTER's); 0: any."""
+    screen: Screen = NO_SCREEN
+    """The remote hosts that may connect, by lists. Only without a remote host."""
 
     @property
     def kind(self) -> MappingKind:
@@ -127,7 +138,14 @@ class UpdateNetwork:
     network: Network
 
 
-Change = Open | Close | Cut | Refill | UpdateNetwork
+@dataclass(frozen=True, slots=True)
+class UpdateHosts:
+    """The remote hosts that screens may name are these from now on. It comes before the forwards that name them."""
+
+    hosts: HostLists
+
+
+Change = Open | Close | Cut | Refill | UpdateNetwork | UpdateHosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,9 +279,11 @@ __all__ = [
     "FirewallSettings",
     "Forward",
     "Growth",
+    "HostLists",
     "Open",
     "OverShare",
     "Reading",
     "Refill",
+    "UpdateHosts",
     "UpdateNetwork",
 ]

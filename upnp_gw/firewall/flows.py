@@ -2,13 +2,16 @@
 
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from upnp_gw.firewall.base import Forward
+from upnp_gw.firewall.base import Forward, HostLists
 from upnp_gw.firewall.labels import is_ours
+from upnp_gw.model.address_ranges import EVERY_ADDRESS, NO_ADDRESSES, AddressRanges
 from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, Transport
 
+UNKNOWN = NO_ADDRESSES, EVERY_ADDRESS
+"""In place of hosts that are not known, in ``only`` and in ``never``: nobody passes."""
 ASSURED = 1 << 2
 """IPS_ASSURED."""
 ANSWERED = {Transport.TCP: ASSURED, Transport.UDP: 1 << 1}
@@ -31,6 +34,10 @@ class Flows:
     """Their source port; 0: any."""
     spared: tuple["Flows", ...] = ()
     """Flows of other forwards, which go on."""
+    only: tuple[AddressRanges, ...] = ()
+    """Their remote host is in each of these."""
+    never: tuple[AddressRanges, ...] = ()
+    """It is in none of these."""
 
     @classmethod
     def through(cls, forward: Forward) -> "Flows":
@@ -39,6 +46,17 @@ class Flows:
         port = forward.internal.port if v6 else forward.external_port
         address = forward.internal.address if v6 else forward.external_address
         return cls(forward.transport, port, address, forward.remote, forward.internal, forward.remote_port)
+
+    @classmethod
+    def that_pass(cls, forward: Forward, hosts: HostLists) -> "Flows":
+        """The same, of the remote hosts that pass its screen."""
+        flows, screen = cls.through(forward), forward.screen
+        if not screen.name:
+            return flows
+        only, never = (
+            tuple(hosts.get(one, other) for one in names) for names, other in zip(screen, UNKNOWN, strict=True)
+        )
+        return replace(flows, only=only, never=never)
 
     @classmethod
     def untranslated(cls, forward: Forward, address: IPAddress) -> "Flows":
@@ -77,8 +95,13 @@ class Flows:
             return False
         if self.remote is not None and entry.original.source.address not in self.remote:
             return False
+        if (self.only or self.never) and not self._pass(entry.original.source.address):
+            return False
         port = entry.original.destination.port
         return not any(other.port == port and other.include(entry) for other in self.spared)
+
+    def _pass(self, remote: IPAddress) -> bool:
+        return all(hosts.has(remote) for hosts in self.only) and not any(hosts.has(remote) for hosts in self.never)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,17 @@ from upnp_gw.firewall.base import (
     FirewallSettings,
     Forward,
     Growth,
+    HostLists,
     Open,
     OverShare,
     Reading,
     Refill,
+    UpdateHosts,
     UpdateNetwork,
     most_for_remotes,
 )
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, MappingKind, Transport
+from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, MappingKind, Screen, Transport
 from upnp_gw.model.network import Network
 
 Slot = tuple[Transport, IPAddress | None, int, IPNetwork | None, int]
@@ -37,6 +39,8 @@ class MemoryFirewall:
         self._on_foreign_change: Callable[[str], None] = lambda what: None
         self.settings: FirewallSettings | None = None
         self.network: Network | None = None
+        self.hosts: HostLists = {}
+        """The remote hosts that screens may name."""
         self.applied: list[tuple[Change, ...]] = []
         """Every applied batch, for tests."""
         self.cuts: list[Forward] = []
@@ -61,13 +65,14 @@ class MemoryFirewall:
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         self.settings, self.network, self._on_foreign_change = settings, settings.network, on_foreign_change
+        self.hosts = settings.hosts
 
     async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
         if self.settings is None:
             raise FirewallError("the firewall is not open")
         if self.fail_next:
             raise FirewallError(self.fail_next.pop(0))
-        before = dict(self._until), dict(self._slots), self.network, list(self.cuts)
+        before = dict(self._until), dict(self._slots), self.network, list(self.cuts), self.hosts
         try:
             for change in changes:
                 self._apply(change)
@@ -75,7 +80,7 @@ class MemoryFirewall:
             if single > max(size, stood[0]) or many > max(most_for_remotes(size), stood[1]):
                 raise FirewallError("the table is full")
         except FirewallError:
-            self._until, self._slots, self.network, self.cuts = before
+            self._until, self._slots, self.network, self.cuts, self.hosts = before
             raise
         self.applied.append(tuple(changes))
 
@@ -114,9 +119,18 @@ class MemoryFirewall:
                 continue
             if until > now and (forward.transport, forward.external_port) == (transport, port):
                 allowed = forward.remote
-                if allowed is None or (remote is not None and remote in allowed):
+                if allowed is None and (not forward.screen.name or self._passes(forward.screen, remote)):
+                    return forward
+                if allowed is not None and remote is not None and remote in allowed:
                     return forward
         return None
+
+    def _passes(self, screen: Screen, remote: IPAddress | None) -> bool:
+        if remote is None:
+            return False
+        return all(self.hosts[one].has(remote) for one in screen.only) and not any(
+            self.hosts[one].has(remote) for one in screen.never
+        )
 
     def tamper(self, what: str = "table removed") -> None:
         """Somebody else removes the table: the maps are empty, and ``open``'s callback is called."""
@@ -142,11 +156,15 @@ class MemoryFirewall:
                     self._put(forward)
             case UpdateNetwork(network):
                 self.network = network
+            case UpdateHosts(hosts):
+                self.hosts = hosts
 
     def _put(self, forward: Forward) -> None:
         self._drop(forward)
         self._sweep()
         slot = _slot(forward)
+        if not {*forward.screen.only, *forward.screen.never} <= self.hosts.keys():
+            raise FirewallError("a mapping is for remote hosts of a list that is not there")
         if slot in self._slots:
             raise FirewallError("another forward has this external port")
         self._until[forward.id] = (forward, self._clock() + max(1, math.ceil(forward.timeout_s)))

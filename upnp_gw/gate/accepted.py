@@ -10,6 +10,11 @@ NAMES = 'one name, "@group", "*", or a list of names'
 PORTS = "a list of ports 1 to 65535, and of ranges in quotes"
 TIME = "a number and s, m, h, d or w, from 1s to 366d, or as many seconds"
 PREFIXES = "a list of addresses or prefixes without host bits"
+HOSTS = 'a list of addresses, prefixes without host bits and "@list"'
+HOURS = (
+    "HH:MM-HH:MM, where the two times differ, with days before it or alone, such as mon-fri,holidays; or a list"
+    " of these"
+)
 COUNT = "a number 1 to 65535"
 MOMENT = "a time with its offset, of the years 1 to 9999 in UTC"
 TEXT = "a text"
@@ -17,7 +22,7 @@ PROTO = '"tcp", "udp" or a list of both'
 FAMILY = '"ip4", "ip6" or a list of both'
 FREE_NAME = "1 to 40 letters, digits, dots, dashes and underscores, a letter or digit first"
 
-WHO, PORT_LIST, PREFIX_LIST = '["ps5", "@consoles"]', '[443, "8000-8010"]', '["203.0.113.0/24"]'
+WHO, PORT_LIST = '["ps5", "@consoles"]', '[443, "8000-8010"]'
 UNTIL = "2027-05-01T12:00:00Z"
 
 NAMED = "consoles"
@@ -34,6 +39,8 @@ _RULE: Keys = {
     "proto": (PROTO, '["tcp", "udp"]'),
     "int_ports": (PORTS, PORT_LIST),
     "ext_ports": (PORTS, PORT_LIST),
+    "remote": (f"{HOSTS}, or a table of only and never", '["203.0.113.0/24"]'),
+    "hours": (HOURS, '"mon-fri 06:00-23:00"'),
     "until": (MOMENT, UNTIL),
     "owner": (TEXT, '"Anna"'),
     "reason": (TEXT, '"games of the children"'),
@@ -47,6 +54,8 @@ ACCEPTED: Mapping[str, Keys] = {
         "device": ("a table for each device", '{ ps5 = { mac = ["ac:89:95:00:00:01"] } }'),
         "group": ("a table of lists", '{ consoles = ["ps5", "xbox"] }'),
         "zone": ("a table of lists", '{ guest = ["192.168.20.0/24"] }'),
+        "set": ("a table for each address list", '{ office = { file = "office.txt" } }'),
+        "holidays": ('a list of dates, and of "MM-DD" for every year', '[2026-12-25, "01-01"]'),
         "forbid": ("a table for each rule: [[forbid]]", '[{ name = "no-smb", int_ports = [445] }]'),
         "grant": ("a table for each rule: [[grant]]", '[{ name = "home", who = "*" }]'),
         "test": (
@@ -74,7 +83,24 @@ ACCEPTED: Mapping[str, Keys] = {
     },
     "group": {"*": ("a list of devices of this file", '["ps5", "xbox"]')},
     "zone": {"*": (PREFIXES, '["192.168.20.0/24"]')},
-    "forbid": _RULE,
+    "set": {
+        "file": ("the name of a file, relative to the policy file", '"office.txt"'),
+        "format": ('"plain" or "json"', '"plain"'),
+        "max_age": (TIME, '"7d"'),
+    },
+    "remote": {
+        "only": (HOSTS, '["@office", "203.0.113.0/24"]'),
+        "never": (HOSTS, '["@blocklist"]'),
+    },
+    "forbid": {
+        **_RULE,
+        "zone": ("the name of a zone of this file, or a table of from and for", '"guest"'),
+        "via": ('"igd1", "igd2", "natpmp", "pcp", or a list of these', '["natpmp", "pcp"]'),
+    },
+    "zones": {
+        "from": ("the name of a zone of this file", '"guest"'),
+        "for": ("the name of a zone of this file", '"guest"'),
+    },
     "grant": {
         **_RULE,
         "for": (PREFIXES, '["10.0.40.0/28"]'),
@@ -83,9 +109,7 @@ ACCEPTED: Mapping[str, Keys] = {
         "max_ports_per_day": ("a number 1 to 1024", "20"),
         "max_ttl": (TIME, '"4h"'),
         "max_hold": (TIME, '"30d"'),
-        "remote": (PREFIXES, PREFIX_LIST),
         "remote_ports": (PORTS, PORT_LIST),
-        "hours": ("HH:MM-HH:MM, where the two times differ", '"06:00-23:00"'),
         "approve": ("true or false", "true"),
         "approve_for": (TIME, '"30d"'),
         "review_by": ("a date", "2027-05-01"),
@@ -94,10 +118,13 @@ ACCEPTED: Mapping[str, Keys] = {
         "name": (TEXT, '"no-ssh"'),
         "from": ("a table", '{ device = "ps5" }'),
         "request": ("a table", '{ proto = "tcp", int = 8080, ext = 8080 }'),
-        "want": ('"allow", "deny" or "ask"', '"allow"'),
+        "want": ('"allow", "deny", "ask" or "busy"', '"allow"'),
         "ttl": (TIME, '"4h"'),
         "rule": ("the name of a rule", '"console-games"'),
-        "at": ("HH:MM", '"12:30"'),
+        "ext": ("a port 1 to 65535, a range in quotes, or a list of both", "8080"),
+        "remote": (f"{HOSTS}, or a table of only and never", '["203.0.113.0/24"]'),
+        "at": ('"HH:MM", with a day or a date before it', '"2026-12-25 12:30"'),
+        "busy": (PORTS, PORT_LIST),
     },
     "from": {
         "device": ("a device of this file", '"ps5"'),
@@ -108,6 +135,7 @@ ACCEPTED: Mapping[str, Keys] = {
         "nat": ("true or false", "false"),
         "via": ('"igd1", "igd2", "natpmp", "pcp" or "operator"', '"igd1"'),
         "holds": ("a number 0 to 65535", "3"),
+        "frozen": ("true or false", "true"),
     },
     "request": {
         "proto": ('"tcp" or "udp"', '"tcp"'),
@@ -146,9 +174,13 @@ def _table_and_key(path: str) -> tuple[str, str]:
     table = _INDEX.sub("", first)
     if not rest:
         return "", table
-    if table == "device":  # names may have dots
+    if table in ("device", "set"):  # names may have dots
         name, _, key = rest.rpartition(".")
         return (table, key) if name else ("", table)
     if table == "test" and rest.partition(".")[0] in ("from", "request") and "." in rest:
         table, _, rest = rest.partition(".")
+    if rest.startswith("remote.") and table in ("forbid", "grant", "test"):
+        table, rest = "remote", rest.removeprefix("remote.")
+    if rest.startswith("zone.") and table == "forbid":
+        table, rest = "zones", rest.removeprefix("zone.")
     return table, rest

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from upnp_gw.gate import values
+from upnp_gw.gate.address_lists import NO_LISTS, AddressLists, read_set
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.file_tests import build_case
+from upnp_gw.gate.hours import Calendar
 from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, Names, TopTable, to_table
-from upnp_gw.gate.rules import PolicyRules, known_names
-from upnp_gw.gate.schema import ELEMENTS_EACH, Assurance, Device, Limits, Mode, OnIncident, Policy, Zone
-from upnp_gw.gate.values import KeyPath
+from upnp_gw.gate.read_times import read_holidays
+from upnp_gw.gate.rules import PolicyRules
+from upnp_gw.gate.schema import ELEMENTS_EACH, Assurance, Case, Device, Limits, Mode, OnIncident, Policy, Zone
+from upnp_gw.gate.values import KeyPath, known_names
 
 VERSION = 1
 
@@ -29,10 +32,16 @@ class ManagedPolicy:
     """Names of its rules that have expired."""
 
 
-def build_policy(raw: Mapping[str, object], where: str, approved: ManagedPolicy | None = None) -> Policy:
+def build_policy(
+    raw: Mapping[str, object],
+    where: str,
+    approved: ManagedPolicy | None = None,
+    lists: AddressLists = NO_LISTS,
+) -> Policy:
     """The policy of a parsed TOML file, not yet indexed, linted or tested. Raises ConfigError.
 
     ``approved`` adds devices, grants and forbids; all of them share one space of names with the file's own.
+    ``lists``: the files of its ``[set]`` tables.
     """
     top, root = to_table(raw, TopTable, where, ""), KeyPath(where)
     sources: list[tuple[TopTable | ApprovedTable, KeyPath, frozenset[str]]] = [(top, root, frozenset())]
@@ -52,7 +61,9 @@ def build_policy(raw: Mapping[str, object], where: str, approved: ManagedPolicy 
         name: _group(name, content, devices, root.at("group").at(name)) for name, content in top.group.items()
     }
     zones = {name: _zone(name, content, root.at("zone").at(name)) for name, content in top.zone.items()}
-    rules = PolicyRules(devices, groups, zones, where)
+    sets = {name: read_set(name, content, root.at("set").at(name), lists) for name, content in top.set.items()}
+    calendar = read_holidays(top.holidays, root.at("holidays"))
+    rules = PolicyRules(devices, groups, zones, sets, where)
     forbids = [
         rules.forbid(raw, spot)
         for table, place, ended in sources
@@ -72,8 +83,16 @@ def build_policy(raw: Mapping[str, object], where: str, approved: ManagedPolicy 
         zones=zones,
         forbids=tuple(sorted(forbids, key=lambda forbid: forbid.name)),
         grants=tuple(sorted(grants, key=lambda grant: grant.rank)),
-        cases=tuple(build_case(content, rules, root.at("test").at(i)) for i, content in enumerate(top.test)),
+        sets=sets,
+        calendar=calendar,
+        cases=_cases(top.test, rules, calendar, root.at("test")),
     )
+
+
+def _cases(
+    tables: list[dict[str, Any]], rules: PolicyRules, calendar: Calendar, place: KeyPath
+) -> tuple[Case, ...]:
+    return tuple(build_case(raw, rules, calendar, place.at(index)) for index, raw in enumerate(tables))
 
 
 def _live(rules: list[dict[str, Any]], place: KeyPath, ended: frozenset[str]) -> Iterator[tuple[object, KeyPath]]:

@@ -20,9 +20,11 @@ from upnp_gw.gate.match import (
     grant_refusal,
     permitted,
     quota_refusal,
-    remotes,
+    stale_refusal,
 )
 from upnp_gw.gate.portset import ALL_PORTS, UNPRIVILEGED, intersection, normalized, subtract
+from upnp_gw.gate.remote import RemoteHosts
+from upnp_gw.gate.remote_match import TakenAway, leaves_somebody, narrowed_to, taken_away
 from upnp_gw.gate.schema import OBSERVE_RULE, OPERATOR_RULE, DeviceRules, Forbid, Grant, Mode, Policy
 from upnp_gw.gate.values import duration_text
 from upnp_gw.model.mapping import Via
@@ -59,7 +61,12 @@ class _Decision:
         self.trace: list[str] = []
         self.blocked: PortRanges = ()
         """External ports that the gateway may not choose, because of a forbid."""
+        self.kept_out: list[RemoteHosts] = []
+        """Remote hosts that may not connect, because of a forbid."""
         self.blocked_by: str | None = None
+        """A forbid that narrows the ports or the remote hosts."""
+        self.changes_s: list[float] = []
+        """Seconds until the hours of a forbid for this request begin or end."""
         self.room: PortRanges | None = None
         """None: the device's quota has room. Else the external ports that are already counted: only these are
         left."""
@@ -144,18 +151,45 @@ class _Decision:
         rules, count = _concerning(
             self.policy.forbids_of, self.policy.forbids_of_anyone, names, rule_input.int_port
         )
-        matching = [rule for rule in rules if forbids(rule, rule_input)]
-        # If the gateway chooses the port, a forbid of external ports only narrows the choice. Any other forbid
-        # denies.
-        denying = [rule for rule in matching if rule.ext_ports is None or rule_input.exact is not None]
+        matching = [rule for rule in rules if forbids(rule, rule_input) and self.in_force(rule, rule_input)]
+        denying, narrowing = [], []
+        for rule in matching:
+            # If the gateway chooses the port, a forbid of external ports only narrows the choice. One of remote
+            # hosts keeps them out, if the request does not name them.
+            if rule.ext_ports is not None and rule_input.exact is None:
+                narrowing.append(rule)
+                continue
+            taken = TakenAway.ALL if rule.remote is None else taken_away(rule.remote, self.request)
+            if (taken is not TakenAway.ALL) and (stale := stale_refusal(rule, self.facts)) is not None:
+                return self.deny(*stale, rule.name)
+            if taken is TakenAway.ALL:
+                denying.append(rule)
+            elif taken is TakenAway.SOME:
+                narrowing.append(rule)
         self.trace.append(f"forbids {len(denying)}/{count}")
         if denying:
             name = denying[0].name
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {name}", name)
-        if matching:
-            self.blocked = normalized(span for rule in matching for span in rule.ext_ports or ())
-            self.blocked_by = matching[0].name
+        if narrowing:
+            self.narrow(narrowing, rule_input)
         return None
+
+    def in_force(self, rule: Forbid, rule_input: RuleInput) -> bool:
+        """False outside the hours of a forbid. Notes when that will be different."""
+        if rule.hours is None:
+            return True
+        if (change_s := rule_input.change_s(rule.hours)) is not None:
+            self.changes_s.append(change_s)
+        return rule_input.in_hours(rule.hours)
+
+    def narrow(self, rules: list[Forbid], rule_input: RuleInput) -> None:
+        """Notes what these forbids take away from the ports and from the remote hosts."""
+        self.blocked_by = rules[0].name
+        for rule in rules:
+            if rule.ext_ports is not None and rule_input.exact is None:
+                self.blocked = normalized((*self.blocked, *rule.ext_ports))
+            elif rule.remote is not None:
+                self.kept_out.append(rule.remote)
 
     def granted(self, rule_input: RuleInput) -> Verdict:
         names = names_of(self.policy, self.facts)
@@ -166,9 +200,9 @@ class _Decision:
         first_refusal: tuple[Refusal, str, str] | None = None
         for rule, ports in matching:
             open_ports = subtract(ports, self.blocked) if self.blocked else ports
-            if not open_ports:
+            if not open_ports or not self.leaves_somebody(rule):
                 continue
-            refusal = grant_refusal(rule, self.facts, self.request)
+            refusal = grant_refusal(rule, rule_input)
             if refusal is None:
                 open_ports, refusal = self.with_room(rule, open_ports)
             if refusal is None:
@@ -194,17 +228,28 @@ class _Decision:
             if self.observed(rule_input):
                 return self.observe("would-ask: the grant needs approval")
             return self.ask(f"rule {rule.name} waits for the operator's approval", rule.name)
-        limits, ends_in_s = self.policy.limits, rule_input.left_s(rule)
+        limits, ends_in_s = self.policy.limits, self.ends_in_s(rule_input.left_s(rule))
+        remote, screen = narrowed_to(rule.remote, self.kept_out, self.request)
         ttl_s = min(limits.max_ttl_s, rule.max_ttl_s or limits.max_ttl_s)
         clamps = Clamps(
             max_ttl_s=ttl_s if ends_in_s is None else max(1, min(ttl_s, ceil(ends_in_s))),
             max_hold_s=min(limits.max_hold_s, rule.max_hold_s or limits.max_hold_s),
             external_ports=open_ports,
             external=rule.external,
-            remote=remotes(rule, rule_input),
+            remote=remote,
+            screen=screen,
             ends_in_s=ends_in_s,
         )
         return self.allow(rule.name, f"granted by rule {rule.name}", clamps)
+
+    def ends_in_s(self, grant_s: float | None) -> float | None:
+        """Seconds until the gateway has to decide again: the grant ends, or the hours of a forbid begin or end."""
+        return grant_s if not self.changes_s else min((*self.changes_s, *([] if grant_s is None else [grant_s])))
+
+    def leaves_somebody(self, rule: Grant | None) -> bool:
+        """True where the forbids leave a remote host that may connect."""
+        granted = None if rule is None else rule.remote
+        return not self.kept_out or leaves_somebody(granted, self.kept_out, self.request)
 
     def with_room(self, rule: Grant, ports: PortRanges) -> tuple[PortRanges, GrantRefusal | None]:
         """The ports that the quotas allow: if one is full, only the ports that are already counted."""
@@ -227,13 +272,22 @@ class _Decision:
 
     def observe(self, why: str) -> Verdict:
         ports = subtract(self.choices(UNPRIVILEGED), self.blocked)
-        if not ports:
+        if not ports or not self.leaves_somebody(None):
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
         if self.room is not None and not (ports := intersection(ports, self.room)):
             return self.deny(*self.full())
         limits = self.policy.limits
         self.trace.append(why)
-        clamps = Clamps(limits.max_ttl_s, limits.max_hold_s, ports)
+        remote, screen = narrowed_to(None, self.kept_out, self.request)
+        ends_in_s = self.ends_in_s(None)
+        clamps = Clamps(
+            max_ttl_s=limits.max_ttl_s if ends_in_s is None else max(1, min(limits.max_ttl_s, ceil(ends_in_s))),
+            max_hold_s=limits.max_hold_s,
+            external_ports=ports,
+            remote=remote,
+            screen=screen,
+            ends_in_s=ends_in_s,
+        )
         return self.allow(OBSERVE_RULE, "allowed: the gateway is in observe mode", clamps)
 
     def ungranted(self, rule_input: RuleInput) -> Verdict:
@@ -241,6 +295,8 @@ class _Decision:
             return self.deny(Refusal.NOT_AUTHORIZED, "a device may map ports only to itself")
         if rule_input.privileged:
             return self.deny(Refusal.NOT_AUTHORIZED, "a port below 1024 needs a grant that names it")
+        if not self.leaves_somebody(None):
+            return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
         if self.policy.default is Outcome.ASK:
             return self.ask("no grant covers this request; the operator is asked")
         return self.deny(Refusal.NOT_AUTHORIZED, "no grant covers this request")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from upnp_gw.model.mapping import DecisionId, IPAddress, IPNetwork
+from upnp_gw.model.mapping import NO_SCREEN, DecisionId, IPAddress, IPNetwork, Screen
 from upnp_gw.model.network import GatewayPorts, Network
 from upnp_gw.model.request import Refusal
 
@@ -77,6 +77,8 @@ class Facts:
     standing: bool = False
     """The requester refreshes its own mapping, and nothing more becomes reachable. A frozen device may do that, and
     the port does not count among the distinct ports of the day."""
+    stale_sets: frozenset[str] = frozenset()
+    """The address lists of the policy that are out of date."""
 
 
 class Outcome(StrEnum):
@@ -115,6 +117,9 @@ class Clamps:
     external: External = External.SAME_OR_ANY
     remote: tuple[IPNetwork, ...] = ()
     """The remote hosts that may connect; empty: any. The remote host of the request is inside."""
+    screen: Screen = NO_SCREEN
+    """Lists of remote hosts that may and may not connect, where the request names none. Then ``remote`` is
+    empty."""
     ends_in_s: float | None = None
     """Seconds until the grant or its hours end and the gate must decide again; None: never."""
 

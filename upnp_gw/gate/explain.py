@@ -4,10 +4,11 @@
 facts. It decides nothing: its verdict is that of ``decide``.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from upnp_gw.gate import match
 from upnp_gw.gate.decide import decide, lifetime_s
@@ -15,6 +16,8 @@ from upnp_gw.gate.decision import Facts, PortRanges, Verdict
 from upnp_gw.gate.facts import names_of, possible_names
 from upnp_gw.gate.match import RuleInput
 from upnp_gw.gate.portset import contains, normalized, subtract
+from upnp_gw.gate.remote import RemoteHosts
+from upnp_gw.gate.remote_match import TakenAway, leaves_somebody, taken_away
 from upnp_gw.gate.schema import Forbid, Grant, Policy
 from upnp_gw.model.request import MapRequest
 
@@ -26,7 +29,8 @@ class Effect(StrEnum):
     """It did not match."""
     DENIES = "denies"
     NARROWS = "narrows"
-    """A forbid of external ports that the gateway therefore does not choose."""
+    """A forbid of external ports that the gateway therefore does not choose, or of remote hosts that it keeps
+    out."""
     FULL = "full"
     """A grant that matches, but has no room, or is outside its hours."""
     COVERS = "covers"
@@ -66,17 +70,32 @@ def explain(policy: Policy, facts: Facts, request: MapRequest) -> Explanation:
         rule_input = RuleInput(policy, facts, request)
         touched = possible_names(policy, facts, rule_input.target)
         forbids = tuple(_forbid(rule, rule_input, touched) for rule in policy.forbids)
-        blocked = normalized(
-            span
-            for rule, trace in zip(policy.forbids, forbids, strict=True)
-            if trace.effect is Effect.NARROWS
-            for span in rule.ext_ports or ()
+        narrowing = [
+            rule for rule, trace in zip(policy.forbids, forbids, strict=True) if trace.effect is Effect.NARROWS
+        ]
+        left = _Left(
+            normalized(span for rule in narrowing if _of_ports(rule, rule_input) for span in rule.ext_ports or ()),
+            [rule.remote for rule in narrowing if rule.remote is not None and not _of_ports(rule, rule_input)],
         )
-        grants = tuple(_grant(rule, rule_input, names, touched, blocked, verdict) for rule in policy.grants)
+        grants = tuple(_grant(rule, rule_input, names, touched, left, verdict) for rule in policy.grants)
     except Exception:
         return Explanation(verdict, (), (), (), None)
     lease_s = None if verdict.clamps is None else lifetime_s(request, verdict.clamps)
     return Explanation(verdict, tuple(sorted(names)), forbids, grants, lease_s)
+
+
+class _Left(NamedTuple):
+    """The ports and remote hosts that forbids take away."""
+
+    blocked: PortRanges
+    """External ports."""
+    kept_out: Sequence[RemoteHosts]
+    """Remote hosts."""
+
+
+def _of_ports(rule: Forbid, rule_input: RuleInput) -> bool:
+    """True where the forbid narrows the choice of the external port."""
+    return rule.ext_ports is not None and rule_input.exact is None
 
 
 def _forbid(rule: Forbid, rule_input: RuleInput, touched: frozenset[str]) -> RuleTrace:
@@ -88,6 +107,10 @@ def _forbid(rule: Forbid, rule_input: RuleInput, touched: frozenset[str]) -> Rul
         return RuleTrace(rule.name, Effect.NONE, "; ".join(wrong), concerns)
     if rule.ext_ports is not None and rule_input.exact is None:
         return RuleTrace(rule.name, Effect.NARROWS, f"takes away {ports_text(rule.ext_ports)}", concerns)
+    if (stale := match.stale_refusal(rule, rule_input.facts)) is not None:
+        return RuleTrace(rule.name, Effect.DENIES, stale[1], concerns)
+    if rule.remote is not None and taken_away(rule.remote, rule_input.request) is TakenAway.SOME:
+        return RuleTrace(rule.name, Effect.NARROWS, f"keeps out the remote hosts: {rule.remote.text}", concerns)
     return RuleTrace(rule.name, Effect.DENIES, _matched(rule, rule_input), concerns)
 
 
@@ -98,6 +121,16 @@ def _matched(rule: Forbid, rule_input: RuleInput) -> str:
         conditions.append(f"for {_listed(rule.devices)}")
     if rule.zone is not None:
         conditions.append(f"zone {rule.zone}")
+    if rule.zone_from is not None:
+        conditions.append(f"requester in zone {rule.zone_from}")
+    if rule.zone_for is not None:
+        conditions.append(f"internal client in zone {rule.zone_for}")
+    if rule.vias is not None:
+        conditions.append(f"over {rule_input.request.via}")
+    if rule.hours is not None:
+        conditions.append(f"hours {rule.hours}")
+    if rule.remote is not None:
+        conditions.append(f"remote hosts: {rule.remote.text}")
     if rule.int_ports is not None:
         conditions.append(f"internal port {rule_input.int_port}")
     if rule.ext_ports is not None:
@@ -110,7 +143,7 @@ def _grant(
     rule_input: RuleInput,
     names: frozenset[str],
     touched: frozenset[str],
-    blocked: PortRanges,
+    left: _Left,
     verdict: Verdict,
 ) -> RuleTrace:
     concerns = rule.devices is None or bool(rule.devices & names)
@@ -118,9 +151,11 @@ def _grant(
     mismatches += [words for check in _GRANT for words in check(rule, rule_input)]
     if mismatches:
         return RuleTrace(rule.name, Effect.NONE, "; ".join(mismatches), concerns)
-    if not subtract(match.permitted(rule, rule_input), blocked):
+    if not subtract(match.permitted(rule, rule_input), left.blocked):
         return RuleTrace(rule.name, Effect.NONE, "a forbid denies its external ports", concerns)
-    if (refusal := match.grant_refusal(rule, rule_input.facts, rule_input.request)) is not None:
+    if left.kept_out and not leaves_somebody(rule.remote, left.kept_out, rule_input.request):
+        return RuleTrace(rule.name, Effect.NONE, "forbids keep out all of its remote hosts", concerns)
+    if (refusal := match.grant_refusal(rule, rule_input)) is not None:
         return RuleTrace(rule.name, Effect.FULL, refusal[1], concerns)
     charged = verdict.rule == rule.name
     return RuleTrace(
@@ -168,6 +203,30 @@ def _forbidden_zone(rule: Forbid, rule_input: RuleInput) -> Iterator[str]:
         yield f"neither the requester nor the internal client is in zone {rule.zone}"
 
 
+def _forbidden_ends(rule: Forbid, rule_input: RuleInput) -> Iterator[str]:
+    if rule.zone_from is not None and not rule_input.requester_in(rule.zone_from):
+        yield f"the requester is not in zone {rule.zone_from}"
+    if rule.zone_for is not None and not rule_input.client_in(rule.zone_for):
+        yield f"the internal client is not in zone {rule.zone_for}"
+
+
+def _forbidden_via(rule: Forbid, rule_input: RuleInput) -> Iterator[str]:
+    if rule.vias is not None and rule_input.request.via not in rule.vias:
+        yield f"is for {_listed(rule.vias)}"
+
+
+def _forbidden_hours(rule: Forbid, rule_input: RuleInput) -> Iterator[str]:
+    if rule.hours is not None and not rule_input.in_hours(rule.hours):
+        yield f"outside its hours {rule.hours}"
+
+
+def _forbidden_remote(rule: Forbid, rule_input: RuleInput) -> Iterator[str]:
+    if rule.remote is None or match.stale_refusal(rule, rule_input.facts) is not None:
+        return
+    if not _of_ports(rule, rule_input) and taken_away(rule.remote, rule_input.request) is TakenAway.NOTHING:
+        yield f"is for the remote hosts: {rule.remote.text}"
+
+
 def _forbidden_external(rule: Forbid, rule_input: RuleInput) -> Iterator[str]:
     if (
         rule.ext_ports is not None
@@ -194,7 +253,7 @@ def _remote(rule: Grant, rule_input: RuleInput) -> Iterator[str]:
     if ports is not None and not match.names_remote_ports(rule_input.request, ports):
         yield f"needs a request that names ports of the remote host, all in {ports_text(ports)}"
     elif not match.lets_connect(rule, rule_input):
-        yield f"lets only {_listed(rule.remote)} connect"
+        yield f"remote hosts: {rule.remote.text if rule.remote is not None else 'any'}"
 
 
 def _granted_external(rule: Grant, rule_input: RuleInput) -> Iterator[str]:
@@ -210,7 +269,11 @@ _FORBID: tuple[Callable[[Forbid, RuleInput], Iterator[str]], ...] = (
     _kind,
     _ended,
     _forbidden_zone,
+    _forbidden_ends,
+    _forbidden_via,
+    _forbidden_hours,
     _forbidden_external,
+    _forbidden_remote,
 )
 _GRANT: tuple[Callable[[Grant, RuleInput], Iterator[str]], ...] = (
     _ports,

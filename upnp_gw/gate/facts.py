@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from upnp_gw.gate.decision import Facts, HeldMappings
 from upnp_gw.gate.device_history import DeviceHistory
+from upnp_gw.gate.remote import stale_sets
 from upnp_gw.gate.schema import ANYWHERE, Assurance, Device, Policy
 from upnp_gw.model.device import OPERATOR, device_id, lan_of, mac_of
 from upnp_gw.model.dhcp import Leases
@@ -20,6 +21,7 @@ from upnp_gw.model.network import GatewayPorts, Neighbours, Network
 from upnp_gw.model.request import MapRequest
 
 NO_LEASES = Leases()
+NONE_STALE: frozenset[str] = frozenset()
 
 
 class IdentifiedHost(NamedTuple):
@@ -242,6 +244,7 @@ def gather(
         restoring=restoring,
         renewing=renewing,
         standing=standing,
+        stale_sets=stale_sets(policy.sets, now.wall) if policy.sets else NONE_STALE,
     )
 
 

@@ -1,35 +1,39 @@
 """The ``[[test]]`` blocks of a policy file: read with the file, and run before it comes into force.
 
 A test states the sender (``from``), the request (``request``) and the verdict (``want``). The defaults favour the
-request: a named device is present with all its facts, has no mappings, asks at noon, on the gateway's first LAN
-unless the policy names another for it. That LAN has NAT for private addresses. ``from.holds``, ``from.lan``,
-``from.nat`` and ``at`` change that. The real network is not read.
+request: a named device is present with all its facts, has no mappings, asks at noon of a Monday, on the gateway's
+first LAN unless the policy names another for it. That LAN has NAT for private addresses. ``from``, ``at`` and
+``busy`` change that. Address lists are up to date. The real network is not read.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import date
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from upnp_gw.gate import floor, values
 from upnp_gw.gate.decide import decide, lifetime_s
-from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
-from upnp_gw.gate.policyfile import CaseFrom, CaseRequest, CaseTable, printable, to_table
-from upnp_gw.gate.rules import PolicyRules, known_names
-from upnp_gw.gate.schema import ANYWHERE, Case, Device, Family, Policy
-from upnp_gw.gate.values import KeyPath, duration_text, if_set
+from upnp_gw.gate.decision import Facts, HeldMappings, PortRanges, Verdict
+from upnp_gw.gate.expected import compared
+from upnp_gw.gate.hours import Calendar
+from upnp_gw.gate.policyfile import CaseFrom, CaseRequest, CaseTable, Ports, to_table
+from upnp_gw.gate.read_times import read_moment
+from upnp_gw.gate.rules import PolicyRules
+from upnp_gw.gate.schema import ANYWHERE, Case, Device, Family, Policy, Want
+from upnp_gw.gate.values import KeyPath, if_set, known_names
 from upnp_gw.model.device import OPERATOR, device_id
 from upnp_gw.model.errors import ConfigError
-from upnp_gw.model.mapping import Endpoint, IPAddress, Transport, Via
+from upnp_gw.model.mapping import DAY_S, Endpoint, IPAddress, Transport, Via
 from upnp_gw.model.network import GatewayPorts, Link, Network
 from upnp_gw.model.request import MapRequest, PortChoice, Source
 
-NOON = 12 * 60
 LAN = "lan"
+EPOCH = date(1970, 1, 1).toordinal()
 TRANSLATED = floor.LOCAL_IPV4[:5]
 """Addresses that have NAT where a test does not say so. Those for documentation stand for public ones."""
 
 
-def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
+def build_case(raw: object, rules: PolicyRules, calendar: Calendar, place: KeyPath) -> Case:
     """Reads one ``[[test]]`` block. Raises ConfigError."""
     table = to_table(raw, CaseTable, place.where, place.key)
     from_place, request_place = place.at("from"), place.at("request")
@@ -41,9 +45,11 @@ def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
         raise from_place.empty(": nobody asks; accepted: device, ip, mac or zone")
     address = if_set(sender.ip, values.read_address, from_place.at("ip"))
     target = if_set(request.target, values.read_address, request_place.at("for"))
-    want = values.read_choice(table.want, Outcome, place.at("want"))
-    if table.ttl is not None and want is not Outcome.ALLOW:
-        raise place.at("ttl").fail('accepted only beside want = "allow"')
+    want = values.read_choice(table.want, Want, place.at("want"))
+    for key, value in (("ttl", table.ttl), ("ext", table.ext), ("remote", table.remote)):
+        if value is not None and want is not Want.ALLOW:
+            raise place.at(key).fail('accepted only beside want = "allow"')
+    moment = read_moment(table.at, calendar, place.at("at"))
     return Case(
         name=table.name,
         key=place.key,
@@ -63,12 +69,25 @@ def build_case(raw: object, rules: PolicyRules, place: KeyPath) -> Case:
         remote_port=if_set(request.remote_port, values.read_port, request_place.at("remote_port")) or 0,
         # ttl = 0 over IGD: without end
         ttl_s=values.read_optional_duration_s(request.ttl or None, request_place.at("ttl")),
-        minute_of_day=NOON if table.at is None else values.read_minute_of_day(table.at, place.at("at")),
+        minute_of_day=moment.minute,
+        today=moment.today,
+        dated=moment.dated,
         holds=values.read_number(sender.holds, 0, 65535, from_place.at("holds")),
+        frozen=sender.frozen,
+        busy=if_set(table.busy, values.read_ports, place.at("busy")) or (),
         want=want,
         want_ttl_s=values.read_optional_duration_s(table.ttl, place.at("ttl")),
         want_rule=table.rule,
+        want_ext=_ports(table.ext, place.at("ext")),
+        want_remote=rules.remote.read(table.remote, place.at("remote")),
     )
+
+
+def _ports(value: int | str | Ports | None, place: KeyPath) -> PortRanges | None:
+    """One port or range, or a list of them; None: the key is not set."""
+    if value is None or isinstance(value, list):
+        return if_set(value, values.read_ports, place)
+    return values.read_ports([value], place)
 
 
 def _family(text: str | None, address: IPAddress | None, place: KeyPath) -> Family:
@@ -121,15 +140,10 @@ def check_cases(policy: Policy, where: str) -> None:
 def case_results(policy: Policy, where: str) -> Iterator[CaseResult]:
     """Runs every test of the policy. Raises ConfigError as ``facts_and_request``."""
     for case in policy.cases:
-        verdict, actual_ttl_s = case_verdict(policy, case, where)
-        expected, actual = [case.want.value], [verdict.outcome.value]
-        if case.want_rule is not None:
-            expected.append(f"rule {printable(case.want_rule)}")
-            actual.append(f"rule {verdict.rule or 'none'}")
-        if case.want_ttl_s is not None:
-            expected.append(f"ttl {duration_text(case.want_ttl_s)}")
-            actual.append(f"ttl {'none' if actual_ttl_s is None else duration_text(actual_ttl_s)}")
-        yield CaseResult(case, ", ".join(expected), ", ".join(actual), verdict.reasons)
+        facts, request = facts_and_request(policy, case, where)
+        verdict = decide(policy, facts, request)
+        expected, actual = compared(policy, case, request, verdict)
+        yield CaseResult(case, expected, actual, verdict.reasons)
 
 
 def case_verdict(policy: Policy, case: Case, where: str) -> tuple[Verdict, int | None]:
@@ -196,11 +210,18 @@ def _facts(policy: Policy, case: Case, hosts: _Hosts) -> Facts:
         network=_network(hosts),
         gateway_ports=GatewayPorts(),
         minute_of_day=case.minute_of_day,
-        today=1,
+        today=case.today,
+        wall=_wall(case),
+        frozen=case.frozen,
         held=HeldMappings(case.holds, case.holds, {grant.name: case.holds for grant in policy.grants}),
         dhcp_name=hosts.device.dhcp_name if hosts.device is not None else None,
         lease_agrees=hosts.device is not None,
     )
+
+
+def _wall(case: Case) -> float:
+    """Wall-clock seconds for ``until``, as if local time were UTC; 0 without a date, so that no rule has ended."""
+    return 0.0 if not case.dated else (case.today - EPOCH) * DAY_S + case.minute_of_day * 60.0
 
 
 def _request(case: Case, hosts: _Hosts) -> MapRequest:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from upnp_gw.gate.portset import ALL_PORTS
+from upnp_gw.gate.remote import Hosts
 from upnp_gw.gate.schema import Device, DeviceRules, Forbid, Grant, Policy
 
 Rule = TypeVar("Rule", Forbid, Grant)
@@ -26,7 +27,18 @@ def with_indexes(policy: Policy) -> Policy:
         grants_of_anyone=_by_port(tuple(grant for grant in policy.grants if grant.devices is None)),
         forbids_of=_by_device(policy.forbids, devices),
         forbids_of_anyone=_by_port(tuple(forbid for forbid in policy.forbids if forbid.devices is None)),
+        screened=_screened(policy),
     )
+
+
+def _screened(policy: Policy) -> dict[str, Hosts]:
+    """All hosts that screens of this policy can name (``remote_match.screen_of``)."""
+    kept_out = [forbid.remote for forbid in policy.forbids if forbid.remote is not None]
+    granted = [grant.remote for grant in policy.grants if grant.remote is not None]
+    if not kept_out:
+        granted = [remote for remote in granted if remote.plain is None]
+    only_and_never = [remote.screens for remote in granted] + [remote.screens_against for remote in kept_out]
+    return {hosts.id: hosts for pair in only_and_never for side in pair for hosts in side}
 
 
 def _grouped(pairs: Iterable[tuple[K, Device]]) -> dict[K, tuple[Device, ...]]:
@@ -85,6 +97,8 @@ def _digest(policy: Policy) -> str:
         [(bare[name], sorted(map(str, policy.devices[name].addresses))) for name in sorted(bare)],
         [(name, sorted(policy.groups[name])) for name in sorted(policy.groups)],
         [(name, policy.zones[name].prefixes) for name in sorted(policy.zones)],
+        [(name, policy.sets[name].ranges, policy.sets[name].max_age_s) for name in sorted(policy.sets)],
+        (sorted(map(str, policy.calendar.dates)), sorted(policy.calendar.yearly)),
         policy.forbids,
         policy.grants,
     )

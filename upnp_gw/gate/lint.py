@@ -92,6 +92,7 @@ def overrides(forbid: Forbid, grant: Grant) -> bool:
     return (
         (everyone or (grant.devices is not None and grant.devices <= (forbid.devices or frozenset())))
         and forbid.zone in (None, grant.zone)
+        and (forbid.zone_from, forbid.zone_for, forbid.vias, forbid.remote, forbid.hours) == (None,) * 5
         and grant.families <= forbid.families
         and grant.transports <= forbid.transports
         and (forbid.int_ports is None or includes(forbid.int_ports, grant.int_ports))
@@ -118,7 +119,7 @@ def _no_port(policy: Policy, grant: Grant) -> Iterator[str]:
 def _no_remote(policy: Policy, grant: Grant) -> Iterator[str]:
     for family in sorted(grant.families):
         version = VERSION_OF[family]
-        if grant.remote and all(net.version != version for net in grant.remote):
+        if grant.remote is not None and not grant.remote.any_of(version):
             yield f"allows no {family} request: remote has no IPv{version} prefix"
         if grant.targets and all(net.version != version for net in grant.targets):
             yield f"allows no {family} request: for has no IPv{version} prefix"

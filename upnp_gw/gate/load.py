@@ -10,9 +10,11 @@ from datetime import date
 from pathlib import Path
 
 from upnp_gw.gate import file_tests
+from upnp_gw.gate.address_lists import NO_LISTS, AddressLists
 from upnp_gw.gate.build import ManagedPolicy, build_policy
 from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.lint import Finding, lint
+from upnp_gw.gate.list_files import ListFiles
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.system.files import FileProblem, read_own, read_trusted
@@ -38,7 +40,7 @@ class LoadedPolicy:
 
 def load_file(path: Path, today: date) -> LoadedPolicy:
     """Loads a policy file. Raises ConfigError, also where the file cannot be read."""
-    return load_text(read_text(path), str(path), today)
+    return load_text(read_text(path), str(path), today, ListFiles(path.parent))
 
 
 def read_text(path: Path) -> str:
@@ -82,11 +84,11 @@ def _text(path: Path, data: bytes) -> str:
         raise not_utf8(str(path), data, error.start) from None
 
 
-def load_text(text: str, where: str, today: date) -> LoadedPolicy:
-    """Loads a text; ``where`` names it in errors. ``today`` decides which reviews are overdue. Raises
-    ConfigError."""
+def load_text(text: str, where: str, today: date, lists: AddressLists = NO_LISTS) -> LoadedPolicy:
+    """Loads a text; ``where`` names it in errors. ``today`` decides which reviews are overdue. ``lists``: the files
+    of its address lists. Raises ConfigError."""
     with locate_errors(text, where):
-        return load_tables(parse_tables(text, where), where, today)
+        return load_tables(parse_tables(text, where), where, today, lists=lists)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +105,22 @@ class CheckedPolicy:
         return tuple(result for result in self.results if not result.passed)
 
 
-def check_text(text: str, where: str, today: date) -> CheckedPolicy:
+def check_text(text: str, where: str, today: date, lists: AddressLists = NO_LISTS) -> CheckedPolicy:
     """Runs every test of a text, also after a failure. Raises ConfigError for a mistake in the tables."""
     with locate_errors(text, where):
-        policy = with_indexes(build_policy(parse_tables(text, where), where))
+        policy = with_indexes(build_policy(parse_tables(text, where), where, lists=lists))
         return CheckedPolicy(policy, lint(policy, today), tuple(file_tests.case_results(policy, where)))
 
 
 def load_tables(
-    raw: Mapping[str, object], where: str, today: date, approved: ManagedPolicy | None = None
+    raw: Mapping[str, object],
+    where: str,
+    today: date,
+    approved: ManagedPolicy | None = None,
+    lists: AddressLists = NO_LISTS,
 ) -> LoadedPolicy:
     """Loads parsed tables, with those of approved.toml added. Raises ConfigError."""
-    policy = with_indexes(build_policy(raw, where, approved))
+    policy = with_indexes(build_policy(raw, where, approved, lists))
     findings = lint(policy, today)
     file_tests.check_cases(policy, where)
     return LoadedPolicy(policy, findings)

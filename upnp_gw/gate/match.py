@@ -1,22 +1,20 @@
 """The conditions of forbids and grants: whether a rule matches a request, and whether a grant has room for it."""
 
-from collections.abc import Callable
-
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import External, Facts, PortRanges
+from upnp_gw.gate.hours import Hours
 from upnp_gw.gate.portset import UNPRIVILEGED, contains, normalized
+from upnp_gw.gate.remote_match import admits
 from upnp_gw.gate.schema import Family, Forbid, Grant, Policy
-from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork
-from upnp_gw.model.prefixes import inside
+from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.request import MapRequest, Refusal
-
-DAY_MIN = DAY_S // 60
 
 
 class RuleInput:
     """The values of a request that the rules read, worked out once."""
 
     __slots__ = (
+        "_days",
         "_zones",
         "exact",
         "facts",
@@ -40,6 +38,7 @@ class RuleInput:
         self.own = floor.is_own(facts, request)
         self.privileged = floor.is_privileged(request)
         self._zones: dict[str, tuple[bool, bool]] = {}
+        self._days: tuple[int, int] | None = None
 
     def in_zone(self, name: str) -> tuple[bool, bool]:
         """(the requester is in this zone, the internal client is in this zone)"""
@@ -54,9 +53,18 @@ class RuleInput:
     def touches_zone(self, name: str) -> bool:
         """For a forbid: the requester or the internal client is in the zone. A host also is if its whole LAN is,
         even with an address outside: a link-local one, or one of a new prefix of the provider."""
-        zone, facts = self.policy.zones[name], self.facts
-        lans = {facts.lan, facts.target_lan}
-        return any(self.in_zone(name)) or any(zone.has_lan(facts.network.extent_of(lan)) for lan in lans)
+        return self.requester_in(name) or self.client_in(name)
+
+    def requester_in(self, name: str) -> bool:
+        """For a forbid: the requester is in the zone, or its whole LAN is."""
+        return self.in_zone(name)[0] or self._whole_lan_in(name, self.facts.lan)
+
+    def client_in(self, name: str) -> bool:
+        """For a forbid: the internal client is in the zone, or its whole LAN is."""
+        return self.in_zone(name)[1] or self._whole_lan_in(name, self.facts.target_lan)
+
+    def _whole_lan_in(self, name: str, lan: str) -> bool:
+        return self.policy.zones[name].has_lan(self.facts.network.extent_of(lan))
 
     def fits_zone(self, name: str) -> bool:
         """For a grant: the internal client is in the zone, and so is the requester's address if the zone has
@@ -67,29 +75,42 @@ class RuleInput:
         return target_inside and (source_inside or not self.policy.zones[name].has_kind_of(self.facts.address))
 
     def left_s(self, grant: Grant) -> float | None:
-        """Seconds (> 0) until the grant or its hours end; None: neither will.
-
-        Also until the local clock is set forward or back, since the hours may end at that moment or be longer.
-        """
-        facts, ends = self.facts, []
-        if grant.hours is not None:
-            since, length = _since_and_length(grant.hours, facts.minute_of_day)
-            if length < DAY_MIN:
-                ends.append(max(0.0, (length - since) * 60 - facts.second_of_minute))
-                ends += [] if facts.clock_change_s is None else [facts.clock_change_s]
+        """Seconds (>= 0) until the grant or its hours end; None: neither will."""
+        ends = [] if grant.hours is None or (at := self.change_s(grant.hours)) is None else [at]
         if grant.until is not None:
-            ends.append(grant.until - facts.wall)
+            ends.append(grant.until - self.facts.wall)
         return min(ends, default=None)
+
+    def change_s(self, hours: Hours) -> float | None:
+        """Seconds (>= 0) until these hours begin or end; None: never. Or until the local clock is set forward or
+        back, since they may begin or end at that moment, or be longer."""
+        facts = self.facts
+        minutes = hours.changes_in_min(facts.today, facts.minute_of_day, self.policy.calendar)
+        if minutes is None:
+            return None
+        left_s = max(0.0, minutes * 60 - facts.second_of_minute)
+        return left_s if facts.clock_change_s is None else min(left_s, facts.clock_change_s)
+
+    def in_hours(self, hours: Hours) -> bool:
+        """True where these hours are now."""
+        if self._days is None:
+            calendar, today = self.policy.calendar, self.facts.today
+            self._days = calendar.kind(today), calendar.kind(today - 1)
+        return hours.holds(self.facts.minute_of_day, *self._days)
 
 
 def forbids(rule: Forbid, rule_input: RuleInput) -> bool:
-    """True where the forbid matches. The index has already matched the device and the internal port."""
+    """True where the forbid matches, apart from its hours and remote hosts (``gate.remote_match``). The index has
+    already matched the device and the internal port."""
     return (
         rule_input.family in rule.families
         and rule_input.request.transport in rule.transports
         and _in_force(rule, rule_input)
         and (rule.ext_ports is None or rule_input.exact is None or contains(rule.ext_ports, rule_input.exact))
+        and (rule.vias is None or rule_input.request.via in rule.vias)
         and (rule.zone is None or rule_input.touches_zone(rule.zone))
+        and (rule.zone_from is None or rule_input.requester_in(rule.zone_from))
+        and (rule.zone_for is None or rule_input.client_in(rule.zone_for))
     )
 
 
@@ -119,29 +140,18 @@ def _leads_to(rule: Grant, rule_input: RuleInput) -> bool:
 
 
 def lets_connect(rule: Grant, rule_input: RuleInput) -> bool:
-    """True where the requested remote host, or at least one of the PCP FILTERs, is inside the grant's ``remote``,
-    and the remote ports are allowed. A ``remote`` without a prefix of the request's address family allows
+    """True where the requested remote hosts, or some hosts of at least one PCP FILTER, are among the grant's
+    ``remote``, and the remote ports are allowed. A ``remote`` without a host of the request's address family allows
     nobody."""
     if rule.remote_ports is not None and not names_remote_ports(rule_input.request, rule.remote_ports):
         return False
-    if not rule.remote:
-        return True
-    networks, remote = remotes(rule, rule_input), rule_input.request.remote
-    if remote is not None:
-        return any(inside(remote, net) for net in networks)
-    filters = rule_input.request.filters
-    return any(peers.within(networks) for peers in filters) if networks and filters else bool(networks)
+    return rule.remote is None or admits(rule.remote, rule_input.request)
 
 
 def names_remote_ports(request: MapRequest, ports: PortRanges) -> bool:
     """True where the request names ports of the remote hosts, all of them among these."""
     named = [request.remote_port] if request.remote_port else [peers.port for peers in request.filters]
     return bool(named) and all(contains(ports, port) for port in named)
-
-
-def remotes(rule: Grant, rule_input: RuleInput) -> tuple[IPNetwork, ...]:
-    """The remote hosts that may connect under this grant, of the internal client's address family."""
-    return tuple([net for net in rule.remote if net.version == rule_input.target.version]) if rule.remote else ()
 
 
 def permitted(rule: Grant, rule_input: RuleInput) -> PortRanges:
@@ -165,33 +175,29 @@ def _may_use(rule: Grant, external: int, internal: int) -> bool:
 GrantRefusal = tuple[Refusal, str]
 
 
-def grant_refusal(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None:
-    """The reason why a matching grant does not allow the request now: its hours or its quotas. None: it does."""
-    for check in _OBSTACLES:
-        if (refusal := check(rule, facts, request)) is not None:
-            return refusal
-    return None
+def grant_refusal(rule: Grant, rule_input: RuleInput) -> GrantRefusal | None:
+    """The reason why a matching grant does not allow the request now: its hours, an address list that is out of
+    date, or its quotas. None: it does."""
+    if rule.hours is not None and not rule_input.in_hours(rule.hours):
+        return Refusal.NOT_AUTHORIZED, f"outside the hours of rule {rule.name}"
+    facts, request = rule_input.facts, rule_input.request
+    return stale_refusal(rule, facts) or _too_many_ports(rule, facts, request) or _full(rule, facts, request)
 
 
-def _outside_hours(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None:
-    if rule.hours is None or in_hours(rule.hours, facts.minute_of_day):
+def stale_refusal(rule: Forbid | Grant, facts: Facts) -> GrantRefusal | None:
+    """The refusal where the rule depends on an address list that is out of date. None: it does not, or the gateway
+    decides again about a lease, which may run out."""
+    if not facts.stale_sets or rule.remote is None or facts.renewing or facts.restoring:
         return None
-    return Refusal.NOT_AUTHORIZED, f"outside the hours of rule {rule.name}"
-
-
-def in_hours(hours: tuple[int, int], minute: int) -> bool:
-    """``from <= minute < until``, across midnight if from is later than until."""
-    since, length = _since_and_length(hours, minute)
-    return since < length
-
-
-def _since_and_length(hours: tuple[int, int], minute: int) -> tuple[int, int]:
-    """(minutes since the hours last began, their length in minutes); 00:00-24:00 is the whole day."""
-    start, end = hours
-    return (minute - start) % DAY_MIN, (end - start) % DAY_MIN or DAY_MIN
+    name = min(facts.stale_sets & rule.remote.sets, default=None)
+    if name is None:
+        return None
+    return Refusal.NOT_AUTHORIZED, f"the address list {name} of rule {rule.name} is out of date"
 
 
 def _too_many_ports(rule: Grant, facts: Facts, request: MapRequest) -> GrantRefusal | None:
+    """After the hours and before the quotas: one port too many in a day is NOT_AUTHORIZED, which counts as
+    evidence, rather than QUOTA."""
     seen = facts.int_ports_today
     if (
         rule.max_ports_per_day is None
@@ -227,12 +233,3 @@ def counted_ports(rule: Grant, facts: Facts) -> PortRanges | None:
     if rule.max_mappings is None or facts.restoring or facts.held.by_grant.get(rule.name, 0) < rule.max_mappings:
         return None
     return normalized((port, port) for port, rules in facts.held.on_port.items() if rule.name in rules)
-
-
-_OBSTACLES: tuple[Callable[[Grant, Facts, MapRequest], GrantRefusal | None], ...] = (
-    _outside_hours,
-    _too_many_ports,
-    _full,
-)
-"""In this order, so that one port too many in a day is NOT_AUTHORIZED, which counts as evidence, rather than
-QUOTA."""

@@ -30,7 +30,17 @@ TABLES: Mapping[str, tuple[str, str]] = {
     ),
     "group": ("[group]", "Lists of devices. A rule names a group as @NAME."),
     "zone": ("[zone]", "Named sets of prefixes."),
+    "set": (
+        "[set.NAME]",
+        "A list of remote hosts in a file of its own. A rule names it as @NAME. The gateway loads it again when the"
+        " file changes.",
+    ),
+    "remote": (
+        "remote of a rule or a [[test]], as a table",
+        "The hosts of only that are not in never. A list in place of the table means only.",
+    ),
     "forbid": ("[[forbid]]", "Denies what it matches. No grant overrides it."),
+    "zones": ("zone of a [[forbid]], as a table", "Both ends of a mapping."),
     "grant": (
         "[[grant]]",
         "Allows what it matches, within its quotas and the limits. If several match, the first by name decides;"
@@ -54,6 +64,8 @@ MEANINGS: Mapping[str, Meanings] = {
         "device": (NONE, "Named devices."),
         "group": (NONE, "Groups of devices."),
         "zone": (NONE, "Named sets of prefixes."),
+        "set": (NONE, "Address lists in files."),
+        "holidays": (NONE, "Days that count as no day of the week in hours."),
         "forbid": (NONE, "Rules that deny."),
         "grant": (NONE, "Rules that allow."),
         "test": (NONE, "Requests with their expected answers."),
@@ -92,6 +104,23 @@ MEANINGS: Mapping[str, Meanings] = {
     },
     "group": {"*": (NONE, "A group and its members.")},
     "zone": {"*": (NONE, "A zone and its prefixes.")},
+    "set": {
+        "file": ("", "The file of the list."),
+        "format": ("json for a name that ends with .json, else plain", "plain: one entry a line. json: a list."),
+        "max_age": (
+            "no limit",
+            "Age of the file from which on it is out of date: what is new and depends on it is refused, and leases"
+            " run out.",
+        ),
+    },
+    "remote": {
+        "only": ("every host", "These remote hosts."),
+        "never": ("nobody", "These not, even if only has them."),
+    },
+    "zones": {
+        "from": ("any", "Zone of the requester."),
+        "for": ("any", "Zone of the internal client."),
+    },
     "forbid": {
         **_RULE,
         "who": ("any device", "Devices that it denies."),
@@ -102,6 +131,12 @@ MEANINGS: Mapping[str, Meanings] = {
             "External ports. A request that insists on one of them is denied; where the gateway chooses, it chooses"
             " another one.",
         ),
+        "via": ("any", "Protocols of the request."),
+        "remote": (
+            "everybody",
+            "Remote hosts. A request that names one of them is denied; from any other mapping they are kept out.",
+        ),
+        "hours": ("always", "Local time, as in a grant. Mappings that it denies end when its hours begin."),
     },
     "grant": {
         **_RULE,
@@ -121,7 +156,10 @@ MEANINGS: Mapping[str, Meanings] = {
         "for": ("the requester", "Prefixes of internal clients to which the device may open ports."),
         "remote": ("anyone", "Remote hosts that may connect. Those of the request must be among them."),
         "remote_ports": ("any", "Ports of the remote hosts. The request must name some, all among these."),
-        "hours": ("always", "Local time; may cross midnight. Mappings and their flows end with it."),
+        "hours": (
+            "always",
+            "Local time; may cross midnight. A day is the one on which it begins. Mappings and flows end with it.",
+        ),
         "max_mappings": ("the limits", "Mappings of each device at a time."),
         "max_ports_per_day": ("no limit", "Different internal ports of each device in a day."),
         "max_ttl": ("that of [limits]", "The longest lease, as in [limits]."),
@@ -137,7 +175,10 @@ MEANINGS: Mapping[str, Meanings] = {
         "want": ("", "The expected answer."),
         "ttl": ("not checked", "The expected lease."),
         "rule": ("not checked", "The rule that is expected to decide."),
-        "at": ("12:00", "The local time of the request."),
+        "ext": ("not checked", "The external ports of which it gets one."),
+        "remote": ("not checked", "All remote hosts that may connect."),
+        "at": ("12:00 on a Monday", "The local time of the request."),
+        "busy": (NONE, "External ports that another device has."),
     },
     "from": {
         "device": (NONE, "A named device. It has all its facts, on its own LAN or the gateway's first."),
@@ -148,6 +189,7 @@ MEANINGS: Mapping[str, Meanings] = {
         "nat": ("true for a private address of the internal client", "The LAN has NAT."),
         "via": ("igd1", "The protocol, or the operator."),
         "holds": ("0", "Mappings that it has already."),
+        "frozen": ("false", "An incident is open for it."),
     },
     "request": {
         "proto": ("", "Transport."),

@@ -11,12 +11,13 @@ from typing import Any
 
 from upnp_gw.gate.decision import External, PortRanges
 from upnp_gw.gate.facts import device_of, ids_of, name_of
+from upnp_gw.gate.hours import window_text
 from upnp_gw.gate.index import basis
 from upnp_gw.gate.managed_file import ManagedChange, free_name, port_values, toml_time
 from upnp_gw.gate.portset import UNPRIVILEGED
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.schema import Family, Grant, Policy
-from upnp_gw.gate.terms import ApprovalTerms, QuestionSubject, remote_access
+from upnp_gw.gate.terms import ApprovalTerms, QuestionSubject, RemoteAccess, remote_access
 from upnp_gw.gate.values import duration_text
 from upnp_gw.model.device import is_mac, lan_of, mac_of
 from upnp_gw.model.mapping import DAY_S, IPAddress, Transport
@@ -212,8 +213,8 @@ class OperatorRules:
         access = remote_access(subject, waiting)
         assert access is not None, "no question is asked about such a request"
         keys: dict[str, Any] = {}
-        if access.remote:
-            keys["remote"] = [str(net) for net in access.remote]
+        if access.granted is not None or access.remote:
+            keys["remote"] = _remote(access)
         if access.ports:
             keys["remote_ports"] = list(access.ports)
         return keys
@@ -278,13 +279,24 @@ class OperatorRules:
         return {"review_by": (datetime.fromtimestamp(self.wall, UTC) + timedelta(days=REVIEW_DAYS)).date()}
 
 
+def _remote(access: RemoteAccess) -> object:
+    """The value of ``remote``: the named hosts in place of the lists' ``only``."""
+    named = [str(net) for net in access.remote]
+    if access.granted is None:
+        return named
+    if not named:
+        return access.granted.as_toml()
+    return {"only": named, "never": access.granted.never.texts} if access.granted.never is not None else named
+
+
 def _obligations(grant: Grant) -> dict[str, Any]:
     """The zone and hours of a grant, as keys of the policy file."""
     keys: dict[str, Any] = {}
     if grant.zone is not None:
         keys["zone"] = grant.zone
     if grant.hours is not None:
-        keys["hours"] = "-".join(f"{minute // 60:02}:{minute % 60:02}" for minute in grant.hours)
+        texts = [window_text(window) for window in grant.hours.windows]
+        keys["hours"] = texts[0] if len(texts) == 1 else texts
     return keys
 
 

@@ -16,6 +16,8 @@ from upnp_gw.text.toml import describe, join_keys
 Names = str | list[str]
 Ports = list[int | str]
 Duration = str | int
+Remote = list[str] | dict[str, Any]
+"""A list means ``only``."""
 
 
 class TomlTable(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,6 +34,8 @@ class TopTable(TomlTable):
     device: dict[str, Any] = {}
     group: dict[str, Any] = {}
     zone: dict[str, Any] = {}
+    set: dict[str, Any] = {}
+    holidays: list[Any] = []
     forbid: list[dict[str, Any]] = []
     grant: list[dict[str, Any]] = []
     test: list[dict[str, Any]] = []
@@ -75,16 +79,41 @@ class MemberList(TomlTable):
     members: list[str]
 
 
+class SetTable(TomlTable):
+    """``[set.NAME]``."""
+
+    file: str
+    format: str | None = None
+    max_age: Duration | None = None
+
+
+class RemoteTable(TomlTable):
+    """``remote`` as a table."""
+
+    only: Names | None = None
+    never: Names | None = None
+
+
+class ZonesTable(TomlTable):
+    """``zone`` of a ``[[forbid]]`` as a table: both ends."""
+
+    requester: str | None = msgspec.field(default=None, name="from")
+    target: str | None = msgspec.field(default=None, name="for")
+
+
 class ForbidTable(TomlTable):
     """``[[forbid]]``."""
 
     name: str
     who: Names | None = None
-    zone: str | None = None
+    zone: str | dict[str, Any] | None = None
     family: Names | None = None
     proto: Names | None = None
     int_ports: Ports | None = None
     ext_ports: Ports | None = None
+    via: Names | None = None
+    remote: Remote | None = None
+    hours: Names | None = None
     until: datetime | None = None
     owner: str = ""
     reason: str = ""
@@ -106,9 +135,9 @@ class GrantTable(TomlTable):
     max_ports_per_day: int | None = None
     max_ttl: Duration | None = None
     max_hold: Duration | None = None
-    remote: list[str] | None = None
+    remote: Remote | None = None
     remote_ports: Ports | None = None
-    hours: str | None = None
+    hours: Names | None = None
     approve: bool = False
     approve_for: Duration | None = None
     until: datetime | None = None
@@ -128,6 +157,7 @@ class CaseFrom(TomlTable):
     nat: bool | None = None
     via: str = "igd1"
     holds: int = 0
+    frozen: bool = False
 
 
 class CaseRequest(TomlTable):
@@ -152,7 +182,10 @@ class CaseTable(TomlTable):
     want: str
     ttl: Duration | None = None
     rule: str | None = None
+    ext: int | str | Ports | None = None
+    remote: Remote | None = None
     at: str | None = None
+    busy: Ports | None = None
 
 
 T = TypeVar("T", bound=TomlTable)

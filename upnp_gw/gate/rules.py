@@ -1,10 +1,14 @@
 """Reads the forbids and grants of the policy file, and resolves the names in them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from upnp_gw.gate import values
 from upnp_gw.gate.decision import External, PortRanges
-from upnp_gw.gate.policyfile import ForbidTable, GrantTable, Names, Ports, to_table
+from upnp_gw.gate.policyfile import ForbidTable, GrantTable, Names, Ports, ZonesTable, to_table
+from upnp_gw.gate.read_remote import RemoteReader
+from upnp_gw.gate.read_times import read_hours
+from upnp_gw.gate.remote import AddressSet, RemoteHosts
 from upnp_gw.gate.schema import (
     ANYONE,
     BOTH_FAMILIES,
@@ -16,21 +20,8 @@ from upnp_gw.gate.schema import (
     Grant,
     Zone,
 )
-from upnp_gw.gate.values import KeyPath, if_set
-from upnp_gw.model.mapping import IPNetwork, Transport
-
-HOW_TO_NAME = {
-    "device": '[device.ps5] and mac = ["ac:89:95:00:00:01"]',
-    "group": '[group] and consoles = ["ps5"]',
-    "zone": '[zone] and guest = ["192.168.20.0/24"]',
-}
-
-
-def known_names(kind: str, names: Mapping[str, object]) -> str:
-    """The existing names for an error message, at most 12; if there are none, how to add one."""
-    if not names:
-        return f"a {kind} of this file, which has none yet: add {HOW_TO_NAME[kind]}"
-    return f"a {kind} of this file: {', '.join(sorted(names)[:12])}"
+from upnp_gw.gate.values import KeyPath, if_set, known_names
+from upnp_gw.model.mapping import IPNetwork, Transport, Via
 
 
 class PolicyRules:
@@ -41,6 +32,7 @@ class PolicyRules:
         devices: Mapping[str, Device],
         groups: Mapping[str, frozenset[str]],
         zones: Mapping[str, Zone],
+        sets: Mapping[str, AddressSet],
         where: str,
     ) -> None:
         """``where``: the operator's file. A grant of approved.toml may name a device that was removed."""
@@ -48,6 +40,7 @@ class PolicyRules:
         self.devices = devices
         self.groups = groups
         self.zones = zones
+        self.remote = RemoteReader(sets, where)
         self.taken: dict[str, str] = {}
 
     def name(self, text: str, kind: str, place: KeyPath) -> str:
@@ -100,16 +93,33 @@ class PolicyRules:
         """Reads a ``[[forbid]]``. Raises ConfigError."""
         table = to_table(raw, ForbidTable, place.where, place.key)
         families, transports = self.matching(table.family, table.proto, place)
+        zone, zone_from, zone_for = self._zones(table.zone, place.at("zone"))
         return Forbid(
             name=self.name(table.name, "forbid", place),
             devices=None if table.who is None else self.who(table.who, place.at("who"), known_only=True),
-            zone=self.zone(table.zone, place.at("zone")),
+            zone=zone,
+            zone_from=zone_from,
+            zone_for=zone_for,
             families=families,
             transports=transports,
             int_ports=if_set(table.int_ports, values.read_ports, place.at("int_ports")),
             ext_ports=if_set(table.ext_ports, values.read_ports, place.at("ext_ports")),
+            vias=None if table.via is None else _vias(table.via, place.at("via")),
+            remote=self.remote.read(table.remote, place.at("remote")),
+            hours=None if table.hours is None else read_hours(table.hours, place.at("hours")),
             until=if_set(table.until, values.read_time, place.at("until")),
         )
+
+    def _zones(
+        self, zone: str | dict[str, Any] | None, place: KeyPath
+    ) -> tuple[str | None, str | None, str | None]:
+        """(zone of either end, of the requester, of the internal client)"""
+        if not isinstance(zone, dict):
+            return self.zone(zone, place), None, None
+        ends = to_table(zone, ZonesTable, place.where, place.key)
+        if ends.requester is None and ends.target is None:
+            raise place.empty("; leave it out for any zone, or name one")
+        return None, self.zone(ends.requester, place.at("from")), self.zone(ends.target, place.at("for"))
 
     def grant(self, raw: object, place: KeyPath) -> Grant:
         """Reads a ``[[grant]]``. Raises ConfigError."""
@@ -118,9 +128,9 @@ class PolicyRules:
             raise place.at("who").fail('missing; accepted: a device, "@group", a list, "*", or zone = "..."')
         families, transports = self.matching(table.family, table.proto, place)
         targets = _prefixes(table.targets, place.at("for"), "the requester alone")
-        remote = _prefixes(table.remote, place.at("remote"), "anyone")
+        remote = self.remote.read(table.remote, place.at("remote"))
         if table.family is None:
-            families = _families_of(targets) & _families_of(remote) or families
+            families = _families_of(targets) & _families_of_remote(remote) or families
         external, ext_ports = _external(table.ext, table.ext_ports, place)
         defaults = Grant("", None)
         written = place.where == self.where
@@ -141,7 +151,7 @@ class PolicyRules:
             max_hold_s=values.read_optional_duration_s(table.max_hold, place.at("max_hold")),
             remote=remote,
             remote_ports=if_set(table.remote_ports, values.read_ports, place.at("remote_ports")),
-            hours=if_set(table.hours, values.read_hours, place.at("hours")),
+            hours=None if table.hours is None else read_hours(table.hours, place.at("hours")),
             approve=table.approve,
             approve_for_s=values.read_optional_duration_s(table.approve_for, place.at("approve_for")),
             until=if_set(table.until, values.read_time, place.at("until")),
@@ -169,6 +179,25 @@ def _prefixes(texts: list[str] | None, place: KeyPath, without: str) -> tuple[IP
 def _families_of(prefixes: tuple[IPNetwork, ...]) -> frozenset[Family]:
     """The address families of the prefixes; both where there are none."""
     return frozenset(Family(f"ip{net.version}") for net in prefixes) or BOTH_FAMILIES
+
+
+def _families_of_remote(remote: RemoteHosts | None) -> frozenset[Family]:
+    """Those of ``only``; both where it names a list, whose addresses may change."""
+    only = None if remote is None else remote.only
+    return BOTH_FAMILIES if only is None or only.sets else _families_of(only.prefixes)
+
+
+def _vias(texts: Names, place: KeyPath) -> frozenset[Via]:
+    """Protocols of control points. No forbid denies a request of the operator."""
+    if not (entries := values.as_list(texts)):
+        raise place.empty(f", so it would match nothing; accepted: {values.quoted_choices(VIAS)}")
+    spots = [place if isinstance(texts, str) else place.at(index) for index in range(len(entries))]
+    return frozenset(
+        values.read_choice(text, Via, at, Via.OPERATOR) for text, at in zip(entries, spots, strict=True)
+    )
+
+
+VIAS = [via.value for via in Via if via is not Via.OPERATOR]
 
 
 def _external(ext: str | None, ext_ports: Ports | None, place: KeyPath) -> tuple[External, PortRanges | None]:

@@ -1,8 +1,8 @@
 """The policy as ``decide`` reads it: frozen, typed, independent of the order in the file. ``load`` makes it from
 TOML.
 
-Durations are in seconds, hours in minutes of the gateway's local day, ports are ``PortRanges``. No field holds a
-client's own words: a policy cannot match on a description (SR-30).
+Durations are in seconds, ports are ``PortRanges``. Every condition is a finite set: ports, addresses, devices, days
+and minutes. No field holds a client's own words: a policy cannot match on a description (SR-30).
 """
 
 from bisect import bisect_right
@@ -13,7 +13,9 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from upnp_gw.gate.decision import External, Outcome, PortRanges
+from upnp_gw.gate.hours import NO_HOLIDAYS, Calendar, Hours
 from upnp_gw.gate.portset import UNPRIVILEGED
+from upnp_gw.gate.remote import AddressSet, Hosts, RemoteHosts
 from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork, Transport, Via
 
 ANYONE = "*"
@@ -154,10 +156,20 @@ class Forbid:
     devices: frozenset[str] | None = None
     """Device names, groups resolved; None: everyone."""
     zone: str | None = None
+    """The requester or the internal client is in it."""
+    zone_from: str | None = None
+    """The requester is in it."""
+    zone_for: str | None = None
+    """The internal client is in it."""
     families: frozenset[Family] = BOTH_FAMILIES
     transports: frozenset[Transport] = BOTH_TRANSPORTS
     int_ports: PortRanges | None = None
     ext_ports: PortRanges | None = None
+    vias: frozenset[Via] | None = None
+    """The protocols of the request; None: any."""
+    remote: RemoteHosts | None = None
+    """It denies only these remote hosts: a request that names one, else they are taken away; None: everybody."""
+    hours: Hours | None = None
     until: float | None = None
     """Wall-clock seconds at which it ends; None: never."""
 
@@ -184,12 +196,11 @@ class Grant:
     """Distinct internal ports of one device in a day."""
     max_ttl_s: int | None = None
     max_hold_s: int | None = None
-    remote: tuple[IPNetwork, ...] = ()
-    """The remote hosts that may connect; empty: any."""
+    remote: RemoteHosts | None = None
+    """The remote hosts that may connect; None: any."""
     remote_ports: PortRanges | None = None
     """The request must name ports of the remote hosts, all of them among these; None: it need not."""
-    hours: tuple[int, int] | None = None
-    """(from, until) in minutes of the day, 0..1440; from > until crosses midnight."""
+    hours: Hours | None = None
     approve: bool = False
     approve_for_s: int | None = None
     """The longest duration of an approval, and its default."""
@@ -203,6 +214,15 @@ class Grant:
     def rank(self) -> tuple[bool, str]:
         """The order in which grants are charged: one that needs no approval first, then by name."""
         return self.approve, self.name
+
+
+class Want(StrEnum):
+    """The answer that a test expects. BUSY: the policy allows it, and no permitted external port is free."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+    ASK = "ask"
+    BUSY = "busy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +251,23 @@ class Case:
     """0: any."""
     ttl_s: int | None
     minute_of_day: int
+    today: int
+    """The day, as of ``date.toordinal``."""
+    dated: bool
+    """The test names the date."""
     holds: int
     """Mappings that the device already has; they count under every grant."""
-    want: Outcome
+    frozen: bool
+    """An incident is open for the device."""
+    busy: PortRanges
+    """External ports that another device has."""
+    want: Want
     want_ttl_s: int | None
     want_rule: str | None
+    want_ext: PortRanges | None
+    """The external ports of which it gets one."""
+    want_remote: RemoteHosts | None
+    """The remote hosts that may connect."""
 
 
 Rule = TypeVar("Rule", Forbid, Grant)
@@ -271,6 +303,8 @@ class Policy:
     """Sorted by name."""
     grants: tuple[Grant, ...]
     """Sorted by rank."""
+    sets: Mapping[str, AddressSet] = field(default_factory=dict)
+    calendar: Calendar = NO_HOLIDAYS
     cases: tuple[Case, ...] = ()
     digest: str = ""
     """12 hex digits over everything that can change a verdict: not the order of the file, its comments or tests."""
@@ -281,6 +315,8 @@ class Policy:
     grants_of_anyone: DeviceRules[Grant] = field(default=DeviceRules(), compare=False, repr=False)
     forbids_of: Mapping[str, DeviceRules[Forbid]] = field(default_factory=dict, compare=False, repr=False)
     forbids_of_anyone: DeviceRules[Forbid] = field(default=DeviceRules(), compare=False, repr=False)
+    screened: Mapping[str, Hosts] = field(default_factory=dict, compare=False, repr=False)
+    """Id -> hosts that a screen can name."""
 
     def grant(self, name: str | None) -> Grant | None:
         """The grant of this name; None: there is none."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from upnp_gw.gate.decision import Facts, PortRanges
 from upnp_gw.gate.match import RuleInput, permitted
 from upnp_gw.gate.portset import contains, includes, normalized
+from upnp_gw.gate.remote import RemoteHosts
 from upnp_gw.gate.schema import Family, Grant, Policy
 from upnp_gw.model.mapping import IPAddress, IPNetwork, RemotePeers, Transport
 from upnp_gw.model.request import MapRequest
@@ -97,7 +98,9 @@ class RemoteAccess:
     """The keys ``remote`` and ``remote_ports`` of a grant."""
 
     remote: tuple[IPNetwork, ...]
-    """Empty: anyone."""
+    """Empty: anyone, or those of ``granted``."""
+    granted: RemoteHosts | None
+    """Those of the waiting grant, where they are more than a list of prefixes."""
     ports: tuple[int, ...]
     """Ports of the remote hosts; empty: any."""
 
@@ -111,12 +114,26 @@ def remote_access(subject: QuestionSubject, waiting: Grant | None) -> RemoteAcce
     ports = _ports_of_each(subject.remotes, len(networks))
     if ports is None:
         return None
-    if waiting is None or not waiting.remote:
-        return RemoteAccess(_unless_everywhere(networks), ports)
+    if waiting is None or waiting.remote is None:
+        return RemoteAccess(_unless_everywhere(networks), None, ports)
+    plain = waiting.remote.plain
+    if plain is None:
+        return _within_lists(waiting.remote, _unless_everywhere(networks), ports)
     version = 6 if subject.family is Family.IP6 else 4
-    granted = [net for net in waiting.remote if net.version == version]
+    granted = [net for net in plain if net.version == version]
     allowed = set(_overlaps(networks, granted)) if networks else set(granted)
-    return RemoteAccess(tuple(sorted(allowed, key=_order)), ports) if allowed else None
+    return RemoteAccess(tuple(sorted(allowed, key=_order)), None, ports) if allowed else None
+
+
+def _within_lists(
+    granted: RemoteHosts, networks: tuple[IPNetwork, ...], ports: tuple[int, ...]
+) -> RemoteAccess | None:
+    """Of the named remote hosts those that are in the lists whole; the lists themselves where nobody is named."""
+    if not networks:
+        return RemoteAccess((), granted, ports)
+    if not (named := tuple(net for net in networks if granted.includes(net))):
+        return None
+    return RemoteAccess(named, granted if granted.never is not None else None, ports)
 
 
 def _ports_of_each(remotes: Sequence[RemotePeers], hosts: int) -> tuple[int, ...] | None:

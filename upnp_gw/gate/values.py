@@ -1,10 +1,10 @@
-"""Reads the values of the policy file: durations, port sets, hours, addresses, names.
+"""Reads the values of the policy file: durations, port sets, addresses, names; ``read_times``: hours and dates.
 
 Each function makes a typed value of a text, or raises a ``ConfigError`` with the key path of the text.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -27,9 +27,14 @@ AFTER_LAST_MOMENT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp() +
 
 _DURATION = re.compile(r"([0-9]{1,8})([smhdw])")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
-_HOURS = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
-_CLOCK = re.compile(r"([0-9]{2}):([0-9]{2})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+
+HOW_TO_NAME = {
+    "device": '[device.ps5] and mac = ["ac:89:95:00:00:01"]',
+    "group": '[group] and consoles = ["ps5"]',
+    "zone": '[zone] and guest = ["192.168.20.0/24"]',
+    "set": '[set.office] and file = "office.txt"',
+}
 
 E = TypeVar("E", bound=StrEnum)
 T = TypeVar("T")
@@ -65,6 +70,13 @@ class KeyPath:
     def fail(self, problem: str) -> ConfigError:
         """The error for this key."""
         return ConfigError(self.where, self.key, problem)
+
+
+def known_names(kind: str, names: Mapping[str, object]) -> str:
+    """The existing names for an error message, at most 12; if there are none, how to add one."""
+    if not names:
+        return f"a {kind} of this file, which has none yet: add {HOW_TO_NAME[kind]}"
+    return f"a {kind} of this file: {', '.join(sorted(names)[:12])}"
 
 
 def if_set(value: V | None, read: Callable[[V, KeyPath], T], place: KeyPath) -> T | None:
@@ -127,26 +139,6 @@ def read_number(value: int, low: int, high: int, place: KeyPath) -> int:
     return value
 
 
-def read_hours(text: str, place: KeyPath) -> tuple[int, int]:
-    """``06:00-23:00`` -> minutes of the day. From later than until: across midnight. 24:00 only as an end."""
-    match = _HOURS.fullmatch(text)
-    if not match:
-        raise place.wrong(text)
-    start, end = _minute(match[1], match[2]), _minute(match[3], match[4])
-    if start is None or end is None or start == 1440 or start == end:
-        raise place.wrong(text)
-    return start, end
-
-
-def read_minute_of_day(text: str, place: KeyPath) -> int:
-    """``06:30`` -> 390, 0 to 1439. Raises ConfigError."""
-    match = _CLOCK.fullmatch(text)
-    minute = _minute(match[1], match[2]) if match else None
-    if minute is None or minute == 1440:
-        raise place.wrong(text)
-    return minute
-
-
 def read_time(value: datetime, place: KeyPath) -> float:
     """A time with its offset -> wall-clock seconds."""
     seconds = seconds_of(value)
@@ -162,11 +154,6 @@ def seconds_of(value: datetime) -> float | None:
         return None
     seconds = value.timestamp()
     return seconds if FIRST_MOMENT <= seconds < AFTER_LAST_MOMENT else None
-
-
-def _minute(hour: str, minute: str) -> int | None:
-    value = int(hour) * 60 + int(minute)
-    return value if int(minute) < 60 and value <= 1440 else None
 
 
 def read_address(text: str, place: KeyPath) -> IPAddress:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 
 from upnp_gw.gate.decision import Clamps
-from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, Mapping, RemotePeers
+from upnp_gw.model.mapping import MOST_FILTERS, IPNetwork, Mapping, RemotePeers, Screen
 from upnp_gw.model.prefixes import exclude, inside
 from upnp_gw.model.request import MapRequest
 
@@ -83,6 +83,11 @@ def combined_peers(filters: Sequence[RemotePeers], granted: Sequence[IPNetwork])
     return disjoint(peers)
 
 
+def is_narrower(screen: Screen, than: Screen) -> bool:
+    """True if a screen asks something of a remote host that the other one does not."""
+    return not (set(screen.only) <= set(than.only) and set(screen.never) <= set(than.never))
+
+
 def granted_prefixes(clamps: Clamps, request: MapRequest) -> tuple[IPNetwork, ...]:
     """The grant's remote prefixes of the request's family, each once; none where the request names its own."""
     if request.remote is not None or not clamps.remote:
@@ -110,7 +115,10 @@ def disjoint(filters: Iterable[RemotePeers]) -> tuple[RemotePeers, ...]:
 
 
 def narrowed(before: Mapping, after: Mapping) -> bool:
-    """True if somebody could connect to the mapping ``before`` who may not ``after``."""
+    """True if somebody could connect to the mapping ``before`` who may not ``after``. With other lists of hosts it
+    is not known, and taken to be so."""
+    if after.screen != before.screen and is_narrower(after.screen, before.screen):
+        return True
     now = allowed_peers(after)
     return not all(any(_covers(new, old) for new in now) for old in allowed_peers(before))
 

@@ -31,6 +31,7 @@ def forwards_of(mapping: Mapping, table: MappingTable, now: Instant) -> list[For
             internal=mapping.internal,
             timeout_s=kernel_timeout_s(mapping, now),
             keep_source_port=oldest.id == mapping.id and place == 0,
+            screen=mapping.screen,
         )
         for place, peers in enumerate(ranges)
     ]

@@ -193,6 +193,7 @@ class Planner:
             enabled=row.enabled if of_operator else request.enabled,
             rule=row.rule if of_operator else allowed.rule,
             filters=row.filters if of_operator else granted_prefixes(allowed.clamps, request),
+            screen=row.screen if of_operator else allowed.clamps.screen,
             recheck_at=recheck_at(holds, allowed.clamps, self.now),
             grant_ends_at=grant_ends_at(allowed.clamps, self.now),
         )
@@ -229,6 +230,7 @@ class Planner:
             rule=allowed.rule,
             recheck_at=recheck_at(holds, allowed.clamps, self.now),
             filters=granted_prefixes(allowed.clamps, request),
+            screen=allowed.clamps.screen,
             delegated=self.delegated,
             permanent=request.permanent,
             grant_ends_at=grant_ends_at(allowed.clamps, self.now),

@@ -6,7 +6,7 @@ lease opens nothing either (``with_holds``): only a request or the operator can.
 
 from dataclasses import replace
 
-from upnp_gw.ledger.filters import narrowed
+from upnp_gw.ledger.filters import is_narrower, narrowed
 from upnp_gw.model.mapping import Hold, Mapping, Via
 
 
@@ -23,10 +23,13 @@ def opens(before: Mapping | None, after: Mapping) -> bool:
 def no_wider(before: Mapping, after: Mapping, via: Via | None = None) -> Mapping | None:
     """The row after a refresh, open to nobody who could not connect before; None: there is no such row.
 
-    The remote hosts of the previous grant stay if the present grant allows them too. NAT-PMP (``via``) has no
+    The remote hosts of the previous grant stay if the present grant allows them too; its lists of hosts only if the
+    present one has them. NAT-PMP (``via``) has no
     filters, so those of an expired PCP lease may stay in force for it. A reply over another protocol would not be
     true then.
     """
+    if is_narrower(before.screen, after.screen) or (after.screen.name and before.filters):
+        return None
     narrow = replace(after, filters=before.filters)
     hold = narrow.hold_of(Via.NATPMP.protocol)
     if via is Via.NATPMP and hold is not None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from operator import attrgetter
 
+from upnp_gw.firewall.base import HostLists
 from upnp_gw.ledger.epoch import Epoch
 from upnp_gw.ledger.events import Confirmed, DeviceSeen, FirstMapping, IncidentBegan, QuestionAsked, TableChanged
 from upnp_gw.ledger.filters import narrowed
@@ -87,6 +88,8 @@ class Transaction:
     """Other events to publish after the commit."""
     uncontested: set[IPAddress] = field(default_factory=set)
     """Internal clients that are known not to be contested: they are not checked again."""
+    hosts: tuple[HostLists, HostLists] | None = None
+    """The lists of remote hosts that screens may name, before and after it; None: they stay."""
     quiet: bool = False
     """A renewal by the gateway itself: nothing that a control point can see has changed."""
     pairs: Sequence[Pair] = ()
@@ -124,6 +127,17 @@ class Transaction:
         self._delta.remove(mapping.id)
         self.ended[mapping.id] = why
         self._cut(mapping, why)
+
+    def follow_hosts(self, before: HostLists, now: HostLists) -> None:
+        """The lists of remote hosts that screens may name are others now. Ends the flows of hosts that they no
+        longer let in; others go on."""
+        if now == before:
+            return
+        self.hosts = before, now
+        changed = {one for one, hosts in now.items() if before.get(one, hosts) != hosts}
+        for mapping in self.ledger.table if changed else ():
+            if mapping.active and not changed.isdisjoint((*mapping.screen.only, *mapping.screen.never)):
+                self._cut(mapping, "filtered")
 
     def _cut(self, mapping: Mapping, why: str) -> None:
         cut = cut_of(self.ledger.numbers.next_cut(), mapping, why, self.now.boot)

@@ -5,6 +5,7 @@ mapping           transports, endpoints, port mappings, pinholes, leases, the in
 network           links, addresses, neighbours, ports of the gateway itself
 public_addresses  addresses that the internet cannot reach
 prefixes          sums over address prefixes
+address_ranges    sets of addresses, up to hundreds of thousands of prefixes
 device            identifiers of devices
 dhcp              parses lease files of DHCP servers
 above             the gateway above: what it is asked, what it answers, how it stands

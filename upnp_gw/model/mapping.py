@@ -4,6 +4,7 @@ An ``Instant`` has the time of two clocks: ``boot`` is seconds of CLOCK_BOOTTIME
 deadlines), ``wall`` is seconds since the epoch (shown to people). Nothing here reads a clock.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -133,6 +134,29 @@ class MappingKey(NamedTuple):
     """The source port of the remote hosts; 0: any. Only pinholes have one."""
 
 
+class Screen(NamedTuple):
+    """Hosts of the policy that may and may not connect, each by its id (``gate.remote.Hosts``)."""
+
+    only: tuple[str, ...] = ()
+    """A remote host has to be one of each of these."""
+    never: tuple[str, ...] = ()
+    """It may be one of none of these."""
+
+    @property
+    def name(self) -> str:
+        """Its name for the kernel; empty: everybody may connect."""
+        return _screen_name(self) if self.only or self.never else ""
+
+
+@lru_cache(maxsize=1024)
+def _screen_name(screen: Screen) -> str:
+    text = f"{' '.join(screen.only)} not {' '.join(screen.never)}"
+    return f"s{hashlib.sha256(text.encode()).hexdigest()[:11]}"
+
+
+NO_SCREEN = Screen()
+
+
 class RemotePeers(NamedTuple):
     """Remote hosts that may connect: the hosts of a prefix, from one source port (0: any). A PCP FILTER."""
 
@@ -196,6 +220,8 @@ class Mapping:
     """BOOTTIME seconds at which the gateway decides again; the kernel's timeout ends a little later."""
     filters: tuple[IPNetwork, ...] = ()
     """The grant's ``remote`` where the key names no remote host; empty: anyone may connect."""
+    screen: Screen = NO_SCREEN
+    """Lists of the policy of which a remote host must, or must not, be one. With it there are no ``filters``."""
     delegated: bool = False
     """Requested by one device for the address of another, under a grant with ``for``."""
     permanent: bool = False

@@ -8,12 +8,14 @@ import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from aiohttp import web
 
 from upnp_gw import api
 from upnp_gw.control_client import ControlClient, Declined
 from upnp_gw.gate.file_tests import CaseResult
+from upnp_gw.gate.list_files import ListFiles
 from upnp_gw.gate.load import check_text
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Transport, Via
@@ -86,7 +88,8 @@ class PolicyPages:
 def run_tests(text: str, source: str) -> TestsOfPolicy:
     """Runs all tests of a policy file; thousands of rules take a second."""
     try:
-        return TestsOfPolicy(check_text(text, source, datetime.now().astimezone().date()).results)
+        lists = ListFiles(Path(source).parent)
+        return TestsOfPolicy(check_text(text, source, datetime.now().astimezone().date(), lists).results)
     except ConfigError as error:
         return TestsOfPolicy(problem=str(error))
 

@@ -24,6 +24,7 @@ from upnp_gw.model.mapping import (
     Mapping,
     MappingKey,
     RemotePeers,
+    Screen,
     Transport,
     Via,
     compact_endpoint,
@@ -82,6 +83,9 @@ CREATE TABLE mappings (
 """A mapping and its leases are one row, so that an add writes one page for them. ``holds``: JSON of ``HoldRow``."""
 COLUMNS = 21
 
+SIDES = "+-"
+"""Before the id of a list of remote hosts in the column ``filters``: they may, or may not, connect."""
+
 HoldRow = tuple[str, int | None, str | None, float, float, float, int, str]
 """Protocol, requested lease, nonce in hexadecimal, end on CLOCK_BOOTTIME and on the wall clock, seconds left at the
 write, epoch, FILTERs."""
@@ -134,13 +138,19 @@ def mapping_values(mapping: Mapping, number: int, boot: str, now: Instant) -> Se
         mapping.granted_at,
         id_number(mapping.decision),
         mapping.rule,
-        " ".join(map(str, mapping.filters)),
+        _granted_text(mapping),
         mapping.delegated,
         mapping.permanent,
         key.remote_port,
         boot,
         hold_text([_hold_row(hold, now) for hold in mapping.holds]),
     )
+
+
+def _granted_text(mapping: Mapping) -> str:
+    """The column ``filters``: the prefixes of the grant, or the lists of the screen."""
+    lists = (f"{side}{one}" for side, names in zip(SIDES, mapping.screen, strict=True) for one in names)
+    return " ".join((*map(str, mapping.filters), *lists))
 
 
 def stored_row(values: Sequence[Any], boot: str, now: Instant) -> StoredRow:
@@ -160,7 +170,8 @@ def stored_row(values: Sequence[Any], boot: str, now: Instant) -> StoredRow:
         decision=DecisionId(f"d{values[13]}"),
         rule=shared_text(values[14]),
         recheck_at=0,
-        filters=tuple(ip_network(net) for net in values[15].split()),
+        filters=tuple(ip_network(net) for net in values[15].split() if net[0] not in SIDES),
+        screen=Screen(*(tuple(word[1:] for word in values[15].split() if word[0] == side) for side in SIDES)),
         delegated=bool(values[16]),
         permanent=bool(values[17]),
     )

@@ -16,6 +16,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Table
 
 from upnp_gw.gate import file_tests
+from upnp_gw.gate.address_lists import NO_LISTS, AddressLists
 from upnp_gw.gate.build import ManagedPolicy, build_policy
 from upnp_gw.gate.builtin import home_text
 from upnp_gw.gate.decision import Outcome, Verdict
@@ -61,6 +62,7 @@ class _Draft:
 
     document: tomlkit.TOMLDocument
     approved: Mapping[str, Any]
+    lists: AddressLists = NO_LISTS
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -72,16 +74,26 @@ class _Draft:
         """The rules of approved.toml as they are in force now."""
         return ManagedPolicy({"version": 1, **self.approved}, MACHINE)
 
+    def policy(self, raw: Mapping[str, Any], approved: ManagedPolicy | None = None) -> Policy:
+        """The policy of these tables, with the address lists."""
+        return with_indexes(build_policy(raw, WHERE, approved, self.lists))
+
     def lasting(self) -> ManagedPolicy:
         """The rules of approved.toml that have no end."""
         kept = {kind: [r for r in self.approved.get(kind, ()) if "until" not in r] for kind in ("forbid", "grant")}
         return ManagedPolicy({"version": 1, **self.approved, **kept}, MACHINE)
 
 
-def suggest_policy(text: str | None, approved: Mapping[str, Any], learnt: Learned, today: date) -> Suggestion:
+def suggest_policy(
+    text: str | None,
+    approved: Mapping[str, Any],
+    learnt: Learned,
+    today: date,
+    lists: AddressLists = NO_LISTS,
+) -> Suggestion:
     """``text``: the operator's policy file; None: the built-in policy is in force. ``approved``: the parsed tables
-    of approved.toml. Raises ConfigError for a mistake in one of them."""
-    draft = _Draft(_opened(text), approved)
+    of approved.toml. ``lists``: the address lists of the file. Raises ConfigError for a mistake in one of them."""
+    draft = _Draft(_opened(text), approved, lists)
     _enforce(draft)
     _drop_wide_grants(draft)
     _add_devices(draft, learnt)
@@ -94,8 +106,8 @@ def suggest_policy(text: str | None, approved: Mapping[str, Any], learnt: Learne
     _append(draft.document, "test", [_table(test) for test in tests])
     notes = _cap_notes([shown(note, LONGEST_NOTE) for note in (*draft.notes, *learnt.notes)])
     whole = _comments([HEADER]) + "\n" + tomlkit.dumps(draft.document).rstrip() + "\n" + _notes_comment(notes)
-    load_tables(parse_tables(whole, WHERE), WHERE, today)
-    load_tables(parse_tables(whole, WHERE), WHERE, today, draft.whole)
+    load_tables(parse_tables(whole, WHERE), WHERE, today, lists=lists)
+    load_tables(parse_tables(whole, WHERE), WHERE, today, draft.whole, lists)
     return Suggestion(whole, len(grants), len(tests), notes)
 
 
@@ -151,7 +163,7 @@ def _add_devices(draft: _Draft, learnt: Learned) -> None:
 def _drop_failing_tests(draft: _Draft) -> None:
     """Drops tests of the operator that pass only in observe mode, or because of a grant that was left out."""
     tests = draft.document.get("test") or []
-    policies = _policy(draft.raw), _policy(draft.raw, draft.whole)
+    policies = draft.policy(draft.raw), draft.policy(draft.raw, draft.whole)
     tried = enumerate(zip(*(policy.cases for policy in policies), strict=True))
     for index in reversed([i for i, both in tried if not all(map(_passes, policies, both))]):
         draft.notes.append(f"left out: test {tests[index]['name']!r}, which fails now")
@@ -163,10 +175,6 @@ def _drop_failing_tests(draft: _Draft) -> None:
 # -- verdicts of the gate
 
 
-def _policy(raw: Mapping[str, Any], approved: ManagedPolicy | None = None) -> Policy:
-    return with_indexes(build_policy(raw, WHERE, approved))
-
-
 def _passes(policy: Policy, case: Case) -> bool:
     try:
         file_tests.check_cases(replace(policy, cases=(case,)), WHERE)
@@ -176,10 +184,10 @@ def _passes(policy: Policy, case: Case) -> bool:
 
 
 def _verdicts(
-    raw: Mapping[str, Any], tests: list[Plain], approved: ManagedPolicy | None = None
+    draft: _Draft, raw: Mapping[str, Any], tests: list[Plain], approved: ManagedPolicy | None = None
 ) -> list[Verdict | None]:
     """The verdict on each of these tests; None where a test has no sender address."""
-    policy = _policy({**raw, "test": tests}, approved)
+    policy = draft.policy({**raw, "test": tests}, approved)
     verdicts: list[Verdict | None] = []
     for case in policy.cases:
         try:
@@ -194,7 +202,7 @@ def _allows(verdict: Verdict | None) -> bool:
 
 
 def _uncovered(draft: _Draft, needs: Sequence[PortNeed]) -> list[PortNeed]:
-    verdicts = _verdicts(draft.raw, [case_for(need) for need in needs], draft.lasting())
+    verdicts = _verdicts(draft, draft.raw, [case_for(need) for need in needs], draft.lasting())
     return [need for need, verdict in zip(needs, verdicts, strict=True) if not _allows(verdict)]
 
 
@@ -206,7 +214,7 @@ def _allowed_grants(draft: _Draft, needs: list[PortNeed], learnt: Learned, today
         raw = _with(own, grants)
         refused: list[tuple[PortNeed, str]] = []
         for beside in (None, draft.whole):
-            refused = refused or _refused(raw, needs, beside) or _unwanted(raw, grants, beside)
+            refused = refused or _refused(draft, raw, needs, beside) or _unwanted(draft, raw, grants, beside)
         draft.notes += [f"{need.device}: {need.transport} {need.port} was used, but {why}" for need, why in refused]
         needs = [need for need in needs if all(need is not refused_need for refused_need, _ in refused)]
         if not refused:
@@ -214,9 +222,9 @@ def _allowed_grants(draft: _Draft, needs: list[PortNeed], learnt: Learned, today
 
 
 def _refused(
-    raw: Mapping[str, Any], needs: list[PortNeed], beside: ManagedPolicy | None
+    draft: _Draft, raw: Mapping[str, Any], needs: list[PortNeed], beside: ManagedPolicy | None
 ) -> list[tuple[PortNeed, str]]:
-    verdicts = _verdicts(raw, [case_for(need) for need in needs], beside)
+    verdicts = _verdicts(draft, raw, [case_for(need) for need in needs], beside)
     return [
         (need, verdict.reasons[-1] if verdict is not None else "the gate could not be asked about it")
         for need, verdict in zip(needs, verdicts, strict=True)
@@ -225,10 +233,10 @@ def _refused(
 
 
 def _unwanted(
-    raw: Mapping[str, Any], grants: list[ProposedGrant], beside: ManagedPolicy | None
+    draft: _Draft, raw: Mapping[str, Any], grants: list[ProposedGrant], beside: ManagedPolicy | None
 ) -> list[tuple[PortNeed, str]]:
     """The needs whose grants make a test of the operator fail."""
-    policy, proposals = _policy(raw, beside), {grant.name: grant for grant in grants}
+    policy, proposals = draft.policy(raw, beside), {grant.name: grant for grant in grants}
     for case in policy.cases:
         if not _passes(policy, case):
             rule = file_tests.case_verdict(policy, case, WHERE)[0].rule
@@ -253,7 +261,7 @@ def _against(draft: _Draft, raw: Mapping[str, Any], unused: list[Unused]) -> lis
         if len(chosen) < MOST_AGAINST and sum(other.who == port.who for other in chosen) < MOST_OF_ONE:
             chosen.append(port)
     denials = [case_against(port, "deny") for port in chosen]
-    alone, together = _verdicts(raw, denials), _verdicts(raw, denials, draft.whole)
+    alone, together = _verdicts(draft, raw, denials), _verdicts(draft, raw, denials, draft.whole)
     tests = []
     for port, first, second in zip(chosen, alone, together, strict=True):
         if first is None or second is None or _allows(first) or first.outcome is not second.outcome:

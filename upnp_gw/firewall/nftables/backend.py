@@ -8,7 +8,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from upnp_gw.firewall.base import TABLE, Change, Cut, FirewallMode, FirewallSettings, Growth, Open, Reading, Refill
+from upnp_gw.firewall.base import (
+    TABLE,
+    Change,
+    Cut,
+    FirewallMode,
+    FirewallSettings,
+    Growth,
+    Open,
+    Reading,
+    Refill,
+    UpdateHosts,
+)
 from upnp_gw.firewall.conntrack import end_all_let_in
 from upnp_gw.firewall.flows import FlowsToEnd
 from upnp_gw.firewall.libnftables import Session, TooLarge
@@ -19,12 +30,14 @@ from upnp_gw.firewall.nftables.element_writer import ElementWriter, Writing, wri
 from upnp_gw.firewall.nftables.flow_teardown import FlowTeardown
 from upnp_gw.firewall.nftables.growth import ElementChange, GrowthReader
 from upnp_gw.firewall.nftables.monitor import TableMonitor
-from upnp_gw.firewall.nftables.ruleset import contents, structure, version
+from upnp_gw.firewall.nftables.ruleset import contents, deleted, structure, version
 from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta, delta_of
+from upnp_gw.firewall.nftables.screening import Screening
+from upnp_gw.firewall.nftables.screens import is_of_screens, own_maps
 from upnp_gw.firewall.nftables.state import LIVE_GRACE_S, RulesetState
 from upnp_gw.firewall.nftables.totals import Totals
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
-from upnp_gw.firewall.tables import OWN, has_chain, tables
+from upnp_gw.firewall.tables import OWN, has_chain, set_names, tables
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.system.worker import Worker
 
@@ -89,6 +102,9 @@ class NftablesFirewall:
         self._state.network, self._state.size = settings.network, settings.size
         self._state.router = settings.mode is FirewallMode.ROUTER
         self._state.special_until = 0.0  # the set may be a new one
+        self._state.screens, self._state.hosts = (), {}
+        if settings.hosts:
+            await self._run(self._screening(self._state).prepare, [UpdateHosts(settings.hosts)])
 
     async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
         state, flow_teardown = self._require_open()
@@ -109,7 +125,8 @@ class NftablesFirewall:
 
     async def read(self, remotes: bool = False) -> Reading:
         state, flow_teardown = self._require_open()
-        now = await self._run(lambda: read_snapshot(self._reader(), self._totals))
+        screened = own_maps(state.screens)
+        now = await self._run(lambda: read_snapshot(self._reader(), self._totals, screened))
         if not remotes:
             return now
         held = list(state.forwards.values())
@@ -120,7 +137,7 @@ class NftablesFirewall:
         state, flow_teardown = self._require_open()
         assert self._growth is not None
         try:
-            counters, over_share = await self._growth.read(at_stop)
+            counters, over_share = await self._growth.read(at_stop, own_maps(state.screens))
             self._grown.update(counters)
             if not remotes:
                 return Growth(counters, over_share=over_share)
@@ -174,6 +191,11 @@ class NftablesFirewall:
         assert self._thread is not None
         return await self._thread.run(partial(function, *args))
 
+    def _screening(self, state: RulesetState) -> Screening:
+        assert self._settings is not None
+        settings = replace(self._settings, network=state.network)
+        return Screening(state, settings, lambda commands: self._session_of_thread().run(commands))
+
     async def _flush(self, state: RulesetState) -> None:
         forwards = [held.forward(self._clock()) for held in state.forwards.values()]
         await self.apply([Refill(()), *map(Cut, forwards)])
@@ -210,6 +232,8 @@ class NftablesFirewall:
             if not router:
                 _leave_router_mode(session)
             session.run(REMOVE + structure(settings) + contents(settings))
+        elif left := [name for name in set_names() if is_of_screens(name)]:
+            session.run(deleted(left))  # of an earlier run: no rule uses them
         if router:  # only now that the drops are in force
             sysctl.switch_on(settings.network.wan.name)
 
@@ -221,12 +245,19 @@ class NftablesFirewall:
         then: Callable[[], None] | None,
     ) -> Sequence[FlowsToEnd]:
         """Returns the flows to end. Those of a place that leads to another host now do not wait for ``then``."""
-        delta = delta_of(state, changes, self._clock())
-        with ElementChange(self._totals, delta, self._reader()) as change:
-            self._write(state, delta)
-            # on this thread: kernel and state agree even if the caller is cancelled meanwhile
-            delta.commit()
-            change.done(state.forwards)
+        screening = self._screening(state)
+        undo = screening.prepare(changes)
+        try:
+            delta = delta_of(state, changes, self._clock())
+            with ElementChange(self._totals, delta, self._reader()) as change:
+                self._write(state, delta)
+                # on this thread: kernel and state agree even if the caller is cancelled meanwhile
+                delta.commit()
+                change.done(state.forwards)
+        except FirewallError:
+            undo()
+            raise
+        screening.settle(changes)
         flows = delta.flows()
         if flows and delta.taken_over:
             taken_over(flows)

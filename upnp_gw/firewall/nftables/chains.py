@@ -5,10 +5,12 @@ of their own, and a set of interface names is looked up once for each packet and
 (``tests/bench/first_packet.py`` measures it).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from upnp_gw.firewall.labels import ASKED, LET_IN, MASQUERADED
 from upnp_gw.firewall.nftables import exchanges
+from upnp_gw.firewall.nftables import screens as screening
+from upnp_gw.model.mapping import Screen
 
 CHAINS = (
     "special_lookup",
@@ -87,20 +89,25 @@ _INPUT = [
 
 
 def chain_rules(
-    router: bool, same_lan_only: bool, several_lans: bool, without_nat: bool, carrying: Mapping[str, str]
+    router: bool,
+    same_lan_only: bool,
+    several_lans: bool,
+    without_nat: bool,
+    carrying: Mapping[str, str],
+    screens: Sequence[Screen],
 ) -> dict[str, list[str]]:
     """Chain -> its rules. ``several_lans``, ``without_nat``: there are several LANs, or one has no NAT; else their
     rules would delay every packet for nothing. ``carrying``: opening map or set -> the set that carries its
-    flows."""
+    flows. ``screens``: those that are declared."""
     hairpin = ["ct direction original iifname @lan iifname . oifname != @same_lan drop"] if same_lan_only else []
     chains = {
-        **_lookups(router),
+        **_lookups(router, screens),
         "forged": _FORGED,
         "first_packet": [*hairpin, f"ct label set {LET_IN}", "accept"],
         "carried": _carried(router, hairpin, without_nat, carrying),
         "carried6": [*_carrying(_PINHOLES, carrying), "meta l4proto 58 ct state related accept", "drop"],
         "first_pinhole_packet": ["ip6 saddr @lan_hosts6 drop", "goto first_packet"],
-        "pinholes": [f"{key} @{name} goto first_pinhole_packet" for name, key in _PINHOLES.items()],
+        "pinholes": _pinholes(_PINHOLES, "hole6", "first_pinhole_packet", screens),
         "forward": _forward(router, without_nat),
         # only our own hairpin flows: redirects of other tables between LAN hosts keep their sources
         "hairpin": ["iifname @lan oifname @lan masquerade"],
@@ -111,7 +118,7 @@ def chain_rules(
         chains |= {
             "carried4": [*_carrying(_PINHOLES4, carrying), _REPORTED, "drop"],
             "first_pinhole_packet4": [*(rule for rule in _FORGED if rule.startswith("ip ")), "goto first_packet"],
-            "pinholes4": [f"{key} @{name} goto first_pinhole_packet4" for name, key in _PINHOLES4.items()],
+            "pinholes4": _pinholes(_PINHOLES4, "hole4", "first_pinhole_packet4", screens),
         }
     if router:
         chains["input"] = _INPUT
@@ -122,7 +129,12 @@ def chain_rules(
     return chains
 
 
-def _lookups(router: bool) -> dict[str, list[str]]:
+def _pinholes(keys: Mapping[str, str], name: str, target: str, screens: Sequence[Screen]) -> list[str]:
+    plain = [f"{key} @{place} goto {target}" for place, key in keys.items()]
+    return [*plain, *screening.pinholes(screens, name, keys[name], target)]
+
+
+def _lookups(router: bool, screens: Sequence[Screen]) -> dict[str, list[str]]:
     """The translation of first packets. Those with a forged source are not translated."""
     return {
         "prerouting": [
@@ -135,6 +147,7 @@ def _lookups(router: bool) -> dict[str, list[str]]:
         "lookup": [
             f"ct label set {ASKED}",
             "meta l4proto @special jump special_lookup",
+            *screening.translations(screens, {"pm_ip": _SPECIAL_LOOKUPS["pm_ip"], "pm": _LOOKUP}),
             # nftables 1.0.6 needs the match on l4proto in each rule; a set of both costs more
             *(f"meta l4proto {number} dnat ip to {_LOOKUP} map @pm" for number in (17, 6)),
         ],

@@ -5,7 +5,7 @@ are those of linux/netfilter/nf_tables.h.
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -166,16 +166,17 @@ def _set(name: str) -> bytes:
     return attribute(LIST_TABLE, NAME.encode() + b"\0") + attribute(LIST_SET, name.encode() + b"\0")
 
 
-def read_snapshot(elements: ElementReader, totals: Totals) -> Reading:
-    """Reads every map. O(mappings)."""
+def read_snapshot(elements: ElementReader, totals: Totals, screened: Sequence[str] = ()) -> Reading:
+    """Reads every map. O(mappings). ``screened``: the maps and sets of the screens."""
     left_s: dict[str, float] = {}
     opened: dict[str, Count] = {}
     volume: dict[str, Count] = {}
-    for name in OPENING:
+    for name in (*OPENING, *screened):
         for seen in elements.dump(name):
             left_s[seen.comment] = seen.left_s if seen.left_s is not None else float("inf")
             opened[seen.comment] = seen.count
-        for seen in elements.dump(CARRYING[name]):
+    for name in CARRYING.values():
+        for seen in elements.dump(name):
             volume[seen.comment] = seen.count
     counters = {one: totals.total(one, opened[one].pair, volume.get(one, Count()).pair) for one in left_s}
     return Reading(left_s, counters, over_share=read_over_share(elements))

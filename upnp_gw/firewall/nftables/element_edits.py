@@ -50,13 +50,16 @@ class Edits(NamedTuple):
 class ElementEdits:
     """The edits of one batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, screened: Sequence[str] = ()) -> None:
+        """``screened``: the maps and sets of the screens."""
+        self.screened = screened
+        self._to_fill = (*FILLED, *screened)
         self._edits: dict[Slot, ElementEdit] = {}
         self._filled: dict[Slot, Element] = {}
         """The elements that a refill adds, without those that have an edit."""
         self._own_sets = ""
         self.refilled = False
-        """The transaction empties the maps of ``FILLED`` first."""
+        """The transaction empties the maps of ``FILLED`` and of the screens first."""
 
     def record(self, slot: Slot, old: Element | None, new: Element | None) -> None:
         """``old`` may be in the kernel; the one of an earlier edit of the slot in this transaction wins."""
@@ -80,7 +83,7 @@ class ElementEdits:
 
     def empty_maps(self) -> None:
         """Begins a refill."""
-        self._edits = {slot: edit for slot, edit in self._edits.items() if slot.map not in FILLED}
+        self._edits = {slot: edit for slot, edit in self._edits.items() if slot.map not in self._to_fill}
         self._filled = {}
         self.refilled = True
 
@@ -115,7 +118,7 @@ class ElementEdits:
             yield Edits(steps=steps[at : at + STEPS_PER_PORTION])
 
     def _emptied(self) -> tuple[str, ...]:
-        return FILLED if self.refilled else ()
+        return self._to_fill if self.refilled else ()
 
     def _steps(self) -> Iterator[Step]:
         olds: dict[str, list[tuple[Slot, Element]]] = {}
@@ -125,7 +128,7 @@ class ElementEdits:
         for slot, (old, new) in self._edits.items():
             if new is not None:
                 adds.setdefault(slot.map, []).append((slot, new))
-            if old is not None and not (self.refilled and slot.map in FILLED):
+            if old is not None and not (self.refilled and slot.map in self._to_fill):
                 olds.setdefault(slot.map, []).append((slot, old))
         yield from _steps(True, olds)
         yield from _steps(False, olds)

@@ -5,12 +5,12 @@ matters for sets that the same batch makes.
 """
 
 import struct
+from functools import lru_cache
 
 from upnp_gw.firewall.base import NAME
 from upnp_gw.firewall.netlink import NFGEN_BYTES, NFPROTO_INET, SUBSYS_NFTABLES, nfgen_body
 from upnp_gw.firewall.nftables.element_edits import Edits, Step
 from upnp_gw.firewall.nftables.elements import Element, Slot
-from upnp_gw.firewall.nftables.ruleset import KEY_TYPES
 from upnp_gw.system.netlink import HEADER, NLA_F_NESTED, NLM_F_CREATE, NLM_F_REQUEST, attribute, build_message
 
 BATCH_BEGIN, BATCH_END = 16, 17
@@ -33,8 +33,10 @@ def _name(kind: int, name: str) -> bytes:
     return attribute(kind, name.encode("ascii") + b"\0")
 
 
-_HEADS = {name: nfgen_body(NFPROTO_INET, _name(LIST_TABLE, NAME) + _name(LIST_SET, name)) for name in KEY_TYPES}
-"""Map -> the beginning of the body of its messages."""
+@lru_cache(maxsize=256)
+def _head(name: str) -> bytes:
+    """The beginning of the body of a map's messages."""
+    return nfgen_body(NFPROTO_INET, _name(LIST_TABLE, NAME) + _name(LIST_SET, name))
 
 
 def batch_of(edits: Edits) -> list[bytes]:
@@ -83,7 +85,7 @@ def _list(step: Step) -> bytes:
         parts.append(_ATTRIBUTE.pack(4 + len(body), number | NLA_F_NESTED))
         parts.append(body)
     body = b"".join(parts)
-    return _HEADS[step.map] + _ATTRIBUTE.pack(4 + len(body), LIST_ELEMENTS | NLA_F_NESTED) + body
+    return _head(step.map) + _ATTRIBUTE.pack(4 + len(body), LIST_ELEMENTS | NLA_F_NESTED) + body
 
 
 def _element(slot: Slot, element: Element) -> bytes:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 from upnp_gw.firewall.base import TABLE
 from upnp_gw.firewall.nftables.element_edits import Edits, Step
 from upnp_gw.firewall.nftables.elements import Element, Slot
-from upnp_gw.firewall.nftables.ruleset import KEY_TYPES, MAPS
+from upnp_gw.firewall.nftables.ruleset import KEY_TYPES, is_map
+from upnp_gw.firewall.nftables.screens import OfEachMap
 
 
 class _Type(NamedTuple):
@@ -37,12 +38,12 @@ _TYPES = {
     "ipv6_addr": _Type(16, _address),
 }
 _DATA = ("ipv4_addr", "inet_service")
-_PARTS = {name: types.split(" . ") for name, types in KEY_TYPES.items()}
+_PARTS = OfEachMap({name: types.split(" . ") for name, types in KEY_TYPES.items()})
 
 
 def commands_of(edits: Edits) -> str:
     """The commands of one transaction, a line each."""
-    lines = [f"flush {'map' if name in MAPS else 'set'} {TABLE} {name}" for name in edits.emptied]
+    lines = [f"flush {'map' if is_map(name) else 'set'} {TABLE} {name}" for name in edits.emptied]
     return edits.own_sets + "\n".join(lines + [_command(step) for step in edits.steps])
 
 

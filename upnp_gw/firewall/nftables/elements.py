@@ -14,8 +14,18 @@ from msgspec import Struct
 
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS
+from upnp_gw.firewall.nftables.screens import own_of
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import DecisionId, Endpoint, IPAddress, IPNetwork, MappingKind, Transport, kind_of
+from upnp_gw.model.mapping import (
+    DecisionId,
+    Endpoint,
+    IPAddress,
+    IPNetwork,
+    MappingKind,
+    Screen,
+    Transport,
+    kind_of,
+)
 from upnp_gw.model.prefixes import intersects
 
 ID = re.compile(r"[a-z0-9-]{1,32}")
@@ -61,6 +71,7 @@ class HeldForward(Struct, frozen=True, gc=False):
     internal: Endpoint
     keep_source_port: bool
     remote_port: int
+    screen: Screen
     until: float
     """The monotonic second at which it expires in the kernel."""
 
@@ -77,6 +88,7 @@ class HeldForward(Struct, frozen=True, gc=False):
             forward.internal,
             forward.keep_source_port,
             forward.remote_port,
+            forward.screen,
             until,
         )
 
@@ -93,6 +105,7 @@ class HeldForward(Struct, frozen=True, gc=False):
             timeout_s=max(1.0, self.until - now),
             keep_source_port=self.keep_source_port,
             remote_port=self.remote_port,
+            screen=self.screen,
         )
 
     @property
@@ -108,6 +121,7 @@ class HeldForward(Struct, frozen=True, gc=False):
             or self.transport is not other.transport
             or self.remote != other.remote
             or self.remote_port != other.remote_port
+            or self.screen != other.screen
             or self.keep_source_port != other.keep_source_port
             or self.id != other.id
         )
@@ -159,7 +173,7 @@ def external_key(forward: Forward | HeldForward) -> Key:
 def _slot(name: str, key: Key, forward: Forward | HeldForward) -> Slot:
     """The slot of a forward with this key for any remote host: its map depends on the remote hosts."""
     if forward.remote is None and not forward.remote_port:
-        return Slot(name, key)
+        return Slot(own_of(name, forward.screen) if forward.screen.name else name, key)
     remote = _remote_of(forward)
     if remote is None:
         return Slot(name, key)

@@ -8,7 +8,7 @@ for the interpreter than the parsing of one message takes.
 import asyncio
 import re
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
@@ -93,9 +93,10 @@ class ElementChange:
     def _read(self) -> None:
         """Reads the counts that the transaction will discard."""
         if self._delta.refilled:
-            for name in OPENING:
+            for name in (*OPENING, *self._delta.edits.screened):
                 self._opened.update(self._used(name))
-                self._volume.update(self._used(CARRYING[name]))
+            for name in CARRYING.values():
+                self._volume.update(self._used(name))
             return
         for forward in self._delta.renewed:
             slot = slot_of(forward)
@@ -143,12 +144,14 @@ class GrowthReader:
         await self._run(self._disconnect)
         self._thread.shutdown()
 
-    async def read(self, at_stop: bool = False) -> tuple[dict[str, Counters], tuple[OverShare, ...]]:
+    async def read(
+        self, at_stop: bool = False, screened: Sequence[str] = ()
+    ) -> tuple[dict[str, Counters], tuple[OverShare, ...]]:
         """Forward id -> increase, and the LAN hosts over their share. ``at_stop``: no reading pauses from now on,
-        not even one that is under way. Raises OSError."""
+        not even one that is under way. ``screened``: the maps and sets of the screens. Raises OSError."""
         self._pauses = not at_stop
         async with self._one_caller:
-            over_share = await self._run(self._read)
+            over_share = await self._run(lambda: self._read(screened))
             grown, self._grown = self._grown, {}
         return grown, over_share
 
@@ -170,10 +173,11 @@ class GrowthReader:
         if self._elements is not None:
             self._elements.close()
 
-    def _read(self) -> tuple[OverShare, ...]:
+    def _read(self, screened: Sequence[str]) -> tuple[OverShare, ...]:
         totals, elements = self._totals, self._reader()
         replaced = totals.begin_reading()
-        for tally, names in ((totals.opened, OPENING), (totals.volume, CARRYING.values())):
+        opening = (*OPENING, *screened)
+        for tally, names in ((totals.opened, opening), (totals.volume, tuple(CARRYING.values()))):
             self._add(tally, totals.count_replaced(tally, replaced))
             for name in names:
                 self._count(elements, name, tally)

@@ -13,13 +13,15 @@ most containers lack.
 
 import hashlib
 import re
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address
 
 from upnp_gw.firewall.base import TABLE, FirewallMode, FirewallSettings, most_for_remotes
 from upnp_gw.firewall.nftables import anycast, exchanges, shares
 from upnp_gw.firewall.nftables.chains import CHAINS, chain_rules
+from upnp_gw.firewall.nftables.screens import OfEachMap, hosts_declared, own_maps, plain
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import IPNetwork
+from upnp_gw.model.mapping import IPNetwork, Screen
 from upnp_gw.model.network import Network
 from upnp_gw.model.prefixes import exclude
 
@@ -52,7 +54,7 @@ _HOLE_KEYS = {
 _KEYS = {**_PORT_KEYS, **_HOLE_KEYS}
 OPENING = tuple(_KEYS)
 """Opening maps and sets. Every element in them expires by itself (SR-29)."""
-CARRYING = {name: name.replace("pm", "live").replace("hole", "live") for name in OPENING}
+CARRYING = OfEachMap({name: name.replace("pm", "live").replace("hole", "live") for name in OPENING})
 """Opening map or set -> the set that carries its flows, with the same keys."""
 INTERVALS = tuple(name for name in (*OPENING, *CARRYING.values()) if name.endswith("_net"))
 """Sets and maps with ranges in their keys. The kernel refuses ranges that overlap, unless they are equal."""
@@ -66,15 +68,17 @@ FILLED = (*OPENING, "out", *CARRYING.values(), "external_ports", SPECIAL)
 """Maps and sets that a refill replaces. ``cut`` and ``cut6`` only close flows and are left to expire."""
 MAPS = (*_PORT_KEYS, "out")
 """The names of the nftables maps; the others are sets."""
-KEY_TYPES = {
-    **_KEYS,
-    **{CARRYING[name]: key for name, key in _KEYS.items()},
-    "out": _INNER,
-    "cut": _INNER,
-    "cut6": _INNER6,
-    "external_ports": _PEER,
-    SPECIAL: "inet_proto",
-}
+KEY_TYPES = OfEachMap(
+    {
+        **_KEYS,
+        **{CARRYING[name]: key for name, key in _KEYS.items()},
+        "out": _INNER,
+        "cut": _INNER,
+        "cut6": _INNER6,
+        "external_ports": _PEER,
+        SPECIAL: "inet_proto",
+    }
+)
 """Map or set with elements of mappings -> the types of its key, separated by dots."""
 
 _HOOKS = {
@@ -156,18 +160,38 @@ def _structure_body(settings: FirewallSettings) -> str:
     return "\n".join(f" {line}" for line in lines)
 
 
+def screens_declared(settings: FirewallSettings, screens: Iterable[Screen], hosts: Iterable[str]) -> str:
+    """The declarations of the screens' own maps and of the interval sets of these hosts."""
+    lines = hosts_declared(hosts)
+    for name in own_maps(screens):
+        key = _KEYS[plain(name)]
+        lines.append(_declared(name, f"{key} : {_TO}" if is_map(name) else key, 2 * settings.size))
+    return f"table {TABLE} {{\n" + "".join(f" {line}\n" for line in lines) + "}\n"
+
+
+def deleted(names: Iterable[str]) -> str:
+    """The commands that delete these maps and sets, which no rule uses."""
+    return "".join(f"delete {'map' if is_map(name) else 'set'} {TABLE} {name}\n" for name in names)
+
+
+def is_map(name: str) -> bool:
+    """True for an nftables map, False for a set."""
+    return plain(name) in MAPS
+
+
 def _declared(name: str, key: str, size: int) -> str:
-    kind = "map" if name in MAPS else "set"
+    kind = "map" if is_map(name) else "set"
     ranges = "interval," if name in INTERVALS else ""
     return f"{kind} {name} {{ type {key}; flags {ranges}timeout; counter; size {size}; }}"
 
 
-def contents(settings: FirewallSettings) -> str:
-    """Renews every rule and the sets of our own interfaces and addresses; mappings stay."""
+def contents(settings: FirewallSettings, screens: Sequence[Screen] = ()) -> str:
+    """Renews every rule and the sets of our own interfaces and addresses; mappings stay. ``screens``: those that
+    are declared."""
     router, network = settings.mode is FirewallMode.ROUTER, settings.network
     several_lans, without_nat = len(network.lans) > 1, bool(network.without_nat)
     chains = {
-        **chain_rules(router, settings.hairpin == "same", several_lans, without_nat, CARRYING),
+        **chain_rules(router, settings.hairpin == "same", several_lans, without_nat, CARRYING, screens),
         **exchanges.exchange_rules(),
         **shares.share_rules(settings.http_port),
     }

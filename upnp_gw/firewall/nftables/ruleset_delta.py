@@ -1,7 +1,6 @@
 """The smallest transaction for a batch of changes, and the flows to end after it.
 
-The state is unchanged until the kernel has accepted the transaction. So a refused batch has no effect, and a
-request costs O(its own changes).
+The state is unchanged until the kernel has accepted it: a refused batch has no effect. O(its own changes).
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,6 +33,7 @@ from upnp_gw.firewall.nftables.names import listed, with_name, without_name
 from upnp_gw.firewall.nftables.overlay import Overlay, add_to, take_from
 from upnp_gw.firewall.nftables.refill import refilled
 from upnp_gw.firewall.nftables.ruleset import INTERVALS, REMOTE_MAPS, SPECIAL, SPECIAL_MAPS, own_sets
+from upnp_gw.firewall.nftables.screens import own_maps
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import MappingKind, Transport
@@ -62,7 +62,7 @@ class RulesetDelta:
         self._closed_at = Overlay(state.closed_at)
         in_use = self._forwards, self._slots, self._users, self._ports, self._outs
         self._layers: tuple[Overlay[Any, Any], ...] = (*in_use, self._closed, self._closed_at)
-        self.edits = ElementEdits()
+        self.edits = ElementEdits(own_maps(state.screens))
         self._touched: dict[Key, None] = {}
         self._cut_inners: set[Key] = set()
         self._touched_ports: dict[Key, None] = {}
@@ -289,7 +289,7 @@ class RulesetDelta:
             return flows
         users = listed(self._users.get(internal_key(flows.transport, flows.internal)))
         standing = [held.forward(self._now) for held in map(self._held, users) if held.until > self._now]
-        return replace(flows, spared=tuple(map(Flows.through, standing)))
+        return replace(flows, spared=tuple(Flows.that_pass(one, self._state.hosts) for one in standing))
 
     def _outgoing(self, forward: Forward) -> OutgoingFlows:
         users = listed(self._ports.get(peer_key(forward.transport, forward.external_port)))

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from upnp_gw.firewall.base import HostLists
 from upnp_gw.firewall.nftables.elements import HeldForward, Key, Slot
 from upnp_gw.firewall.nftables.names import Names
+from upnp_gw.model.mapping import Screen
 from upnp_gw.model.network import Network
 
 LIVE_GRACE_S = 90.0
@@ -19,6 +21,10 @@ class RulesetState:
     size: int
     """The most mappings (SR-5). The maps have room for twice as many: see ``ruleset``."""
     live_grace_s: float = LIVE_GRACE_S
+    hosts: HostLists = field(default_factory=dict)
+    """The contents of the interval sets of hosts."""
+    screens: tuple[Screen, ...] = ()
+    """The screens whose maps and rules are there."""
     router: bool = False
     """Router mode: our masquerade avoids the external ports of mappings."""
     forwards: dict[str, HeldForward] = field(default_factory=dict)
