@@ -91,10 +91,10 @@ install_promtool() {
     rm -r "$directory"
 }
 
-# Debian's firewalls and WireGuard for the tests of the guides, unpacked in .venv/unpacked and not installed: their
-# services would start on this machine. The tests put them over /usr in a namespace. 2 MB to fetch, 5 seconds; what they
-# need besides comes along where it is missing here.
-UNPACKED="ufw firewalld dbus-daemon wireguard-tools wireguard-go dnsmasq-base"
+# Debian's firewalls and WireGuard for the tests of the guides, and miniupnpd, unpacked in .venv/unpacked and not
+# installed: their services would start on this machine. The tests of the guides put them over /usr in a namespace.
+# 2 MB to fetch, 5 seconds; what they need besides comes along where it is missing here.
+UNPACKED="ufw firewalld dbus-daemon wireguard-tools wireguard-go dnsmasq-base miniupnpd-nftables"
 install_unpacked() {
     local tree=$VENV/unpacked package directory
     [ "$(cat "$tree/packages" 2>/dev/null)" != "$UNPACKED" ] || return 0

@@ -275,11 +275,13 @@ def miniupnpd(lab: Lab, directory: Path, program: Path) -> Iterator[Gateway]:
             time.sleep(0.02)  # it has no event for readiness
     path = _control_path(description)
     pid = int(pid_file.read_text("ascii"))
+    http, datagrams = (address, HTTP_PORT), (address, CONTROL_PORT)
+    lists = lists_safely(peer_version(program))
+    gateway = Gateway("miniupnpd", lab, pid, http, datagrams, path, path, lists=lists)
     try:
-        http, datagrams = (address, HTTP_PORT), (address, CONTROL_PORT)
-        yield Gateway("miniupnpd", lab, pid, http, datagrams, path, path, lists=lists_safely(peer_version(program)))
+        yield gateway
     finally:
-        os.kill(pid, signal.SIGKILL)  # it can miss a SIGTERM until the next packet
+        os.kill(gateway.pid, signal.SIGKILL)  # it can miss a SIGTERM until the next packet
 
 
 def find_peer(cache: Path) -> Path | None:

@@ -661,7 +661,7 @@ async def test_a_mapping_update_is_told_and_a_forged_one_is_not(above: ForeignGa
         other_port = replace(request, map=replace(request.map, internal_port=1))
         for datagram in (
             granted(request),
-            granted(request, elsewhere, nonce=OTHER_NONCE),
+            granted(request, Endpoint(OUTSIDE, 666), nonce=OTHER_NONCE),
             granted(other_port, elsewhere),
             granted(request, elsewhere, lifetime_s=0),
             granted(request, elsewhere),
