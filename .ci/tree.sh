@@ -22,17 +22,20 @@ need_packages() {
         die "apt-get could not install: ${missing[*]}"
 }
 
-# A pristine minimal tree of a suite with nothing added but git and python3. Prints where it is.
+# A pristine minimal tree of a suite with nothing added but git and python3. Prints where it is. Two commands at once
+# make it once.
 base_tree() {
     local suite=$1 tree=$TREES/$1.base
-    if [ ! -d "$tree" ]; then
+    mkdir -p "$TREES"
+    (
+        flock 9
+        [ ! -d "$tree" ] || exit 0
         say "$suite: debootstrap"
-        mkdir -p "$TREES"
         rm -rf "$tree.new"
-        debootstrap --variant=minbase --include=python3,git,ca-certificates "$suite" "$tree.new" >"$tree.log" 2>&1 ||
+        debootstrap --variant=minbase --include=python3,git,ca-certificates "$suite" "$tree.new" >"$tree.log" 2>&1 9>&- ||
             die "debootstrap failed: $tree.log"
         mv "$tree.new" "$tree"
-    fi
+    ) 9>"$tree.lock" || exit 1
     printf '%s\n' "$tree"
 }
 

@@ -3,11 +3,12 @@
 #   sudo tests/package.sh [--qemu] [--built] [SUITE...]
 # SUITE: bookworm, trixie (both where none is named). The committed state of this checkout is what is packed.
 #
-# Builds it twice (the bytes must be the same), once more with a higher revision, and once for arm64, which is not run.
-# lintian judges each. Then tests/package_walk.sh walks through docs/install-debian.md in trees that systemd has booted
-# in namespaces, with reboots, clients and packets: beside another firewall, and as the firewall.
+# Builds it. tests/package_walk.sh walks through docs/install-debian.md in trees that systemd has booted in namespaces,
+# with reboots, clients and packets: beside another firewall, as the firewall, and after an installation by hand.
+# Then it is built again (the bytes must be the same), and for arm64, which is not run. lintian judges both.
 #   --qemu   walks beside another firewall under the suite's kernel too, on a machine of its own (QEMU, no KVM)
-#   --built  takes the packages of the last run
+#   --built  walks with the packages of the last run, and builds nothing
+#   --walk   does not build again, and not for arm64
 
 source "$(dirname "${BASH_SOURCE[0]}")/../.ci/tree.sh"
 need_root
@@ -15,11 +16,12 @@ source "$ROOT/tests/booted_home.sh"
 need_packages debootstrap=debootstrap
 export PATH="$PATH:/usr/sbin:/sbin"
 
-qemu='' built='' suites=()
+qemu='' built='' walk_only='' suites=()
 for argument; do
     case $argument in
     --qemu) qemu=yes ;;
     --built) built=yes ;;
+    --walk) walk_only=yes ;;
     -*) die "unknown option: $argument" ;;
     *) suites+=("$argument") ;;
     esac
@@ -29,16 +31,29 @@ done
 
 build() { "$ROOT/packaging/debian/build.sh" "$@" >/dev/null; }
 
-# build_all SUITE DIR: first and again (the same), second (a higher revision), arm64.
-build_all() {
+# build_first SUITE DIR: the package, and with a higher revision, as newer pins would have it.
+build_first() {
     set -e
     rm -rf "$2"
     build "$1" --output "$2/first"
+    local content=$TREES/$1.content package
+    rm -rf "$content"
+    dpkg-deb --raw-extract "$2"/first/*.deb "$content"
+    sed -i 's/^\(Version: .*\)-1~deb/\1-2~deb/' "$content/DEBIAN/control"
+    package=$(basename "$2"/first/*.deb)
+    mkdir "$2/second"
+    dpkg-deb --build -Zgzip -z1 "$content" "$2/second/${package/-1~deb/-2~deb}" >/dev/null
+    rm -rf "$content"
+}
+
+# build_others SUITE DIR: again (the same), and for arm64 with a higher revision.
+build_others() {
+    set -e
+    rm -rf "$2/again" "$2/arm64"
     build "$1" --output "$2/again"
     cmp "$2"/first/*.deb "$2"/again/*.deb
     say "$1: two builds have the same bytes: $(sha256sum "$2"/first/*.deb | cut -d' ' -f1)"
-    build "$1" --output "$2/second" --revision 2
-    build "$1" --output "$2/arm64" --arch arm64
+    build "$1" --output "$2/arm64" --arch arm64 --revision 2
     ls -l "$2"/*/*.deb >&2
 }
 
@@ -193,10 +208,12 @@ part() {
 }
 for suite in "${suites[@]}"; do
     packages=$TREES/$suite.packages
-    [ -n "$built" ] || part build_all "$suite" "$packages"
-    [ -n "$built" ] || part judge "$suite" "$packages"
+    [ -n "$built" ] || part build_first "$suite" "$packages"
     part walk_suite "$suite" "$packages"
     [ -z "$qemu" ] || part walk_in_qemu "$suite" "$packages"
+    [ -z "$built$walk_only" ] || continue
+    part build_others "$suite" "$packages"
+    part judge "$suite" "$packages"
 done
 [ ${#failed[@]} = 0 ] || die "failed: $(printf '%s; ' "${failed[@]}")"
 say "passed: ${suites[*]}"

@@ -1,4 +1,5 @@
-"""Builds the site: ``python -m tests.docs.site OUTPUT`` in the environment that docs/build.sh makes.
+"""Builds the site: ``python -m tests.docs.site OUTPUT`` in the environment that docs/build.sh makes. With ``--read``
+Sphinx reads all pages and makes no HTML of them: half the time, and the same warnings.
 
 The pages are copied below OUTPUT-source with the paths of the site, and Sphinx makes HTML of them. Links between
 pages and to files of the checkout are rewritten to these paths. A link that leads nowhere, a page outside the
@@ -172,8 +173,8 @@ def broken_links(output: Path) -> list[str]:
     return found
 
 
-def build(output: Path) -> int:
-    """Builds the site. Returns the exit code."""
+def build(output: Path, builder: str = "html") -> int:
+    """Builds the site, or with the builder ``dummy`` reads its pages alone. Returns the exit code."""
     source, trees = output.with_name(f"{output.name}-source"), output.with_name(f"{output.name}-trees")
     try:
         stage(source)
@@ -181,7 +182,7 @@ def build(output: Path) -> int:
         print(f"a link that leads nowhere: {error}", file=sys.stderr)
         return 1
     shutil.rmtree(output, ignore_errors=True)
-    command = ["-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "-b", "html", "-j", "auto"]
+    command = ["-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", "-b", builder, "-j", "auto"]
     places = ["-c", str(ROOT / "docs" / "site"), "-d", str(trees), str(source), str(output)]
     code = subprocess.run([sys.executable, *command, *places]).returncode
     if code:
@@ -193,4 +194,5 @@ def build(output: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(build(Path(sys.argv[1]).absolute()))
+    *options, place = sys.argv[1:]
+    sys.exit(build(Path(place).absolute(), "dummy" if options == ["--read"] else "html"))
