@@ -123,7 +123,8 @@ boot_tree() {
         ' boot "$1"
     ) </dev/null >"$1.boot.log" 2>&1 &
     BOOT_SHELL=$!
-    for _ in $(seq 300); do
+    local end=$((SECONDS + 300))
+    while [ $SECONDS -lt $end ]; do
         child=$(pgrep -P "$BOOT_SHELL" | head -n 1) || child=
         if [ -n "$child" ] && [ "$(cat "/proc/$child/comm" 2>/dev/null)" = systemd ]; then
             BOOTED=$child
@@ -147,9 +148,10 @@ booted() {
 
 unboot() {
     [ -n "${BOOT_SHELL:-}" ] || return 0
-    # SIGRTMIN+4: systemd stops every unit and powers off. A tree that does not within 30 s is killed
+    # SIGRTMIN+4: systemd stops every unit and powers off. A tree that does not within two minutes is killed
     [ -z "$BOOTED" ] || kill -s RTMIN+4 "$BOOTED" 2>/dev/null || true
-    for _ in $(seq 150); do
+    local end=$((SECONDS + 120))
+    while [ $SECONDS -lt $end ]; do
         [ -n "$BOOTED" ] && kill -0 "$BOOTED" 2>/dev/null || break
         sleep 0.2
     done

@@ -55,7 +55,7 @@ client_maps() {
     said=$(host upnpc -e walk -a 192.168.1.23 8080 8443 tcp 7200 2>&1) || true
     grep -q 'is redirected to internal 192.168.1.23:8080' <<<"$said" || die "upnpc got no port: $said"
     say "seen: upnpc got port 8443"
-    said=$(host timeout 10 natpmpc -a 3074 3074 udp 7200 2>&1) || true
+    said=$(host timeout 60 natpmpc -a 3074 3074 udp 7200 2>&1) || true
     grep -q 'Mapped public port 3074' <<<"$said" || die "natpmpc got no port: $said"
     say "seen: natpmpc got port 3074"
     await "a packet from the internet arrives" connects 8443

@@ -1,36 +1,38 @@
 #!/usr/bin/env bash
 # The blocks of docs/install-pipx.md in fresh trees of Debian 12 and 13, with pipx and with systemd booted in namespaces:
 #   sudo tests/pipx.sh [SUITE...]
-# install, dry run, again, a port that opens, upgrade with mappings open, boot, remove, purge. The wheels are built from
-# the committed state of this checkout; the packages that they need come from the registry. About 4 minutes a suite.
+# install, dry run, again, a port that opens, upgrade with mappings open, boot, remove, purge. The clone in the tree has
+# the committed state of this checkout with a tag, and an upgrade pulls a newer tag; the packages that it needs come from
+# the registry. About 4 minutes a suite.
 
 source "$(dirname "${BASH_SOURCE[0]}")/../.ci/tree.sh"
 source "$ROOT/tests/fresh_readme.sh"
-README=$ROOT/docs/install-pipx.md
+PAGE=$ROOT/docs/install-pipx.md
 FIRST=7.0.1 SECOND=7.0.2
 need_root
 need_packages debootstrap=debootstrap
-[ -x "$ROOT/.venv/bin/hatchling" ] || die "this needs .venv: ./tests/run.sh --quick --setup-only"
 
-# Builds a wheel of the committed state with a version of its own: wheel VERSION DIRECTORY
-wheel() {
-    rm -rf "$2/clone"
-    git clone -q "$ROOT" "$2/clone"
-    (cd "$2/clone" && SETUPTOOLS_SCM_PRETEND_VERSION=$1 "$ROOT/.venv/bin/hatchling" build -t wheel -d "$2" >/dev/null)
-    rm -rf "$2/clone"
-}
-
-# The page's lines as root of the tree, who has no sudo. pipx gets this checkout's wheels by the name of the project,
-# and the pinned versions of the packages.
+# The page's lines as root of the tree, who has no sudo, in the clone. pipx takes the pinned versions of the packages.
 as_root='sudo() { "$@"; }
+cd /srv/upnp-gw
 export PATH=$PATH:/root/.local/bin DEBIAN_FRONTEND=noninteractive
-export PIP_FIND_LINKS=/srv/dist PIP_CONSTRAINT=/srv/dist/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
+export PIP_CONSTRAINT=/srv/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 '
 
-# allowed VERSION: that version of the project, and the pinned ones of the others.
-allowed() {
-    grep -E '^[A-Za-z].*==' "$ROOT/.ci/requirements.txt" | sed 's/ \\$//' >"$tree/srv/dist/constraints.txt"
-    echo "upnp-gw==$1" >>"$tree/srv/dist/constraints.txt"
+# make_origin: the repository that the clone in the tree is made from, with the tag of the first version.
+make_origin() {
+    grep -E '^[A-Za-z].*==' "$ROOT/.ci/requirements.txt" | sed 's/ \\$//' >"$tree/srv/constraints.txt"
+    mv "$tree/srv/upnp-gw" "$tree/srv/origin"
+    in_tree "$tree" bash -ec "cd /srv
+        git -C origin checkout -q -B main
+        git -C origin tag v$FIRST
+        git clone -q origin upnp-gw"
+}
+
+# release_next: the next version is published there.
+release_next() {
+    booted git -C /srv/origin -c user.name=test -c user.email=test@example.org commit -q --allow-empty -m "the next version"
+    booted git -C /srv/origin tag v$SECOND
 }
 
 # In the booted tree, with this machine's network: for pipx.
@@ -62,22 +64,19 @@ walk() {
     tree=$TREES/$suite.pipx
     trap 'unboot; rm -rf "$tree" "$tree.boot.log"' EXIT
     copy_tree "$suite" "$tree"
-    mkdir -p "$tree/srv/dist"
-    wheel $FIRST "$tree/srv/dist"
-    wheel $SECOND "$tree/srv/dist"
-    allowed $FIRST
+    make_origin
     in_tree "$tree" bash -ec 'apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
             systemd systemd-sysv dbus procps iproute2 >/dev/null'
 
     say "$suite: the page, The program"
-    pasted_in_tree "$(block "The program" 1 | sed 's/apt install/apt-get install -y -qq/')"
+    pasted_in_tree "$(page_block "$PAGE" "The program" 1 | sed 's/apt install/apt-get install -y -qq/')"
     seen "the bindings of nftables are not installed" fails in_tree "$tree" python3 -c 'import nftables'
     boot_tree "$tree"
     make_network
 
     say "$suite: the page, As a service"
-    service=$(block "As a service" 1)
+    service=$(page_block "$PAGE" "As a service" 1)
     before=$(files)
     pasted "$(line "$service" 1)"
     seen "a dry run changes no file" [ "$(files)" = "$before" ]
@@ -99,10 +98,10 @@ walk() {
     seen "the installed program does not install itself" fails booted /usr/local/bin/upnp-gw install
 
     say "$suite: the page, Upgrade"
-    allowed $SECOND
-    upgrade=$(block Upgrade 1)
-    pasted_online "$(line "$upgrade" 1)"
-    pasted "$(line "$upgrade" 2)"
+    release_next
+    upgrade=$(page_block "$PAGE" Upgrade 1)
+    pasted_online "$(without_line "$upgrade" 3)"
+    pasted "$(line "$upgrade" 3)"
     await "the new version answers" booted bash -c "upnp-gw status --json | grep -q $SECOND"
     seen "the mapping is the same" [ "$(mapping)" = "$id" ]
     seen "a packet arrives after the upgrade" connects 8443
@@ -117,7 +116,7 @@ walk() {
     await "a packet arrives after the boot" connects 8443
 
     say "$suite: the page, Remove"
-    remove=$(block Remove 1)
+    remove=$(page_block "$PAGE" Remove 1)
     pasted "$(line "$remove" 1) --yes"
     seen "its table is gone" fails booted nft list table inet upnp_gw
     seen "no port is open" fails connects 8443

@@ -38,7 +38,7 @@ def install(remove: bool, purge: bool, dry_run: bool, yes: bool) -> None:
     man pages and completions. Nothing is fetched. Run it again to upgrade: mappings stay open. Needs root. Example:
 
     \b
-      pipx install upnp-gw
+      pipx install .
       sudo ~/.local/bin/upnp-gw install
     """
     if purge and not remove:

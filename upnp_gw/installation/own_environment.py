@@ -75,7 +75,7 @@ def _check_interpreter(python: Path) -> None:
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
         raise CannotInstall(
             f"this copy uses Python {version} at {python}, in a home directory that the service cannot read."
-            " Install it with the system's Python: pipx install --python /usr/bin/python3 upnp-gw"
+            " Install it with the system's Python: pipx install --python /usr/bin/python3 ."
         )
 
 
