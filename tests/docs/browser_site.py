@@ -8,7 +8,6 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests import ROOT
 from tests.docs.navigation import every_page
 from tests.docs.site import place_of
 from tests.fixtures.chromium import Chromium, Theme

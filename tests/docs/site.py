@@ -1,5 +1,5 @@
-"""Builds the site: ``python -m tests.docs.site OUTPUT`` in the environment that docs/build.sh makes. With ``--read``
-Sphinx reads all pages and makes no HTML of them: half the time, and the same warnings.
+"""Builds the site: ``python -m tests.docs.site OUTPUT`` in the environment that docs/build.sh makes.
+With ``--read`` Sphinx reads all pages and makes no HTML of them: half the time, and the same warnings.
 
 The pages are copied below OUTPUT-source with the paths of the site, and Sphinx makes HTML of them. Links between
 pages and to files of the checkout are rewritten to these paths. A link that leads nowhere, a page outside the
