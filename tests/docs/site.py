@@ -1,4 +1,5 @@
 """Builds the site: ``python -m tests.docs.site OUTPUT`` in the environment that docs/build.sh makes.
+
 With ``--read`` Sphinx reads all pages and makes no HTML of them: half the time, and the same warnings.
 
 The pages are copied below OUTPUT-source with the paths of the site, and Sphinx makes HTML of them. Links between

@@ -15,7 +15,7 @@ READ_S = 240.0
 
 
 def test_the_pages_are_read_without_a_warning_and_each_link_has_its_heading(tmp_path: Path) -> None:
-    command = [ROOT / "docs" / "build.sh", "--read", tmp_path / "site"]
+    command = [str(ROOT / "docs" / "build.sh"), "--read", str(tmp_path / "site")]
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     read = subprocess.run(command, capture_output=True, text=True, timeout=READ_S, env=environment)
     assert read.returncode == 0, read.stdout + read.stderr
