@@ -165,6 +165,7 @@ OPENERS = {
     "upnp_gw/doctor/inspection.py",
     "upnp_gw/firewall/conntrack_timeouts.py",
     "upnp_gw/firewall/nftables/sysctl.py",
+    "upnp_gw/firewall/openings/reading.py",
     "upnp_gw/gate/builtin.py",
     "upnp_gw/system/clock.py",
     "upnp_gw/system/privileges.py",

@@ -59,6 +59,7 @@ from upnp_gw.system.who_has import WhoHas, open_who_has
 
 if TYPE_CHECKING:
     from upnp_gw.api import Check
+    from upnp_gw.engine.kernel_proof import KernelProver
 
 log = logging.getLogger(__name__)
 
@@ -158,6 +159,7 @@ class Daemon:
         self.events.subscribe(logs.on_event)
         changed = asyncio.Event()
         nftables = NftablesFirewall(changed.set, Writing(config.writer)) if config.backend == "nftables" else None
+        self._kernel = nftables
         listeners = ListeningPorts(lambda: self._environment.network, lambda: clock().boot)
         self._others = OtherTables(
             lambda: self._environment.network,
@@ -241,6 +243,7 @@ class Daemon:
             count=self._usage.count,
             recount=self._usage.recount,
             probe=self._monitor.probe,
+            kernel=self._kernel,
             locations=self._lan_servers.locations,
             obstacles=self._obstacles.now,
             counters=self._counts,
@@ -253,7 +256,9 @@ class Daemon:
 
     async def _examine(self) -> list["Check"]:
         doctor = await asyncio.to_thread(import_module, "upnp_gw.doctor")  # it is loaded when somebody asks
-        findings: list[Check] = await doctor.examine(self.config, os.getpid())
+        proofs = await asyncio.to_thread(import_module, "upnp_gw.engine.kernel_proof")
+        prover: KernelProver = proofs.KernelProver(self.gateway, self._decider, self._kernel)
+        findings: list[Check] = await doctor.examine(self.config, os.getpid(), prove=prover.proof)
         return findings
 
     def _counts(self) -> dict[str, int]:

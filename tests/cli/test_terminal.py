@@ -177,7 +177,7 @@ def test_a_firewall_rule_is_printed_on_one_line(daemon: ServedOperator, terminal
 @pytest.mark.parametrize("columns", [60, 80, 120])
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_fits(terminal: Terminal, command: str, columns: int) -> None:
-    below = {"policy": ["check", "show", "diff", "init", "suggest"], "notify": ["test"]}
+    below = {"policy": ["check", "show", "diff", "init", "prove", "suggest"], "notify": ["test"]}
     for more in ("", *below.get(command, ())):
         _, output = terminal(*command.split(), *more.split(), "--help", columns=columns)
         lines = click.unstyle(output).splitlines()

@@ -11,6 +11,7 @@ from upnp_gw.doctor import guides
 from upnp_gw.doctor.checks import CHECKS, judge
 from upnp_gw.doctor.machine_state import MachineState, OtherGateway, PortHolder
 from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.firewall.openings.proof import Fault, Finding, Packet, Proof
 from upnp_gw.firewall.other_tables.drops import Drop
 from upnp_gw.firewall.other_tables.offload import FlowOffload
 from upnp_gw.firewall.other_tables.remedies import MARKS
@@ -34,6 +35,7 @@ VALID = MachineState(
     forwarding4=True,
     forwarding6=True,
     multicast={"br-lan": True},
+    proof=Proof((), 0, frozenset()),
 )
 LINE = "nft insert rule inet filter forward ct status dnat accept"
 DROP = Drop("inet filter forward", "policy drop", "mapped traffic", (LINE,))
@@ -45,7 +47,21 @@ OFFLOAD = FlowOffload(
     "inet fw4 forward", "ft", ("eth0", "br-lan"), "nft insert rule inet fw4 forward ct label 127 accept"
 )
 
+PACKET = Packet(4, 6, 3325256711, 40000, 151587079, 2222, 3232235786, 22, "br-lan", "new")
+OPEN = Finding(Fault.NO_MAPPING, PACKET, ("inet upnp_gw forward, handle 7: accept",))
+FOREIGN = replace(OPEN, rules=("ip nat PREROUTING, handle 3: dnat",), others=True)
+UNDECIDED = replace(OPEN, fault=Fault.UNKNOWN, rules=("inet fw forward, handle 2: queue",))
+
+
+def compared(*findings: Finding) -> MachineState:
+    return replace(VALID, proof=Proof(findings, 0, frozenset()))
+
+
 CASES = [
+    (compared(OPEN), "kernel", "fail", "reaches 192.168.1.10:22 on br-lan, and no mapping opens it"),
+    (compared(FOREIGN), "kernel", "warn", "let through by: ip nat PREROUTING, handle 3: dnat"),
+    (compared(UNDECIDED), "kernel", "warn", "it cannot be told whether tcp from 198.51.100.7:40000"),
+    (replace(VALID, proof_problem="no kernel"), "kernel", "warn", "cannot be compared with the ledger: no kernel"),
     (replace(VALID, links=(WAN,)), "interface", "fail", "LAN br-lan does not exist"),
     (replace(VALID, links=(LAN,)), "interface", "fail", "WAN eth0 does not exist"),
     (replace(VALID, links=(LAN, link("eth0", index=0))), "interface", "fail", "WAN eth0 does not exist"),

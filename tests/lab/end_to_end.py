@@ -228,6 +228,13 @@ class Home:
         """The active rows of the ledger are the kernel's elements, one by one."""
         assert self.installed() == self.active_rows()
 
+    def unproved(self) -> str:
+        """Sentences about packets that the kernel lets in beside the mappings; empty: none."""
+        proof = self.ask("GET", "/v1/policy/kernel")
+        sentences = [finding["sentence"] for finding in proof["findings"]]
+        assert bool(sentences) == (proof["verdict"] != "proved")
+        return "; ".join(sentences)
+
     def agrees(self) -> bool:
         """``agree`` as a condition to wait for, while the gateway still acts by itself."""
         return bool(self.installed() == self.active_rows())

@@ -144,6 +144,7 @@ def test_elements_removed_by_others_are_back_in_under_a_second(home: Home, forei
                 took = time.monotonic() - begun
                 watch.wait("healed")
             assert healed(home) == before + 1
+            assert home.unproved() == ""
             return took
 
         assert any(heal_s() < 1.0 for _ in range(3))

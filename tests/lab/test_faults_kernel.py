@@ -41,6 +41,7 @@ def module_home(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> I
 def home(module_home: Household) -> Iterator[Household]:
     yield module_home
     assert module_home.disagreement() == ""
+    assert module_home.unproved() == ""
     module_home.clear()
 
 

@@ -8,6 +8,7 @@ something. After each fault, and every few seconds, the clients rest for a momen
 
 - do the ledger, the kernel and the store agree, row by row?
 - is every acknowledged mapping in force, and none that was refused or deleted?
+- is it proved that the kernel lets in nothing but mappings?
 
 Ends with 0 only where the answer was yes every time, and memory did not grow.
 """
@@ -97,6 +98,7 @@ class Soak:
             self._give_back()
             agreed = until(lambda: not self._differs(), SETTLE_S)
             found = self.load.judge() if agreed else [self.home.disagreement()]
+            found += filter(None, [self.home.unproved()])
         for one in (*found, *self._tracebacks()):
             self._wrong(f"after {after}: {one}")
         self.checks += 1

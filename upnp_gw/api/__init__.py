@@ -8,7 +8,7 @@ seconds. ``description`` and device names are as the client sent them: escape th
     mappings   ``list``, ``show``, ``add``, ``delete``
     decisions  ``log``, ``explain``, ``try``
     devices    ``devices`` and the commands that change rules, ``queue``, ``approve``, ``deny``
-    policy     ``policy show``, ``reload``
+    policy     ``policy show``, ``reload``; kernel_proof: ``policy prove --kernel``
     evidence   ``evidence``, ``policy suggest``, ``stale``
     backup     ``backup``, ``erase``
     measurements  counts and times, for Prometheus
@@ -40,6 +40,7 @@ from upnp_gw.api.devices import (
     questions_wait,
 )
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
+from upnp_gw.api.kernel_proof import KernelFinding, KernelProof, LetThrough
 from upnp_gw.api.mappings import AddMapping, Mapping, Traffic
 from upnp_gw.api.measurements import DeviceTraffic, Histogram, Measurements, Process, RequestCount
 from upnp_gw.api.policy import AddressList, PolicyText, Reloaded, RevokedMapping
@@ -90,8 +91,11 @@ __all__ = [
     "Histogram",
     "Holder",
     "Incident",
+    "KernelFinding",
+    "KernelProof",
     "KnownDevice",
     "LanState",
+    "LetThrough",
     "Listener",
     "Mapping",
     "MappingCount",

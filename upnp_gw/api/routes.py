@@ -25,6 +25,7 @@ from upnp_gw.api.devices import (
     Written,
 )
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Stale, StaleFilter, Suggestion
+from upnp_gw.api.kernel_proof import KernelProof
 from upnp_gw.api.mappings import AddMapping, Mapping, Traffic
 from upnp_gw.api.measurements import Measurements
 from upnp_gw.api.policy import PolicyText, Reloaded
@@ -88,6 +89,9 @@ ROUTES: Table[str, Route] = {
     "trial": Route("POST", "/v1/try", "Show the answer to a request; change nothing", Explained, body=Trial),
     "policy": Route("GET", "/v1/policy", "Show the policy in force, as its files were loaded", PolicyText),
     "reload": Route("POST", "/v1/reload", "Load the policy files again, all or nothing", Reloaded),
+    "prove_kernel": Route(
+        "GET", "/v1/policy/kernel", "Prove that only mappings let packets in, or name one", KernelProof
+    ),
     "evidence": Route("GET", "/v1/evidence", "List requested ports and their traffic", list[Evidence]),
     "suggest": Route(
         "POST",

@@ -11,7 +11,7 @@
     retract
     queue approve deny                          requests that wait           (queue)
     explain try reload                          decisions, a new policy      (explain)
-    policy                                      policy files                 (policy)
+    policy                                      policy files                 (policy; prove)
     evidence stale                              used and unused rules        (evidence)
     status doctor                               state and problems           (health)
     page open token                             the page for people          (page)

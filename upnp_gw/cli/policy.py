@@ -16,6 +16,7 @@ from upnp_gw.cli.client import REFUSED, DaemonClient, daemon_command, print_json
 from upnp_gw.cli.decisions import OPTION_OF, format_request_parts
 from upnp_gw.cli.evidence import suggest
 from upnp_gw.cli.parameters import time_option
+from upnp_gw.cli.prove import prove
 from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, LONGEST_TEXT, VERDICTS, paint, print_text
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.records import DecisionRecord
@@ -32,6 +33,7 @@ def policy() -> None:
 
 
 policy.add_command(suggest)
+policy.add_command(prove)
 
 
 @policy.command()

@@ -10,7 +10,7 @@ measurements counts and times since the start
 devices      rules for devices, the queue, incidents
 targets      the device that a command names
 known_device a device and its rules
-policy       explain, try, policy, reload
+policy       explain, try, policy, reload; kernel_proof: the kernel against the ledger
 backup       the state in one file; download: a file as an answer; erase
 evidence     evidence, suggest, stale
 dry_run      requests that are only tried

@@ -4,6 +4,7 @@ from upnp_gw.control.backup import BackupCommands
 from upnp_gw.control.devices import DeviceCommands
 from upnp_gw.control.erase import EraseCommands
 from upnp_gw.control.evidence import EvidenceCommands
+from upnp_gw.control.kernel_proof import KernelProofCommands
 from upnp_gw.control.known_device import KnownDeviceCommands
 from upnp_gw.control.measurements import MeasurementCommands
 from upnp_gw.control.on_demand import DaemonParts
@@ -25,6 +26,7 @@ def control_server(claim: Claim, parts: DaemonParts) -> ControlServer:
         DeviceCommands(parts.gateway, parts.decider, updates, parts.probe, serializer),
         KnownDeviceCommands(parts.decider, targets),
         PolicyCommands(parts.gateway, parts.decider, parts.store, updates, operator.decision),
+        KernelProofCommands(parts),
         MeasurementCommands(parts, serializer),
         BackupCommands(parts),
         EraseCommands(parts, targets),

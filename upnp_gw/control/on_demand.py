@@ -28,6 +28,7 @@ from upnp_gw.store.store import Store
 if TYPE_CHECKING:
     from upnp_gw.api import Check
     from upnp_gw.control.server import ControlServer
+    from upnp_gw.engine.kernel_proof import KernelReader
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class DaemonParts:
     recount: Callable[[], Awaitable[None]]
     """Reads the kernel's counters, at most once a second."""
     probe: Callable[[IPAddress, str], Awaitable[bool]]
+    kernel: "KernelReader | None"
+    """None: the backend opens nothing."""
     locations: Callable[[], Iterable[str]]
     obstacles: Callable[[], Iterable[str]]
     """Obstacles to mapped traffic, in sentences (``upnp_gw.engine.obstacles``)."""

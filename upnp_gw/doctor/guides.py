@@ -7,6 +7,7 @@ BESIDE = "docs/guides/beside.md"
 DOCKER = "docs/guides/docker.md"
 WIREGUARD = "docs/guides/wireguard.md"
 WITHOUT_NAT = "docs/without-nat.md"
+PROVE_KERNEL = "docs/prove-kernel.md"
 OF_PROGRAM = {
     "docker": DOCKER,
     "firewalld": "docs/guides/firewalld.md",

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import tempfile
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import NamedTuple
@@ -18,14 +18,17 @@ from upnp_gw.config.settings import Config, check_links
 from upnp_gw.doctor.holders import holders
 from upnp_gw.doctor.machine_state import MachineState
 from upnp_gw.doctor.search import other_gateways
+from upnp_gw.doctor.stopped_daemon import prove_stopped
 from upnp_gw.engine.other_tables import all_drops, served_ports
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import Session
+from upnp_gw.firewall.nftables import installed_mode
+from upnp_gw.firewall.openings.proof import Proof
 from upnp_gw.firewall.other_tables.drops import Drop, ipv6_firewall
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
 from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
 from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
-from upnp_gw.model.errors import ConfigError, FirewallError
+from upnp_gw.model.errors import ConfigError, FirewallError, GatewayError
 from upnp_gw.model.mapping import Transport
 from upnp_gw.system.files import FileProblem, check_directory
 from upnp_gw.system.privileges import OWN_USER, find
@@ -39,7 +42,12 @@ OUTSIDE = IPv4Address("192.0.2.1")
 SIOCGIFFLAGS, IFF_MULTICAST = 0x8913, 0x1000
 
 
-async def read_machine(config: Config, daemon_pid: int | None = None, *, page: bool = False) -> MachineState:
+Prove = Callable[[], Awaitable[Proof]]
+
+
+async def read_machine(
+    config: Config, daemon_pid: int | None = None, *, page: bool = False, prove: Prove | None = None
+) -> MachineState:
     """The machine at this moment. Waits about 1.5 s for answers of other gateways."""
     links, routes = interfaces()
     served = [link for link in links if link.name in config.lan]
@@ -47,6 +55,7 @@ async def read_machine(config: Config, daemon_pid: int | None = None, *, page: b
     searched = asyncio.create_task(other_gateways(served, own))
     # libnftables blocks, and a context must stay in one thread
     tables = await asyncio.to_thread(_ruleset, config, served, page)
+    proof, proof_problem = await _proof(config, daemon_pid, prove)
     return MachineState(
         config=config,
         links=links,
@@ -63,7 +72,24 @@ async def read_machine(config: Config, daemon_pid: int | None = None, *, page: b
         daemon_pid=daemon_pid,
         state_problem=_state_problem(config.state_dir, _become_by_root(config.user)),
         gateways=await searched,
+        proof=proof,
+        proof_problem=proof_problem,
     )
+
+
+async def _proof(config: Config, daemon_pid: int | None, prove: Prove | None) -> tuple[Proof | None, str | None]:
+    """The comparison of the kernel with the ledger, or the reason why there is none. Neither: there is no table of
+    ours to compare."""
+    if config.backend == "memory" or (prove is None and daemon_pid is not None):
+        return None, None
+    try:
+        if prove is not None:
+            return await prove(), None
+        if await asyncio.to_thread(installed_mode) is None:
+            return None, None
+        return (await asyncio.to_thread(prove_stopped, config)).proof, None
+    except GatewayError as error:
+        return None, str(error)
 
 
 def _overlap(config: Config, links: Sequence[Interface], routes: Sequence[DefaultRoute]) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from upnp_gw.config.settings import Config
+from upnp_gw.firewall.openings.proof import Proof
 from upnp_gw.firewall.other_tables.drops import Drop
 from upnp_gw.firewall.other_tables.offload import FlowOffload
 from upnp_gw.firewall.other_tables.without_nat import Missing
@@ -77,6 +78,11 @@ class MachineState:
     """Chains of other tables that filter forwarded traffic. Router mode does not start beside them."""
     state_problem: str | None = None
     """The reason why the state directory cannot be written; None: it can."""
+
+    proof: Proof | None = None
+    """The comparison of the kernel with the ledger; None: not made."""
+    proof_problem: str | None = None
+    """The reason why it could not be made."""
 
     def link(self, name: str) -> Link | None:
         return next((link for link in self.links if link.name == name), None)

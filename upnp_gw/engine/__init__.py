@@ -21,6 +21,7 @@ epoch                the epoch of NAT-PMP and PCP
 usage_reader         the kernel's counters; evidence_collector: evidence of requests and use
 other_tables         other nftables tables; obstacles and reserved_ports: their effects
 measurements         counts and times of this run
+kernel_proof         the kernel compared with the ledger
 over_share           packets over a host's share; refusal_counter: refused requests of a device that floods
 garbage_collection   short pauses of the garbage collector
 status_page          whether a page for people runs

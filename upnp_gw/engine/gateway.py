@@ -51,6 +51,7 @@ class Gateway:
         self.submit = writer.submit
         self.cut_due = writer.cut_due
         self.settled = writer.settled
+        self.undisturbed = writer.undisturbed
         self.remember = writer.remember
         self.follow_external_address = epochs.follow_external
         self.begin_epoch = epochs.begin

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 from upnp_gw.engine.kernel_and_store import KernelAndStore
 from upnp_gw.engine.measurements import Measurements
@@ -29,11 +30,14 @@ log = logging.getLogger(__name__)
 BATCH = 128
 """The most rows in one transaction of the kernel, so that no request waits long: 100 cost 0.9 ms."""
 HEAL_RETRY_S = 1.0
+UNDISTURBED_TRIES = 10
+"""Attempts at a reading between the operations. After that they wait for it."""
 TURNS = 2
 """Turns of the event loop before the log and the listeners take their time: in the first one the replies leave, in
 the second one the connections of HTTP are closed, which many clients wait for."""
 
 Operation = Callable[[Transaction], Reply | None]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -76,6 +80,8 @@ class Writer:
         self.next_look = float("-inf")
         """BOOTTIME seconds at which the scheduler looks at the deadlines next. It keeps this up to date; before its
         start it is in the past."""
+        self._begun = 0
+        """The number of times that the task began with something."""
         self._unpublished: deque[Event] = deque()
         """The events of the batch that is in the kernel and in the store."""
         self._jobs: deque[_Job] = deque()
@@ -113,6 +119,26 @@ class Writer:
     async def settled(self) -> None:
         """Returns when nothing waits for the writer."""
         await self._idle.wait()
+
+    async def undisturbed(self, read: Callable[[], Awaitable[T]]) -> T:
+        """The answer of ``read``, during which nothing was changed: ledger and kernel agree all the time. Where
+        operations never cease, the last attempt makes them wait. Raises what ``read`` raises."""
+        for _ in range(UNDISTURBED_TRIES):
+            await self.settled()
+            begun = self._begun
+            found = await read()
+            if self._begun == begun and self._idle.is_set():
+                return found
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        async def alone() -> None:
+            try:
+                answer.set_result(await read())
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._run_alone(alone)
+        return await answer
 
     # -- what others ask
 
@@ -158,6 +184,7 @@ class Writer:
                 self._wake.clear()
                 self._idle.set()
                 await self._wake.wait()
+            self._begun += 1
             if self._alone:
                 call = self._alone[0]
                 try:

@@ -10,6 +10,7 @@
     tables        which tables there are
     libnftables   the library, loaded from the distribution
     other_tables/ what other tables do to our traffic
+    openings/     what all tables let in from the WAN, compared with the ledger
 
 Only the gateway's writer calls ``apply``. Nothing here decides.
 """

@@ -6,7 +6,7 @@ once.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from upnp_gw.firewall.base import Forward
@@ -142,6 +142,9 @@ class PendingCuts:
 
     def __len__(self) -> int:
         return len(self._pending)
+
+    def __iter__(self) -> Iterator[PendingCut]:
+        return iter(list(self._pending.values()))
 
 
 def _place(row: PendingCut | Mapping) -> Place:

@@ -177,6 +177,11 @@ class NftablesFirewall:
         self._require_open()
         return await self._run(lambda: foreign_ruleset(self._session_of_thread()))
 
+    async def read_with(self, read: Callable[[Session], T]) -> T:
+        """The answer of ``read``, which is called on the thread of libnftables. Raises what it raises."""
+        self._require_open()
+        return await self._run(lambda: read(self._session_of_thread()))
+
     async def settled(self) -> None:
         """Returns when every flow that the last ``apply`` ended is gone."""
         await self._require_open()[1].settled()

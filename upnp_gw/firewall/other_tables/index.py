@@ -1,4 +1,4 @@
-"""Index of the other tables: takes libnftables' JSON, gives chains and sets. Pure."""
+"""Index of tables: takes libnftables' JSON, gives chains and sets. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ def part(value: Json, *path: str) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain of another table."""
+    """A chain."""
 
     family: str
     table: str
@@ -32,6 +32,10 @@ class Chain:
     policy: str = "accept"
     rules: tuple[Json, ...] = ()
     """The rules in order, each a list of statements."""
+    priority: int = 0
+    """The kernel calls the chains of a hook by it, the lowest first."""
+    handles: tuple[int, ...] = ()
+    """The kernel's numbers of the rules, as ``nft -a`` prints them; 0: not listed."""
 
     def __str__(self) -> str:
         return f"{self.family} {self.table} {self.name}"
@@ -46,11 +50,13 @@ class RulesetIndex:
     """Elements of named sets and maps."""
 
     @classmethod
-    def of(cls, ruleset: Json) -> "RulesetIndex":
-        """Indexes libnftables' listing; our own table is left out."""
+    def of(cls, ruleset: Json, own: bool = False) -> "RulesetIndex":
+        """Indexes libnftables' listing. ``own``: with our own table, which is left out otherwise."""
         rules: dict[Name, list[Json]] = {}
-        for chain, rule in _objects(ruleset, "rule", "chain"):
+        handles: dict[Name, list[int]] = {}
+        for chain, rule in _objects(ruleset, "rule", "chain", own):
             rules.setdefault(chain, []).append(rule.get("expr", []))
+            handles.setdefault(chain, []).append(rule.get("handle", 0))
         chains = {
             name: Chain(
                 *name,
@@ -58,10 +64,14 @@ class RulesetIndex:
                 it.get("type", ""),
                 it.get("policy", "accept"),
                 tuple(rules.get(name, ())),
+                it.get("prio", 0),
+                tuple(handles.get(name, ())),
             )
-            for name, it in _objects(ruleset, "chain")
+            for name, it in _objects(ruleset, "chain", own=own)
         }
-        sets = {name: it.get("elem", []) for kind in ("set", "map") for name, it in _objects(ruleset, kind)}
+        sets = {
+            name: it.get("elem", []) for kind in ("set", "map") for name, it in _objects(ruleset, kind, own=own)
+        }
         return cls(chains, sets)
 
     def base_chains(self, hook: str, kind: str) -> list[Chain]:
@@ -79,12 +89,13 @@ class RulesetIndex:
         return [data]
 
 
-def _objects(ruleset: Json, kind: str, named: str = "name") -> Iterator[tuple[Name, Json]]:
-    """The objects of one kind in other tables. ``named``: the key that has the object's name, or its chain's."""
+def _objects(ruleset: Json, kind: str, named: str = "name", own: bool = False) -> Iterator[tuple[Name, Json]]:
+    """The objects of one kind in other tables, with ``own`` in ours too. ``named``: the key that has the object's
+    name, or its chain's."""
     for item in ruleset.get("nftables", ()):
         it = item.get(kind)
         if it is None:
             continue
         family, table = it.get("family"), it.get("table")
-        if family in FAMILIES and (family, table) != (FAMILY, NAME):
+        if family in FAMILIES and (own or (family, table) != (FAMILY, NAME)):
             yield (family, table, it[named]), it

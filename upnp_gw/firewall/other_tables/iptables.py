@@ -1,6 +1,6 @@
-"""Translates matches of iptables (``xt``) in a listing to nftables' own matches.
+"""Translates matches of iptables (``xt``) in a listing to nftables' own matches, and its DNAT.
 
-libnftables' JSON has only the names of these matches. Its text output translates them if it is built with
+libnftables' JSON has only their names. Its text output translates them if it is built with
 libxtables, as on Debian. So they are read from the text of the rule. A match without a translation is left
 unchanged. Pure.
 """
@@ -18,11 +18,15 @@ WORDS = {
     "multiport": [(r"(tcp|udp) dport (!= )?\{ ([0-9]+(?:-[0-9]+)?(?:, ?[0-9]+(?:-[0-9]+)?)*) \}", "payload")],
 }
 """Name of an xt match -> patterns of its nftables text (key, negation, value), and the kind of match."""
+DNAT = re.compile(
+    r"\bdnat to (?P<addr>[0-9.]+|\[[0-9a-f:]+\]|[0-9a-f:]+:[0-9a-f:]*)(?::(?P<port>[0-9]+))?(?![-0-9])"
+)
+"""The text of a DNAT to one address."""
 
 
 def has_translations(objects: Sequence[Json]) -> bool:
-    """True if a listing has matches that can be translated."""
-    return any(_name(one) in WORDS for rule in _rules(objects) for one in rule.get("expr", ()))
+    """True if a listing has parts that can be translated."""
+    return any(_name(one) in WORDS or _is_dnat(one) for rule in _rules(objects) for one in rule.get("expr", ()))
 
 
 def translate(objects: Sequence[Json], text: str) -> None:
@@ -44,6 +48,18 @@ def _name(expression: Json) -> str:
     return str(part(expression, "xt", "name")) if part(expression, "xt", "type") == "match" else ""
 
 
+def _is_dnat(expression: Json) -> bool:
+    return (part(expression, "xt", "type"), part(expression, "xt", "name")) == ("target", "DNAT")
+
+
+def _dnat(expression: Json, line: str) -> Json:
+    found = DNAT.search(line)
+    if found is None:
+        return expression
+    port = {} if found["port"] is None else {"port": int(found["port"])}
+    return {"dnat": {"addr": found["addr"].strip("[]"), **port}}
+
+
 def _lines(text: str) -> dict[str, list[str]]:
     """Chain -> its rules, one line each, without quoted text."""
     found: dict[str, list[str]] = {}
@@ -60,6 +76,8 @@ def _lines(text: str) -> dict[str, list[str]]:
 
 
 def _translated(expression: Json, line: str) -> list[Json]:
+    if _is_dnat(expression):
+        return [_dnat(expression, line)]
     found = [
         {"match": {"op": "!=" if negated else "==", "left": _left(kind, key), "right": _right(kind, value)}}
         for pattern, kind in WORDS.get(_name(expression), ())
