@@ -5,13 +5,14 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from random import Random
 from typing import Any
 
 from upnp_gw.config.settings import Config
 from upnp_gw.engine.build import build_engine
 from upnp_gw.engine.decider import Decider
-from upnp_gw.engine.environment import Environment
+from upnp_gw.engine.environment import Environment, above_rules
 from upnp_gw.engine.policy_in_force import PolicyInForce
 from upnp_gw.engine.scheduler import Probe
 from upnp_gw.engine.status_page import StatusPage
@@ -20,6 +21,7 @@ from upnp_gw.gate.device_history import DeviceHistory
 from upnp_gw.ledger.events import Events
 from upnp_gw.ledger.igd_view import LedgerView
 from upnp_gw.ledger.transaction import Ledger
+from upnp_gw.model.above import GatewayAbove
 from upnp_gw.model.mapping import DAY_S, Instant, Transport
 from upnp_gw.model.network import GatewayPorts
 from upnp_gw.model.request import Ipv6Firewall
@@ -48,6 +50,10 @@ class Surroundings:
     """Bits a second."""
     ipv6_firewall: Callable[[], Ipv6Firewall]
     idle_timeout_s: Callable[[Transport], int]
+    above: GatewayAbove | None = None
+    """None: no gateway above is asked."""
+    on_outermost: Callable[[IPv4Address], None] = lambda address: None
+    """Gets each new external address of the gateway above."""
 
 
 class Composition:
@@ -68,6 +74,7 @@ class Composition:
             refuse_private_external=config.refuse_private_external,
             lenient_nonces=config.nonce_check == "lenient",
             on_reload=config.on_reload,
+            above=above_rules(config) if around.above is not None else None,
         )
         self.engine = build_engine(
             self.decider,
@@ -77,6 +84,8 @@ class Composition:
             self.firewall_settings,
             around.probe,
             config.keep_evidence_days * DAY_S,
+            around.above,
+            around.on_outermost,
         )
 
     def firewall_settings(self) -> FirewallSettings:

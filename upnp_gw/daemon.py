@@ -34,8 +34,9 @@ from upnp_gw.firewall.conntrack_timeouts import idle_timeout_s
 from upnp_gw.firewall.libnftables import check_library
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall, Writing
+from upnp_gw.gateway_above import GatewayAboveInDaemon
 from upnp_gw.ledger.events import DoubleNatFound, Events, Ipv6FirewallChanged, WanChanged
-from upnp_gw.model.errors import FirewallError, GatewayError, StoreError
+from upnp_gw.model.errors import FirewallError, StoreError
 from upnp_gw.model.mapping import DAY_S
 from upnp_gw.model.network import Network
 from upnp_gw.model.public_addresses import private_external
@@ -96,7 +97,7 @@ class Daemon:
                 self._notify_ready()
                 begin_collection()
                 self.events.subscribe(GarbageCollection().on_event)
-                self._background.spawn(self._keep_policy())
+                self._background.spawn(self._policy_updates.follow(self._signals.reload))
                 self._background.spawn(keep_watchdog())
                 await self._signals.stop.wait()
                 notify(os.environ, STOPPING)
@@ -170,6 +171,7 @@ class Daemon:
             config.firewall is FirewallMode.ROUTER,
         )
         self._obstacles = Obstacles(lambda: self._environment.network, self._others)
+        self._above = GatewayAboveInDaemon(config, self._environment, self.events, self._background.spawn)
         self._composition = Composition(
             config,
             in_force,
@@ -185,6 +187,8 @@ class Daemon:
                 wan_speed=self._counters.wan_speed,
                 ipv6_firewall=self._ipv6_firewall,
                 idle_timeout_s=idle_timeout_s,
+                above=self._above.client,
+                on_outermost=self._above.on_outermost,
             ),
         )
         self._decider, engine = self._composition.decider, self._composition.engine
@@ -192,6 +196,7 @@ class Daemon:
         self._persistence, self._usage = engine.persistence, engine.usage_reader
         self._stack.push_async_callback(self.gateway.stop, config.flush_on_stop)
         await self.gateway.start()
+        await self._above.start(engine.leases_above, self._stack)
         await self._others.refresh()
         self._obstacles.log_changes()
         self._monitor.set_holder_of(self._scheduler.holder_of)
@@ -202,7 +207,7 @@ class Daemon:
         self._monitor.on_network = self._network_changed
         self._monitor.on_neighbour = self._neighbour_changed
         if self._monitor.network.generation != self._environment.network.generation:  # it changed meanwhile
-            self._environment.network = served_network(self._monitor.network, config)
+            self._environment.network = self._above.served(self._monitor.network)
             self._scheduler.network_changed()
         self._scheduler.start()
 
@@ -225,6 +230,7 @@ class Daemon:
         self._lan_servers = self._composition.lan_servers(self._identity, self._background.spawn, wire)
         self._stack.push_async_callback(self._lan_servers.stop)
         await self._lan_servers.start()
+        self._above.serve(self._lan_servers)
 
     def _start_control(self) -> None:
         self._background.spawn(self._policy_updates.keep_ended_out())
@@ -249,6 +255,7 @@ class Daemon:
             counters=self._counts,
             doctor=self._examine,
             status_page=self._composition.status_page,
+            above=self._above.state,
         )
         control = ControlOnDemand(self._claim, parts)
         self._stack.push_async_callback(control.close)
@@ -286,8 +293,9 @@ class Daemon:
     # -- while it runs
 
     def _network_changed(self, old: Network, new: Network) -> None:
-        new = self._environment.network = served_network(new, self.config)
+        new = self._environment.network = self._above.served(new)
         self._scheduler.network_changed()
+        self._above.network_changed(old, new)
         self._others.changed()
         if old.lans != new.lans:
             self._scheduler.check_hosts()
@@ -306,18 +314,6 @@ class Daemon:
         if isinstance(event, NeighbourSeen | AddressSettled):
             self._evidence.saw(self._environment.name_of(event.neighbour), clock().wall)
         self._scheduler.neighbour_changed(event)
-
-    async def _keep_policy(self) -> None:
-        """Reloads the policy files at each SIGHUP. Many signals at once cause one or two reloads."""
-        while True:
-            await self._signals.reload.wait()
-            self._signals.reload.clear()
-            try:
-                await self._policy_updates.reload()
-            except GatewayError:
-                pass  # it is logged, and ``status`` shows it
-            except Exception:
-                log.exception("cannot reload the policy")
 
 
 def run_daemon(

@@ -20,6 +20,7 @@ POLICY = (
 async def test_counts_times_and_the_state_of_the_moment(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy_of(POLICY)) as home:
         parts: Any = SimpleNamespace(
+            above=lambda: None,
             decider=home.decider,
             gateway=home.gateway,
             measurements=home.measurements,

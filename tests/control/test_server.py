@@ -83,7 +83,7 @@ async def test_a_mapping_has_the_fields_of_the_contract(
     status, answer = await ask(client, "GET", "/v1/mappings")
     assert status == 200
     assert list(answer[0])[: len(FIELDS_OF_THE_ISSUE)] == FIELDS_OF_THE_ISSUE
-    assert set(answer[0]) - set(FIELDS_OF_THE_ISSUE) == {*("state", "device_name", "vias", "remote_port")}
+    assert set(answer[0]) - set(FIELDS_OF_THE_ISSUE) == {*("state", "device_name", "vias", "remote_port", "above")}
     assert answer[0]["granted_at"].endswith("Z")
     assert answer[1]["expires_at"] is None
     assert await ask(client, "GET", "/v1/mappings/m2") == (200, answer[1])

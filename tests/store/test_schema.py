@@ -92,3 +92,20 @@ async def test_an_upgrade_that_fails_leaves_the_file_as_it_was(
     await store.open()
     assert [row.mapping.id for row in (await store.load(NOW))[0]] == ["m7"]
     await store.close()
+
+
+async def test_a_ledger_without_leases_above_opens(tmp_path: Path) -> None:
+    """Schema 6: the mappings had one column less."""
+    path = tmp_path / "ledger.db"
+    store = Store(path, "boot-1")
+    await store.open()
+    await store.write(Batch(put=[(mapping(7), 1)]), NOW)
+    await store.close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("ALTER TABLE mappings DROP COLUMN above")
+        db.execute("PRAGMA user_version = 6")
+    store = Store(path, "boot-1")
+    await store.open()
+    ((row,), _) = await store.load(NOW)
+    assert (row.mapping.id, row.mapping.above) == ("m7", None)
+    await store.close()

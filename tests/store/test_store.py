@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,23 @@ from hypothesis import strategies as st
 from tests.fixtures.mapping_rows import CONSOLE, NOW, mapping
 from upnp_gw.ledger.pending_cuts import cut_of
 from upnp_gw.model.errors import StoreError
-from upnp_gw.model.mapping import DecisionId, Hold, Instant, Transport, Via, shared_address, shared_text
+from upnp_gw.model.mapping import (
+    Above,
+    DecisionId,
+    Endpoint,
+    Hold,
+    Instant,
+    Transport,
+    Via,
+    shared_address,
+    shared_text,
+)
 from upnp_gw.model.records import DecisionRecord, RecordFilter
 from upnp_gw.store.mapping_rows import COLUMNS, mapping_values, stored_row
 from upnp_gw.store.schema import SCHEMA_VERSION
 from upnp_gw.store.store import Batch, Store
+
+OUTERMOST = Endpoint(ip_address("198.51.100.7"), 40_000)
 
 
 @pytest.fixture
@@ -253,3 +265,27 @@ def test_any_description_survives(text: str) -> None:
     db.close()
     restored = stored_row(stored, "boot-1", NOW).mapping
     assert replace(restored, recheck_at=row.recheck_at) == row
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        Above(b"n" * 12, NOW.boot + 14),
+        Above(b"n" * 12, NOW.boot + 900, Via.PCP, ip_address("192.168.1.1"), OUTERMOST),
+        Above(b"\x00" * 12, NOW.boot - 5, Via.IGD2, ip_address("192.168.1.1"), OUTERMOST, "it does not answer"),
+        Above(b"\xff" * 12, NOW.boot, Via.PCP, ip_address("fe80::1"), Endpoint(ip_address("2001:db8::7"), 443)),
+    ],
+    ids=["waits", "granted", "lost", "ipv6"],
+)
+async def test_a_lease_above_survives_a_restart_and_a_boot(tmp_path: Path, above: Above) -> None:
+    store = Store(tmp_path / "ledger.db", "boot-1")
+    await store.open()
+    await store.write(Batch(put=[(mapping(1, above=above), 1)]), NOW)
+    ((row,), _) = await store.load(NOW)
+    assert row.mapping.above == above
+    await store.close()
+    later = Store(tmp_path / "ledger.db", "boot-2")
+    await later.open()
+    ((row,), _) = await later.load(Instant(50.0, NOW.wall + 100))
+    assert row.mapping.above == replace(above, until=50.0 + above.until - NOW.boot - 100)
+    await later.close()

@@ -13,10 +13,11 @@ seconds. ``description`` and device names are as the client sent them: escape th
     backup     ``backup``, ``erase``
     measurements  counts and times, for Prometheus
     reading    bodies and queries; problems: their error messages
-    status     ``status``, ``doctor``, the event stream, ``Problem``
+    status     ``status``, ``doctor``, the event stream, ``Problem``; above: the gateway above
     routes     method, path, body, query and answer of each operation
 """
 
+from upnp_gw.api.above import Above, GatewayAbove
 from upnp_gw.api.backup import BackupQuery, Erase, Erased
 from upnp_gw.api.decisions import Decision, DecisionFilter, Explained, Holder, Rule, Trial
 from upnp_gw.api.devices import (
@@ -63,6 +64,7 @@ from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, For, Port, moment
 __all__ = [
     "MAX_LEASE_S",
     "ROUTES",
+    "Above",
     "AddMapping",
     "AddressList",
     "Allow",
@@ -88,6 +90,7 @@ __all__ = [
     "Explained",
     "FieldError",
     "For",
+    "GatewayAbove",
     "Histogram",
     "Holder",
     "Incident",

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from upnp_gw.api.above import Above
 from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, Port, address, prefix
 from upnp_gw.model.mapping import IPAddress, IPNetwork, MappingKind, Transport, Via
 
@@ -16,7 +17,8 @@ class Mapping(Struct, frozen=True, kw_only=True):
     kind: MappingKind
     transport: Transport
     external_address: str | None
-    """The address that the internet uses: an external address, for a pinhole that of its client; null: none now."""
+    """The address that the internet uses: an external address, for a pinhole that of its client, with a gateway
+    above one of its own; null: none now."""
     external_port: Port
     internal_client: str
     internal_port: Port
@@ -41,14 +43,17 @@ class Mapping(Struct, frozen=True, kw_only=True):
     rule: str
     """The grant that was charged, or ``operator``."""
     decision: str
-    state: Literal["active", "parked", "contested", "disabled"]
-    """parked: the device does not answer, and its port stays reserved; contested: two hosts claim the internal
-    client's address, and the port stays reserved; disabled: requested with NewEnabled 0."""
+    state: Literal["active", "parked", "contested", "disabled", "waiting"]
+    """parked: the device does not answer, or the gateway above gives no lease (``above``), and its port stays
+    reserved; contested: two hosts claim the internal client's address, and the port stays reserved; disabled:
+    requested with NewEnabled 0; waiting: the gateway above is asked for the first time."""
     device_name: str | None = None
     vias: list[Via] = []
     """The protocols with a lease on it; each has its own."""
     remote_port: int | None = None
     """The source port of the remote host (only for pinholes); null: any."""
+    above: Above | None = None
+    """The lease at the gateway above; null: none is needed."""
 
 
 class Traffic(Struct, frozen=True, kw_only=True):

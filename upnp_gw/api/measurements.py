@@ -80,7 +80,7 @@ class Measurements(Struct, frozen=True, kw_only=True):
     policies_refused: Count
     """Reloads of policy files with a mistake."""
     mappings: dict[str, Count]
-    """State -> mappings now: active, parked, disabled."""
+    """State -> mappings now: active, parked, disabled. Those without a lease at the gateway above are parked."""
     mappings_limit: Count
     devices: list[DeviceTraffic]
     """The devices with a mapping, and those whose mappings had traffic; at most 1024 without a mapping."""
@@ -92,3 +92,5 @@ class Measurements(Struct, frozen=True, kw_only=True):
     wan_up: bool
     address_kind: Literal["public", "private", "shared", "none"]
     """Of the external IPv4 address, as in ``WanState``."""
+    above_answers: bool | None = None
+    """The gateway above answers; null: none is asked, or it was not asked yet."""

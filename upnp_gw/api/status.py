@@ -5,6 +5,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from upnp_gw.api.above import GatewayAbove
 from upnp_gw.api.decisions import Decision, Holder
 from upnp_gw.api.devices import Incident, Question
 from upnp_gw.api.mappings import Mapping
@@ -17,7 +18,8 @@ class WanState(Struct, frozen=True, kw_only=True):
     external_addresses: list[str]
     """The primary one first."""
     advertised: str | None = None
-    """The address that clients get instead of the primary one (``[wan] advertise``)."""
+    """The address that clients get instead of the primary one: that of ``[wan] advertise``, or the one that the
+    gateway above has told."""
     address_kind: Literal["public", "private", "shared", "none"]
     """private: RFC 1918; shared: 100.64.0.0/10 (RFC 6598). The internet reaches neither."""
     connected_s: Count
@@ -45,7 +47,7 @@ class PolicyState(Struct, frozen=True, kw_only=True):
 class MappingCount(Struct, frozen=True, kw_only=True):
     active: Count
     parked: Count
-    """Includes contested mappings."""
+    """Includes contested mappings, and those without a lease at the gateway above."""
     disabled: Count
     limit: Count
     """The limit of the policy (``total_mappings``)."""
@@ -78,6 +80,8 @@ class Status(Struct, frozen=True, kw_only=True):
     """Questions that wait for an answer."""
     detected: list[str] = []
     """Interfaces that were detected, and why."""
+    above: GatewayAbove | None = None
+    """null: no gateway above is asked (``[upstream] when``)."""
 
 
 class Check(Struct, frozen=True, kw_only=True):

@@ -77,6 +77,7 @@ def status_facts(status: api.Status) -> list[tuple[str, str]]:
             )
             for lan in status.lan
         ),
+        *([("above", status.above.sentence)] if status.above is not None else []),
         *(("announces", location) for location in status.locations),
         ("mappings", held),
         *([("queue", api.questions_wait(status.questions))] if status.questions else []),

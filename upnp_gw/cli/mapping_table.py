@@ -10,7 +10,7 @@ from upnp_gw.text.escape import shown
 
 OBSERVE_RULE = "observe"
 """The rule of a mapping that no grant covers (``upnp_gw.gate.schema``, which is not loaded here)."""
-STATE = {"active": "", "parked": "parked", "contested": "contested", "disabled": "off"}
+STATE = {"active": "", "parked": "parked", "contested": "contested", "disabled": "off", "waiting": "waiting"}
 
 
 def format_external(mapping: api.Mapping) -> str:
@@ -32,10 +32,19 @@ def format_device(mapping: api.Mapping) -> str:
     return shown(mapping.device_name or mapping.device)
 
 
-def mapping_columns(now: datetime) -> list[Column[api.Mapping]]:
+def format_own(mapping: api.Mapping) -> str:
+    """``192.168.1.44:8080``: the external address and port here, below a gateway above; empty: there is none."""
+    above = mapping.above
+    return "" if above is None else formats.endpoint(shown(above.own_address or "-"), above.own_port)
+
+
+def mapping_columns(now: datetime, above: bool = False) -> list[Column[api.Mapping]]:
+    """``above``: a gateway above has leases of some of them."""
+    here = [Column("HERE", format_own, below=21, keep=8)] if above else []
     return [
         Column("ID", lambda m: shown(m.id), keep=9),
         Column("EXTERNAL", format_external, keep=9),
+        *here,
         Column("FROM", lambda m: shown(m.remote_host or "", LONGEST_TEXT), below=18, keep=4, needed=True),
         Column(
             "INTERNAL",
@@ -59,4 +68,5 @@ def mapping_table(mappings: list[api.Mapping], now: datetime, most: int) -> list
     """The table, or ``no mappings``."""
     if not mappings:
         return ["no mappings"]
-    return table(mapping_columns(now), mappings, most)
+    above = any(mapping.above is not None for mapping in mappings)
+    return table(mapping_columns(now, above), mappings, most)

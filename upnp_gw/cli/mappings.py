@@ -113,12 +113,31 @@ def show_mapping(daemon: DaemonClient, as_json: bool, target: str) -> None:
         click.echo("\n".join(format_details(mapping, datetime.now(UTC), table_columns())))
 
 
+def _facts_above(mapping: api.Mapping) -> list[tuple[str, str]]:
+    """Both hops of a mapping with a gateway above."""
+    above = mapping.above
+    if above is None:
+        return []
+    who = shown(above.gateway or "the gateway above")
+    left = "" if above.left_s is None else f", {formats.duration(above.left_s)} left"
+    said = {
+        "granted": f"granted over {above.via}{left}",
+        "waiting": "asked",
+        "lost": shown(above.problem or "lost"),
+    }
+    return [
+        ("above", f"{who}: {said[above.state]}"),
+        ("here", formats.endpoint(shown(above.own_address or "no address"), above.own_port)),
+    ]
+
+
 def format_details(mapping: api.Mapping, now: datetime, most: int) -> list[str]:
     """The facts of a mapping, one a line, wrapped."""
     outside = mapping.external_address or "no external address"
     facts = [
         ("mapping", f"{shown(mapping.id)}, {mapping.kind}, {mapping.state}"),
         ("external", f"{mapping.transport} {formats.endpoint(shown(outside), mapping.external_port)}"),
+        *_facts_above(mapping),
         ("internal", formats.endpoint(shown(mapping.internal_client), mapping.internal_port)),
         ("may connect", shown(mapping.remote_host or "anyone", LONGEST_TEXT)),
         ("device", format_device(mapping) + (f" ({shown(mapping.device)})" if mapping.device_name else "")),

@@ -125,7 +125,8 @@ def _tell_about_wan(machine: Machine, wan: str) -> None:
         if why := private_external(address):
             note(
                 f"double NAT: the address {address} of {wan} is {why}. The internet reaches no port that is opened"
-                " here until the router above sends its ports to this machine (docs/network.md)."
+                " here until the router above sends its ports to this machine (docs/network.md), or is asked for"
+                ' each of them: [upstream] when = "private" in the configuration (docs/upstream.md).'
             )
     if interface.up and not interface.ipv4 and any(not address.is_link_local for address in interface.ipv6):
         note(f"{wan} has IPv6 alone: pinholes of IPv6 work, port mappings of IPv4 do not.")

@@ -54,6 +54,9 @@ _LEASE_FILES = values.list_of(values.path, f"a list of files; {_OR_LEFT_OUT} the
 _FACES = values.list_of(
     values.one_of(igd_version.value for igd_version in IgdVersion), 'a list with "igd1", "igd2" or both', least=1
 )
+_PROTOCOLS = values.list_of(
+    values.one_of(("pcp", "natpmp", "igd")), 'a list of "pcp", "natpmp" and "igd", in the order to try', least=1
+)
 
 KEYS: Mapping[str, Mapping[str, Key]] = {
     "lan": {
@@ -67,6 +70,13 @@ KEYS: Mapping[str, Mapping[str, Key]] = {
         "addresses": Key("external_addresses", _ADDRESSES, '["198.51.100.7"]', "--external"),
         "advertise": Key("advertise", values.external_address, '"198.51.100.7"'),
         "refuse_private": Key("refuse_private_external", values.flag, "true"),
+    },
+    "upstream": {
+        "when": Key("upstream_when", values.one_of(("never", "private", "always")), '"private"'),
+        "ask": Key("upstream_ask", _PROTOCOLS, '["pcp", "natpmp", "igd"]'),
+        "gateway": Key("upstream_gateway", values.external_address, '"192.168.1.1"'),
+        "lease": Key("upstream_lease_s", values.number(120, 86400, "whole seconds"), "1800"),
+        "timeout": Key("upstream_timeout_s", values.number(1, 30, "whole seconds"), "4"),
     },
     "upnp": {
         "http_port": Key(

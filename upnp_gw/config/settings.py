@@ -44,6 +44,17 @@ class Config:
     """Behind another router: the address that clients get; None: the external address."""
     refuse_private_external: bool = False
     """Refuse mappings while the external address is private or shared (RFC 1918, 100.64/10)."""
+    upstream_when: str = "never"
+    """never | private | always: the gateway above is asked for what the gate here grants. ``private``: only where
+    the external address is one that the internet does not reach."""
+    upstream_ask: tuple[str, ...] = ("pcp", "natpmp", "igd")
+    """The protocols of the gateway above, in the order in which they are tried."""
+    upstream_gateway: IPv4Address | None = None
+    """The gateway above; None: the default router of the WAN."""
+    upstream_lease_s: int = 1800
+    """Seconds: the longest lease that is asked above. This gateway renews it."""
+    upstream_timeout_s: int = 4
+    """Seconds that a request waits for the gateway above."""
     http_port: int = 5000
     """TCP port of description, control and eventing on each LAN address; 0: any free port."""
     faces: tuple[str, ...] = ("igd1", "igd2")
@@ -137,6 +148,9 @@ def check(config: Config, where: str) -> None:
             f"lan.interfaces[{config.lan.index(config.wan)}]",
             f"{config.wan} is also the WAN; accepted: interfaces that do not lead to the internet",
         )
+    if config.upstream_when != "never" and config.advertise is not None:
+        when = f'[upstream] when = "{config.upstream_when}"'
+        raise ConfigError(where, "wan.advertise", f"{when} learns the address; accepted: one of both")
     for index, prefix in enumerate(config.routed):
         for address in config.external_addresses:
             if address in prefix:

@@ -16,4 +16,5 @@ evidence     evidence, suggest, stale
 dry_run      requests that are only tried
 replay       recorded decisions under another policy
 serialize    mappings, decisions and events as types of the API
+above        the gateway above; address_kind: public, private or shared
 """

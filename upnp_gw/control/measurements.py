@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from upnp_gw import __version__, api
+from upnp_gw.control.above import gateway_above
+from upnp_gw.control.address_kind import address_kind
 from upnp_gw.control.on_demand import DaemonParts
-from upnp_gw.control.serialize import Serializer, address_kind
+from upnp_gw.control.serialize import Serializer
 from upnp_gw.engine.measurements import BOUNDS_NS, Histogram
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.model.device import OPERATOR
@@ -26,7 +28,7 @@ class MeasurementCommands:
         daemon, counted = self._daemon, self._daemon.measurements
         environment, ledger = daemon.decider.environment, daemon.decider.ledger
         now, network = environment.clock(), environment.network
-        rows = list(ledger.table)
+        active, parked, disabled = ledger.table.states()
         return api.Measurements(
             version=__version__,
             started_at=api.moment(daemon.started.wall),
@@ -47,11 +49,7 @@ class MeasurementCommands:
             questions=counted.questions,
             questions_waiting=len(questions_waiting(daemon.decider, now.wall)),
             policies_refused=counted.policies_refused,
-            mappings={
-                "active": sum(row.active for row in rows),
-                "parked": sum(row.parked for row in rows),
-                "disabled": sum(not row.enabled and not row.parked for row in rows),
-            },
+            mappings={"active": active, "parked": parked, "disabled": disabled},
             mappings_limit=daemon.decider.in_force.policy.limits.total_mappings,
             devices=list(self._devices()),
             other_devices_bytes=counted.other_devices.bytes,
@@ -59,6 +57,7 @@ class MeasurementCommands:
             servers=daemon.counters(),
             wan_up=network.wan.up,
             address_kind=address_kind(network.advertised),
+            above_answers=gateway_above(state, network, now).answers if (state := daemon.above()) else None,
         )
 
     def _devices(self) -> Iterator[api.DeviceTraffic]:

@@ -22,6 +22,7 @@ from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.policy_reload import PolicyUpdates
 from upnp_gw.engine.status_page import StatusPage
 from upnp_gw.ledger.events import Events
+from upnp_gw.model.above import AboveState
 from upnp_gw.model.mapping import Instant, IPAddress
 from upnp_gw.store.store import Store
 
@@ -63,6 +64,8 @@ class DaemonParts:
     counters: Callable[[], dict[str, int]]
     doctor: Callable[[], Awaitable[list["Check"]]]
     status_page: StatusPage
+    above: Callable[[], AboveState | None] = lambda: None
+    """The gateway above; None: none is asked."""
 
 
 class ControlOnDemand:

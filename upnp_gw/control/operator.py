@@ -4,11 +4,12 @@ import os
 from ipaddress import IPv4Address
 
 from upnp_gw import __version__, api
+from upnp_gw.control.above import above_check, chain_sentence, gateway_above
+from upnp_gw.control.address_kind import address_kind
 from upnp_gw.control.event_streams import EventStreams
 from upnp_gw.control.on_demand import DaemonParts
 from upnp_gw.control.serialize import (
     Serializer,
-    address_kind,
     contest_sentences,
     incident_sentence,
     parse_address,
@@ -131,6 +132,7 @@ class GatewayOperator:
             counters=self._daemon.counters(),
             questions=len(questions_waiting(self._decider, now.wall)),
             detected=list(self._daemon.detected),
+            above=gateway_above(state, network, now) if (state := self._daemon.above()) is not None else None,
         )
 
     async def decisions(self, query: api.DecisionFilter) -> list[api.Decision]:
@@ -171,7 +173,9 @@ class GatewayOperator:
         ]
 
     async def doctor(self) -> list[api.Check]:
-        return await self._daemon.doctor()
+        state = self._daemon.above()
+        above = [above_check(state, self._environment.network)] if state is not None else []
+        return [*await self._daemon.doctor(), *above]
 
     def _dhcp_name(self, device: str, wall: float) -> str | None:
         network, lan = self._environment.network, lan_of(device)
@@ -189,6 +193,8 @@ class GatewayOperator:
         ]
         if not network.external and network.has_nat:
             warnings.append("the WAN has no external IPv4 address")
+        if (state := self._daemon.above()) is not None and (state.problem or state.silent_since is not None):
+            warnings.append(chain_sentence(state, network))
         warnings += self._daemon.obstacles()
         if (problem := self._daemon.policy_updates.problem) is not None:
             warnings.append(f"the policy files have changed and are not in force: {problem}")

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, ip_address
 from typing import Any, Literal
 
 from upnp_gw import api
+from upnp_gw.control.above import lease_above
 from upnp_gw.engine.audit import holder_of
 from upnp_gw.engine.decider import Decider
 from upnp_gw.gate.device_history import Incident
@@ -92,7 +93,7 @@ class Serializer:
             kind=row.kind,
             transport=row.key.transport,
             external_address=str(external) if external is not None else None,
-            external_port=row.key.external_port,
+            external_port=row.outside_port,
             internal_client=str(row.internal.address),
             internal_port=row.internal.port,
             remote_host=_format_remotes(row, self._decider.in_force.policy.screened),
@@ -111,12 +112,15 @@ class Serializer:
             decision=row.decision,
             state=self._state(row),
             device_name=name(row.device),
+            above=lease_above(row, self._environment.network, now) if row.above is not None else None,
         )
 
-    def _state(self, row: Mapping) -> Literal["active", "parked", "contested", "disabled"]:
+    def _state(self, row: Mapping) -> Literal["active", "parked", "contested", "disabled", "waiting"]:
         if row.parked:
             return "contested" if self._environment.client_contested(row.internal.address) else "parked"
-        return "active" if row.enabled else "disabled"
+        if not row.enabled or row.active:
+            return "active" if row.enabled else "disabled"
+        return "waiting" if row.waits else "parked"
 
     def decision(self, record: DecisionRecord) -> api.Decision:
         return api.Decision(
@@ -239,16 +243,6 @@ def double_nat_sentence(address: IPAddress) -> str:
     """``the external address 192.168.0.2 is private (RFC 1918): the internet does not reach it``."""
     why = private_external(address) if isinstance(address, IPv4Address) else None
     return f"the external address {address} is {why or 'not public'}: the internet does not reach it"
-
-
-def address_kind(external: IPv4Address | None) -> Literal["public", "private", "shared", "none"]:
-    """``public`` if the internet can reach this address; else the reason why it cannot."""
-    if not external:
-        return "none"
-    why = private_external(external)
-    if why is None:
-        return "public"
-    return "shared" if why.startswith("shared") else "private"
 
 
 def incident_sentence(incident: Incident) -> str:

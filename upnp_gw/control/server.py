@@ -44,6 +44,7 @@ STATUS_OF: dict[Refusal, int] = {
     Refusal.UNSUPPORTED: 422,
     Refusal.TOO_MANY_FILTERS: 422,
     Refusal.ABSENT: 503,
+    Refusal.GATEWAY_ABOVE: 503,
     Refusal.BACKEND: 503,
 }
 """Refusal -> HTTP status. The body has the refusal itself."""

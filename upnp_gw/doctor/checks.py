@@ -82,11 +82,14 @@ def external_address(machine: MachineState) -> Iterator[Check]:
         why = private_external(address)
         if why is None:
             yield ok("external address", f"{address} is public")
+        elif machine.config.upstream_when != "never":
+            yield ok("external address", f"{address} is {why}: the gateway above is asked for each mapping")
         else:
             yield warn(
                 "external address",
                 f"{address} is {why}: the internet does not reach it",
-                "another router or the provider translates too: put that router into bridge mode, forward ports on "
+                "another router or the provider translates too: have that router asked for each mapping, with "
+                'when = "private" in [upstream] of the configuration, put it into bridge mode, forward ports on '
                 "it, or ask the provider for a public address",
                 guide=guides.DOUBLE_NAT,
             )

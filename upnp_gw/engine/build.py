@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import IPv4Address
 
+from upnp_gw.engine.asking_above import AskingAbove
 from upnp_gw.engine.contested_addresses import park_contested
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.device_persistence import DevicePersistence
 from upnp_gw.engine.epoch import Epochs
 from upnp_gw.engine.evidence_collector import EvidenceCollector
 from upnp_gw.engine.gateway import Gateway
+from upnp_gw.engine.leases_above import LeasesAbove
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.scheduler import Probe, Scheduler
@@ -18,6 +21,7 @@ from upnp_gw.engine.writer import Writer
 from upnp_gw.firewall.base import Firewall, FirewallSettings
 from upnp_gw.ledger.events import Events
 from upnp_gw.ledger.evidence import KEEP_S
+from upnp_gw.model.above import GatewayAbove
 from upnp_gw.store.store import Store
 
 
@@ -32,6 +36,8 @@ class Engine:
     scheduler: Scheduler
     gateway: Gateway
     measurements: Measurements
+    leases_above: LeasesAbove | None = None
+    """None: no gateway above is asked."""
 
 
 def build_engine(
@@ -42,8 +48,11 @@ def build_engine(
     settings: Callable[[], FirewallSettings],
     probe: Probe,
     keep_evidence_s: float = KEEP_S,
+    above: GatewayAbove | None = None,
+    on_outermost: Callable[[IPv4Address], None] = lambda address: None,
 ) -> Engine:
-    """The engine around a decider. ``settings`` gives those of the moment, ``probe`` asks if a host answers."""
+    """The engine around a decider. ``settings`` gives those of the moment, ``probe`` asks if a host answers.
+    ``on_outermost`` gets each new outermost address."""
     ledger, environment = decider.ledger, decider.environment
     clock = environment.clock
     measurements = Measurements()
@@ -55,5 +64,10 @@ def build_engine(
     usage_reader = UsageReader(decider, firewall, evidence_collector, measurements)
     scheduler = Scheduler(decider, writer, probe, usage_reader)
     epochs = Epochs(ledger, store, clock, lambda: environment.network, persistence.one_writer)
-    gateway = Gateway(decider, persistence, writer, epochs, measurements, scheduler.sweep)
-    return Engine(persistence, writer, evidence_collector, usage_reader, scheduler, gateway, measurements)
+    leases = None
+    if above is not None and decider.above is not None:
+        asking = AskingAbove(decider, writer.submit, decider.above, above)
+        leases = LeasesAbove(decider, writer.submit, asking, above, on_outermost)
+        events.subscribe(leases.on_event)
+    gateway = Gateway(decider, persistence, writer, epochs, measurements, scheduler.sweep, leases)
+    return Engine(persistence, writer, evidence_collector, usage_reader, scheduler, gateway, measurements, leases)

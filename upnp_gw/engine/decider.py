@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NamedTuple
 
+from upnp_gw.engine.above_rules import AboveRules, with_own_port
 from upnp_gw.engine.audit import removal_record
 from upnp_gw.engine.environment import Environment, clock_change_s
 from upnp_gw.engine.policy_in_force import PolicyInForce
@@ -99,9 +100,13 @@ class Decider:
     on_reload: str = "revoke"
     """For mappings that a new policy does not allow: ``revoke`` ends them, ``keep`` lets their leases run out."""
     refusal_counter: RefusalCounter = field(default_factory=RefusalCounter)
+    above: AboveRules | None = None
+    """None: no gateway above is asked."""
 
     def external_address(self, mapping: Mapping) -> IPAddress | None:
         """The address at which the internet reaches a mapping; None: there is none."""
+        if mapping.above is not None:
+            return mapping.above.external.address if mapping.above.external is not None else None
         if mapping.key.external_address is not None:
             return mapping.key.external_address
         return self.environment.network.advertised
@@ -177,13 +182,16 @@ class Decider:
         Two LANs can have the same link-local address, and a guest who claims it must not block a home device: the
         requester's address counts on the LAN that it asks on, the internal client's on the LAN of its prefix."""
         request = self.as_served(request)
+        parties = self.parties(request)
+        if self.above is not None:
+            request = with_own_port(self.ledger.table, request, parties.owner)
         hosts, source, client = self.environment.hosts, request.source, request.internal.address
         lan = self.environment.network.lan_of(client)
         contested, unsettled = hosts.contested(client, lan), hosts.unsettled(client, lan)
         same = (source.address, source.interface) == (client, lan)
         return Asked(
             request,
-            self.parties(request),
+            parties,
             self.reserved_ports(),
             contested if same else hosts.contested(source.address, source.interface),
             contested,
@@ -261,6 +269,9 @@ class Decider:
         external = self.environment.network.advertised
         if request.pinhole:
             return None
+        own = self.environment.network.external
+        if self.above is not None and self.above.asks_at(request.external_address or next(iter(own), None)):
+            return None if own else NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the WAN has no address now")
         if request.via.datagram and external is None:
             return NotPlanned(Refusal.NO_EXTERNAL_ADDRESS, "the gateway has no external address now")
         if not self.refuse_private_external:

@@ -8,11 +8,13 @@ import errno
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from ipaddress import IPv4Address
 from math import floor
 from time import localtime
 from typing import Protocol
 
 from upnp_gw.config.settings import Config
+from upnp_gw.engine.above_rules import AboveRules
 from upnp_gw.gate.facts import device_of
 from upnp_gw.model.device import lan_of, mac_of
 from upnp_gw.model.dhcp import Leases
@@ -248,8 +250,10 @@ class Environment:
         return datetime.fromtimestamp(now.wall)  # noqa: DTZ006 (only its local fields are read)
 
 
-def served_network(network: Network, config: Config) -> Network:
-    """The network as it is served. ``emulated``: the memory backend replaces a router, on loopback only."""
+def served_network(network: Network, config: Config, outermost: IPv4Address | None = None) -> Network:
+    """The network as it is served. ``emulated``: the memory backend replaces a router, on loopback only.
+    ``outermost``: the external address of the gateway above, as far as it is known."""
+    behind = asks_above(config, network)
     loopback = all(address.ip.is_loopback for link in network.lans for address in link.addresses)
     emulated = config.backend == "memory" and loopback
     wan = replace(network.wan, up=True, index=1) if emulated and not network.wan.index else network.wan
@@ -258,10 +262,24 @@ def served_network(network: Network, config: Config) -> Network:
         network,
         wan=wan,
         emulated=emulated,
-        advertise=config.advertise,
+        advertise=config.advertise or (outermost if behind else None),
+        behind=behind,
         routed_on=tuple(by_kernel or by_file for by_kernel, by_file in routes),
         without_nat=config.without_nat,
     )
+
+
+def above_rules(config: Config) -> AboveRules | None:
+    """The rules of ``[upstream]``; None: no gateway above is asked."""
+    if config.upstream_when == "never":
+        return None
+    return AboveRules(config.upstream_when == "always", config.upstream_lease_s, config.upstream_timeout_s)
+
+
+def asks_above(config: Config, network: Network) -> bool:
+    """True if port mappings need the gateway above, by the present external address."""
+    rules = above_rules(config)
+    return rules is not None and bool(network.external) and rules.asks_at(network.external[0])
 
 
 def clock_change_s(wall: float) -> float | None:

@@ -61,7 +61,7 @@ async def park_silent(decider: Decider, submit: Submit, request: MapRequest, par
     """Parks the mappings in the way of a request at addresses where nobody answers. Call it before the request.
     Takes up to 4 s for each address; no time if nothing is in the way."""
     rows = in_the_way(decider, request, parties)
-    for address in {row.internal.address for row in rows if row.active}:
+    for address in {row.internal.address for row in rows if row.serves}:
         if await decider.environment.silent(address):
             await submit(partial(park, decider, device=parties.owner, address=address))
 
@@ -69,5 +69,5 @@ async def park_silent(decider: Decider, submit: Submit, request: MapRequest, par
 def park(decider: Decider, transaction: Transaction, device: str, address: IPAddress) -> None:
     """Parks a device's mappings at an address where nobody answers."""
     for mapping in decider.ledger.table.to_client(address):
-        if mapping.device == device and mapping.active and not mapping.delegated:
+        if mapping.device == device and mapping.serves and not mapping.delegated:
             transaction.put(replace(mapping, parked=True))

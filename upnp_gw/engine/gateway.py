@@ -9,8 +9,10 @@ from functools import partial
 from time import perf_counter_ns
 
 from upnp_gw.engine import former_addresses
+from upnp_gw.engine.above_changes import forget
 from upnp_gw.engine.decider import Asked, Decider
 from upnp_gw.engine.epoch import Epochs
+from upnp_gw.engine.leases_above import LeasesAbove
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.reevaluation import Reevaluation, log_revoked
@@ -37,9 +39,10 @@ class Gateway:
         epochs: Epochs,
         measurements: Measurements,
         sweep: Callable[[], None] = lambda: None,
+        above: LeasesAbove | None = None,
     ) -> None:
         """``sweep`` submits all due work before a request, if the scheduler is late: its timer stops during a
-        suspend."""
+        suspend. ``above``: the leases at the gateway above; None: none is asked."""
         self._decider = decider
         self._requests = RequestOperations(decider)
         self._reevaluation = Reevaluation(decider)
@@ -48,6 +51,7 @@ class Gateway:
         self._epochs = epochs
         self._measurements = measurements
         self._sweep = sweep
+        self._above = above
         self.submit = writer.submit
         self.cut_due = writer.cut_due
         self.settled = writer.settled
@@ -67,6 +71,10 @@ class Gateway:
         await self._epochs.load()
         transaction = Transaction(ledger, now)
         revoked = self._reevaluation.restore(transaction, stored)
+        if self._above is not None:
+            self._above.restore(transaction, stored)
+        else:
+            forget(decider, transaction)
         transaction.close()
         await self._writer.install()
         await self._persistence.begin(transaction, now)
@@ -77,6 +85,8 @@ class Gateway:
 
     async def stop(self, flush: bool = False) -> None:
         """Finishes what waits, then lets go of the kernel: leases live on in it, or end now (``flush``)."""
+        if self._above is not None:
+            await self._above.stop()
         await self._writer.stop(self._reevaluation.record_counted_refusals, flush)
 
     @property
@@ -107,11 +117,17 @@ class Gateway:
             await former_addresses.park_silent(decider, self.submit, served, decider.parties(served))
         if around.clock().boot >= self._writer.next_look:
             self._sweep()
-        return await self.submit(partial(self._perform, request, device, first)) or failed()
+        operation = partial(self._perform, request, device, first)
+        if self._above is not None:
+            return await self._above.answer(request, operation)
+        return await self.submit(operation) or failed()
 
     async def approve(self, request: MapRequest) -> Reply | None:
         """Decides again about a request that the operator approved; no request of its device is counted."""
-        return await self.submit(partial(self._approve, request))
+        operation = partial(self._approve, request)
+        if self._above is not None:
+            return await self._above.answer(request, operation)
+        return await self.submit(operation)
 
     def trial(self, request: MapRequest) -> PlannedVerdict:
         """The answer that a request would get now. Changes nothing."""

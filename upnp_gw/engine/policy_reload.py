@@ -164,6 +164,19 @@ class PolicyUpdates:
             await self._note_rules()
             return written, update.revoked
 
+    async def follow(self, asked: asyncio.Event) -> None:
+        """Reloads the policy files each time the event is set, until cancelled. If it is set many times at once,
+        they are reloaded once or twice."""
+        while True:
+            await asked.wait()
+            asked.clear()
+            try:
+                await self.reload()
+            except GatewayError:
+                pass  # it is logged, and ``status`` shows it
+            except Exception:
+                log.exception("cannot reload the policy")
+
     async def keep_ended_out(self) -> None:
         """Removes ended rules from the machine-owned file, until cancelled."""
         while True:

@@ -118,7 +118,7 @@ class Reevaluation:
         if self._decider.environment.host_of(address) == device:
             return
         for mapping in self._decider.ledger.table.to_client(address):
-            if mapping.device == device and mapping.active and not mapping.delegated:
+            if mapping.device == device and mapping.serves and not mapping.delegated:
                 transaction.park(mapping, cut=False)
 
     def device_moved(self, transaction: Transaction, address: IPAddress, old: str) -> None:
@@ -139,13 +139,13 @@ class Reevaluation:
         """Nobody answers for the address: parks its mappings, since the next host there would get them. Flows go
         on: the device may be back in a moment. If another device comes instead, they are cut."""
         for mapping in self._decider.ledger.table.to_client(address):
-            if mapping.active:
+            if mapping.serves:
                 transaction.park(mapping, cut=False)
 
     def contested(self, transaction: Transaction, address: IPAddress) -> None:
         """Another host claims the address: parks its mappings until that is settled."""
         for mapping in self._decider.ledger.table.to_client(address):
-            if mapping.active:
+            if mapping.serves:
                 transaction.park(mapping, cut=True)
 
     def network_changed(self, transaction: Transaction) -> None:

@@ -101,6 +101,9 @@ class RequestOperations:
             holder = planned.holder if request.via is Via.OPERATOR or action == "approve" else None
             return Refused(planned.refusal, planned.reason, decision, planned.retry_s, holder)
         mapping = planned.mapping
+        if decider.above is not None:
+            network, now = decider.environment.network, transaction.now.boot
+            mapping = decider.above.reserved(mapping, request, network, now, decider.random)
         transaction.put(mapping)
         transaction.records.append(
             map_record(transaction.now, decision, found.request, facts, verdict, mapping=mapping.id, action=action)
@@ -153,9 +156,9 @@ class RequestOperations:
             for m in rows
             if m is not None
             and m.key.transport is request.transport
-            and request.start <= m.key.external_port <= request.end
+            and request.start <= m.outside_port <= request.end
         ]
-        return sorted(found, key=lambda m: m.key.external_port)
+        return sorted(found, key=lambda m: m.outside_port)
 
     def trial(self, request: MapRequest) -> PlannedVerdict:
         """The answer that a request would get now. Changes nothing."""

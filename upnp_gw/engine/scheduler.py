@@ -15,7 +15,7 @@ from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.reevaluation import Reevaluation
 from upnp_gw.engine.usage_reader import UsageReader
 from upnp_gw.engine.writer import Writer
-from upnp_gw.ledger.leases import grant_has_ended
+from upnp_gw.ledger.leases import grant_has_ended, without_expired_holds
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.device import lan_of, mac_of
 from upnp_gw.model.errors import FirewallError
@@ -117,7 +117,7 @@ class Scheduler:
                 continue
             if grant_has_ended(mapping, now):
                 self._decide_again(due)
-            elif any(hold.until <= now.boot for hold in mapping.holds):
+            elif without_expired_holds(mapping, now) is not mapping:
                 ended.append(due)
             else:
                 # the presence check takes seconds, and the grant may end during it
@@ -186,7 +186,7 @@ class Scheduler:
             other = not mapping.delegated and host not in (None, mapping.device)
             if present and (mapping.parked or other or changing):
                 self._submit_presence("check", mapping.id, address, present=True)
-            elif present is False and (mapping.active or changing):
+            elif present is False and (mapping.serves or changing):
                 self._submit_presence("check", mapping.id, address, present=False)
 
     def _submit_presence(self, operation: str, mapping_id: str, address: IPAddress, present: bool) -> None:
@@ -268,7 +268,7 @@ class Scheduler:
             self._tasks.spawn(self._park_if_gone(device))
 
     def _active(self, device: str) -> Iterator[Mapping]:
-        return (m for m in self._ledger.table.of_device(device) if m.active and not m.delegated)
+        return (m for m in self._ledger.table.of_device(device) if m.serves and not m.delegated)
 
     async def _park_if_gone(self, device: str) -> None:
         """Parks a device's mappings at each of its addresses that does not answer."""
@@ -294,7 +294,7 @@ class Scheduler:
 
     def holder_of(self, address: IPAddress, interface: str) -> str | None:
         """The MAC address of the device whose mappings lead to an address; active mappings before parked ones."""
-        rows = sorted(self._led_to(address, interface), key=lambda mapping: not mapping.active)
+        rows = sorted(self._led_to(address, interface), key=lambda mapping: not mapping.serves)
         own = (mapping.device for mapping in rows if not mapping.delegated)
         return next((mac for d in own if lan_of(d) in ("", interface) and (mac := mac_of(d)) is not None), None)
 

@@ -38,8 +38,12 @@ def find(table: MappingTable, network: Network, key: MappingKey, source: Source,
 
 
 def _translated(table: MappingTable, network: Network, key: MappingKey) -> Mapping | None:
-    """The port mapping of every external address, or that of the primary one."""
+    """The port mapping of every external address, or that of the primary one. A mapping with another external port
+    at the gateway above is found by that one alone."""
     mapping = table.by_key(key)
     if mapping is None and network.external:
-        return table.by_key(key._replace(external_address=network.external[0]))
+        mapping = table.by_key(key._replace(external_address=network.external[0]))
+    if mapping is None or mapping.outside_port != key.external_port:
+        told = table.told_as(key.transport, key.external_port)
+        mapping = next((row for row in told if row.key.remote == key.remote), None)
     return mapping

@@ -42,6 +42,8 @@ class LedgerView:
         """As ``View.find``."""
         device = self._device_of(source)
         mapping = find(self._ledger.table, self._network(), key, source, device)
+        if mapping is not None and mapping.waits:
+            return None
         if mapping is None or self._all or mapping.device == device:
             return mapping
         return Refused(Refusal.NOT_AUTHORIZED, "the mapping belongs to another device", None)
@@ -62,7 +64,7 @@ class LedgerView:
     def pinhole(self, source: Source, unique_id: int) -> Mapping | Refused | None:
         """As ``View.pinhole``."""
         mapping = self._ledger.table.pinhole(unique_id)
-        if mapping is None or mapping.until <= self._clock().boot:
+        if mapping is None or mapping.waits or mapping.until <= self._clock().boot:
             return None
         if self._visible_device(source) in (None, mapping.device):
             return mapping
@@ -92,11 +94,9 @@ class LedgerView:
         table = self._ledger.table
         rows = [table.get(i) for i in table.numbering(device)]
         mappings = [
-            m
-            for m in rows
-            if m is not None and m.key.transport is transport and start <= m.key.external_port <= end
+            m for m in rows if m is not None and m.key.transport is transport and start <= m.outside_port <= end
         ]
-        mappings.sort(key=lambda m: m.key.external_port)
+        mappings.sort(key=lambda m: m.outside_port)
         return mappings[:limit] if limit else mappings
 
     def left_s(self, mapping: Mapping, via: Via) -> int:

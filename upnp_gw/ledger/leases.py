@@ -64,6 +64,8 @@ def next_check(mapping: Mapping) -> float:
     """
     holds = mapping.holds
     first_end = holds[0].until if len(holds) == 1 else min(hold.until for hold in holds)
+    if mapping.above is not None and mapping.above.waits:
+        return min(first_end, mapping.above.until)
     return min(first_end, mapping.recheck_at) if mapping.active else first_end
 
 
@@ -73,7 +75,10 @@ def grant_has_ended(mapping: Mapping, now: Instant) -> bool:
 
 
 def without_expired_holds(mapping: Mapping, now: Instant) -> Mapping | None:
-    """The mapping without the holds that have ended; None if none is left."""
+    """The mapping without the holds that have ended; None if none is left, or if it has waited long enough for the
+    gateway above."""
+    if mapping.above is not None and mapping.above.waits and mapping.above.until <= now.boot:
+        return None
     live = tuple(hold for hold in mapping.holds if hold.until > now.boot)
     if live == mapping.holds:
         return mapping

@@ -12,8 +12,13 @@ from upnp_gw.model.mapping import Hold, Mapping, Via
 
 def opens(before: Mapping | None, after: Mapping) -> bool:
     """True if ``after`` lets somebody reach something that ``before`` did not, or leads to another internal
-    endpoint, enabled or not. A parked row counts as reachable: it is opened again when its device answers."""
-    if before is None or (before.key, before.internal) != (after.key, after.internal):
+    endpoint, enabled or not. A parked row counts as reachable: it is opened again when its device answers. One that
+    waited for the gateway above does not."""
+    if (
+        before is None
+        or (before.waits and not after.waits)
+        or (before.key, before.internal) != (after.key, after.internal)
+    ):
         return True
     if not after.enabled:
         return False

@@ -37,6 +37,8 @@ class MappingTable:
         self._of_device = RowIndex[str]()
         self._charges = Charges()
         self._by_unique_id: dict[int, str] = {}
+        self._told = {transport: RowIndex[int]() for transport in Transport}
+        """The external ports that a gateway above gave in place of ours."""
         self._states: Counter[tuple[bool, bool]] = Counter()
         """(enabled, parked) -> number of rows."""
         self._next_number = 1
@@ -54,7 +56,7 @@ class MappingTable:
         return list(self._rows)
 
     def states(self) -> tuple[int, int, int]:
-        """The numbers of active, parked and disabled mappings."""
+        """The numbers of active, parked and disabled mappings. Those without a lease above count as parked."""
         of = self._states
         return of[True, False], of[True, True] + of[False, True], of[False, False]
 
@@ -80,6 +82,10 @@ class MappingTable:
     def on_port(self, transport: Transport, port: int) -> list[Mapping]:
         """Every port mapping on this external port, for any external address and remote host."""
         return self._get_all(self._by_port[transport].ids(port))
+
+    def told_as(self, transport: Transport, port: int) -> list[Mapping]:
+        """Every mapping whose clients know this external port, where it is that of a gateway above and not ours."""
+        return self._get_all(self._told[transport].ids(port))
 
     def pinholes_on(self, transport: Transport, port: int, device: str) -> Iterator[Mapping]:
         """The IPv4 pinholes on this port that a device holds, oldest first."""
@@ -152,7 +158,9 @@ class MappingTable:
     def _link(self, row: Row) -> None:
         mapping = row.mapping
         self._rows[mapping.id] = row
-        self._states[mapping.enabled, mapping.parked] += 1
+        self._states[mapping.enabled, _closed(mapping)] += 1
+        if mapping.above is not None and mapping.outside_port != mapping.key.external_port:
+            self._told[mapping.key.transport].add(mapping.outside_port, mapping.id)
         self._by_key[mapping.key] = mapping.id
         self._by_internal[mapping.key.transport].add(mapping.internal, mapping.id)
         self._by_client.add(mapping.internal.address, mapping.id)
@@ -160,15 +168,18 @@ class MappingTable:
         self._charges.add(mapping)
         if mapping.internal.address.version == 4:
             self._link_port(mapping)
-            self._everyone.put(row.number, mapping.id)
-            self._by_device.setdefault(mapping.device, Numbering()).put(row.number, mapping.id)
+            if not mapping.waits:
+                self._everyone.put(row.number, mapping.id)
+                self._by_device.setdefault(mapping.device, Numbering()).put(row.number, mapping.id)
         else:
             self._by_unique_id[mapping.unique_id] = mapping.id
 
     def _unlink(self, row: Row) -> None:
         mapping = row.mapping
         del self._rows[mapping.id]
-        self._states[mapping.enabled, mapping.parked] -= 1
+        self._states[mapping.enabled, _closed(mapping)] -= 1
+        if mapping.above is not None and mapping.outside_port != mapping.key.external_port:
+            self._told[mapping.key.transport].remove(mapping.outside_port, mapping.id)
         if self._by_key.get(mapping.key) == mapping.id:
             del self._by_key[mapping.key]
         self._by_internal[mapping.key.transport].remove(mapping.internal, mapping.id)
@@ -177,13 +188,18 @@ class MappingTable:
         self._charges.remove(mapping)
         if mapping.internal.address.version == 4:
             self._unlink_port(mapping)
-            self._everyone.remove(row.number)
-            own = self._by_device[mapping.device]
-            own.remove(row.number)
-            if not len(own):
-                del self._by_device[mapping.device]
+            if not mapping.waits:
+                self._unlink_number(row)
         else:
             del self._by_unique_id[mapping.unique_id]
+
+    def _unlink_number(self, row: Row) -> None:
+        device = row.mapping.device
+        self._everyone.remove(row.number)
+        own = self._by_device[device]
+        own.remove(row.number)
+        if not len(own):
+            del self._by_device[device]
 
     def _link_port(self, mapping: Mapping) -> None:
         transport, _, port, *_ = mapping.key
@@ -201,6 +217,10 @@ class MappingTable:
 
     def _get_all(self, ids: Iterable[str]) -> list[Mapping]:
         return [self._rows[i].mapping for i in ids]
+
+
+def _closed(mapping: Mapping) -> bool:
+    return mapping.parked or (mapping.above is not None and not mapping.above.granted)
 
 
 class TableDelta:

@@ -123,10 +123,11 @@ class Transaction:
             self._cut(mapping, "parked")
 
     def end(self, mapping: Mapping, why: str) -> None:
-        """Removes a row. Its flows are cut later or at once, depending on ``why``."""
+        """Removes a row. Its flows are cut later or at once, depending on ``why``; one that waited has none."""
         self._delta.remove(mapping.id)
         self.ended[mapping.id] = why
-        self._cut(mapping, why)
+        if not mapping.waits:
+            self._cut(mapping, why)
 
     def follow_hosts(self, before: HostLists, now: HostLists) -> None:
         """The lists of remote hosts that screens may name are others now. Ends the flows of hosts that they no
@@ -180,7 +181,7 @@ class Transaction:
             self.ledger.deadlines.set(mapping_id, next_check(after) if after is not None else None)
             if after is None:
                 self.ledger.usage.pop(mapping_id, None)
-        visible = [] if self.quiet else [pair for pair in self.pairs if _visible_change(*pair)]
+        visible = [] if self.quiet else [pair for pair in map(_shown, self.pairs) if _visible_change(*pair)]
         return self._table_changed(visible) if visible else None
 
     def _table_changed(self, pairs: Sequence[Pair]) -> TableChanged:
@@ -203,9 +204,20 @@ _INVISIBLE = frozenset({"decision", "recheck_at", "grant_ends_at"})
 _visible = attrgetter(*(each.name for each in fields(Mapping) if each.name not in _INVISIBLE))
 
 
+def _shown(pair: Pair) -> Pair:
+    """The change as others see it: a mapping that waits for the gateway above is not there yet."""
+    before, after = pair
+    return (
+        None if before is not None and before.above is not None and before.above.waits else before,
+        None if after is not None and after.above is not None and after.above.waits else after,
+    )
+
+
 def _visible_change(before: Mapping | None, after: Mapping | None) -> bool:
     """True if a control point can see the difference."""
     if before is None or after is None:
         return before is not after
+    if before.above is not None and after.above is not None:  # a renewal above is not seen
+        before = replace(before, above=replace(before.above, until=after.above.until))
     changed: bool = _visible(before) != _visible(after)
     return changed

@@ -67,6 +67,7 @@ CATALOGUE = (
         "gauge",
         "1: the internet reaches the external IPv4 address; 0: double NAT, or there is none.",
     ),
+    Metric("gateway_above_up", "gauge", "1: the gateway above answers. Only where one is asked ([upstream])."),
     Metric("daemon_cpu_seconds", "counter", "Processor time of the gateway."),
     Metric("daemon_resident_memory_bytes", "gauge", "Memory of the gateway."),
     Metric("daemon_open_fds", "gauge", "Open file descriptors of the gateway."),

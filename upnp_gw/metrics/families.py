@@ -39,6 +39,8 @@ def families(measurements: api.Measurements | None, devices: ShownDevices) -> It
     yield simple("messages", by_word(measurements.servers))
     yield single("wan_up", measurements.wan_up)
     yield single("external_address_public", measurements.address_kind == "public")
+    if measurements.above_answers is not None:
+        yield single("gateway_above_up", measurements.above_answers)
     yield single("daemon_cpu_seconds", measurements.process.cpu_s)
     yield single("daemon_resident_memory_bytes", measurements.process.resident_bytes)
     yield single("daemon_open_fds", measurements.process.open_files)

@@ -187,6 +187,33 @@ class Hold:
     """The PCP FILTERs of this lease as requested (RFC 6887 section 13.3); empty: anyone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Above:
+    """A mapping's lease at the gateway above. Until it answers for the first time, the mapping waits for it."""
+
+    nonce: bytes
+    """12 bytes: that of the PCP client, else random. It stays the same over renewals and restarts (CAS-006)."""
+    until: float
+    """BOOTTIME seconds at which the lease above ends, at the latest; of one that waits: the end of the wait."""
+    via: Via | None = None
+    """The protocol that granted it."""
+    gateway: IPAddress | None = None
+    external: Endpoint | None = None
+    """The outermost endpoint, also of a lease that was lost; None: there was none yet."""
+    problem: str = ""
+    """Our sentence, why the lease is lost and the mapping not in the kernel; empty: it is not."""
+
+    @property
+    def granted(self) -> bool:
+        """True while the gateway above lets traffic of this mapping through."""
+        return self.external is not None and not self.problem
+
+    @property
+    def waits(self) -> bool:
+        """True until the gateway above has answered for the first time."""
+        return self.external is None and not self.problem
+
+
 def last_end(holds: Sequence[Hold]) -> float:
     """BOOTTIME seconds at which the last of these holds ends."""
     return holds[0].until if len(holds) == 1 else max(hold.until for hold in holds)
@@ -228,6 +255,8 @@ class Mapping:
     """Made by the operator with ``--permanent``: the gateway renews it without end."""
     grant_ends_at: float | None = None
     """BOOTTIME seconds at which the grant or its hours end and the gateway decides again; None: never."""
+    above: Above | None = None
+    """The lease at the gateway above; None: none is needed."""
 
     @property
     def kind(self) -> MappingKind:
@@ -270,7 +299,23 @@ class Mapping:
     @property
     def active(self) -> bool:
         """True where the mapping is in the kernel."""
+        return self.enabled and not self.parked and (self.above is None or self.above.granted)
+
+    @property
+    def serves(self) -> bool:
+        """True where this gateway would let traffic through: enabled, and its device answers."""
         return self.enabled and not self.parked
+
+    @property
+    def waits(self) -> bool:
+        """True where it waits for the first answer of the gateway above: no control point sees it yet."""
+        return self.above is not None and self.above.waits
+
+    @property
+    def outside_port(self) -> int:
+        """The external port that clients know: that of the gateway above, else the key's."""
+        above = self.above
+        return self.key.external_port if above is None or above.external is None else above.external.port
 
     def hold_of(self, protocol: str) -> Hold | None:
         """The hold of this protocol (``Via.protocol``); None: there is none."""

@@ -87,8 +87,11 @@ class Network:
     external: tuple[IPv4Address, ...] = ()
     """External IPv4 addresses, the primary one first: the WAN link's, or the configured ones."""
     advertise: IPv4Address | None = None
-    """The external address of a router in front of this one (``[wan] advertise``). Clients get this address; the
-    kernel translates with ``external``."""
+    """The external address of a router in front of this one, by ``[wan] advertise`` or as the gateway above tells.
+    Clients get this address; the kernel translates with ``external``."""
+    behind: bool = False
+    """True: a gateway above is asked for port mappings. Its external address is ``advertise``, None until it is
+    known."""
     connected_at: float | None = None
     """BOOTTIME seconds since when ``external`` is not empty."""
     generation: int = 0
@@ -127,7 +130,8 @@ class Network:
         own = frozenset((address.version, int(address)) for address in (*held, *self.external))
         nets = (*(net for link in self.lans for net in link.networks), *self.routed)
         object.__setattr__(self, "_lans", {link.name: link for link in reversed(self.lans)})
-        object.__setattr__(self, "advertised", (self.advertise or self.external[0]) if self.external else None)
+        shown = self.advertise or (self.external[0] if self.external and not self.behind else None)
+        object.__setattr__(self, "advertised", shown if self.external else None)
         object.__setattr__(self, "main_lan", self.lans[0].name if self.lans else "")
         object.__setattr__(self, "own", own)
         object.__setattr__(self, "lan_spans", tuple(_span(net) for net in nets))

@@ -70,6 +70,8 @@ class MapRequest:
     """AddPinhole: the source port of the remote host; 0: any."""
     standing_only: bool = False
     """UpdatePinhole: refuses the request if the pinhole does not exist."""
+    suggested_address: IPAddress | None = None
+    """PCP: the suggested external address, which the gateway above is told; None: any."""
 
     @property
     def pinhole(self) -> bool:
@@ -176,6 +178,8 @@ class Refusal(StrEnum):
     """Valid, but not supported by this gateway."""
     ABSENT = "requester-absent"
     """No host answers at the requester's address now, or another device does. Nothing was decided."""
+    GATEWAY_ABOVE = "gateway-above"
+    """The gateway above does not answer, or its lease was lost."""
     BACKEND = "backend-failed"
     """The kernel or the disk failed. Nothing changed."""
 

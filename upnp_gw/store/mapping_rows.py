@@ -16,6 +16,7 @@ import msgspec
 
 from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.model.mapping import (
+    Above,
     DecisionId,
     Endpoint,
     Hold,
@@ -77,11 +78,12 @@ CREATE TABLE mappings (
   device TEXT NOT NULL, description TEXT NOT NULL, enabled INTEGER NOT NULL, parked INTEGER NOT NULL,
   granted_at REAL NOT NULL, decision INTEGER NOT NULL, rule TEXT NOT NULL, filters TEXT NOT NULL,
   delegated INTEGER NOT NULL, permanent INTEGER NOT NULL, remote_port INTEGER NOT NULL, boot TEXT NOT NULL,
-  holds TEXT NOT NULL
+  holds TEXT NOT NULL, above TEXT
 ) STRICT;
 """
-"""A mapping and its leases are one row, so that an add writes one page for them. ``holds``: JSON of ``HoldRow``."""
-COLUMNS = 21
+"""A mapping and its leases are one row, so that an add writes one page for them. ``holds``: JSON of ``HoldRow``;
+``above``: JSON of ``AboveRow``, NULL where no gateway above is needed."""
+COLUMNS = 22
 
 SIDES = "+-"
 """Before the id of a list of remote hosts in the column ``filters``: they may, or may not, connect."""
@@ -89,6 +91,9 @@ SIDES = "+-"
 HoldRow = tuple[str, int | None, str | None, float, float, float, int, str]
 """Protocol, requested lease, nonce in hexadecimal, end on CLOCK_BOOTTIME and on the wall clock, seconds left at the
 write, epoch, FILTERs."""
+AboveRow = tuple[str, float, float, float, str | None, str | None, str | None, int, str]
+"""Nonce in hexadecimal, the three forms of the end as of a hold, protocol, gateway, outermost address and port (0:
+none), and the problem."""
 
 
 def write_mappings(
@@ -144,6 +149,7 @@ def mapping_values(mapping: Mapping, number: int, boot: str, now: Instant) -> Se
         key.remote_port,
         boot,
         hold_text([_hold_row(hold, now) for hold in mapping.holds]),
+        None if mapping.above is None else _above_text(mapping.above, now),
     )
 
 
@@ -174,6 +180,7 @@ def stored_row(values: Sequence[Any], boot: str, now: Instant) -> StoredRow:
         screen=Screen(*(tuple(word[1:] for word in values[15].split() if word[0] == side) for side in SIDES)),
         delegated=bool(values[16]),
         permanent=bool(values[17]),
+        above=None if values[21] is None else _above(values[21], values[19] == boot, now),
     )
     return StoredRow(mapping, values[1])
 
@@ -202,9 +209,45 @@ def _hold_row(hold: Hold, now: Instant) -> HoldRow:
 
 def _hold(row: HoldRow, same_boot: bool, now: Instant) -> Hold:
     via, asked_s, nonce, until_boot, until_wall, left_s, epoch, filters = row
-    until = until_boot if same_boot else now.boot + min(until_wall - now.wall, left_s)
     peers = tuple(parse_peers(text) for text in filters.split())
+    until = _end_of(until_boot, until_wall, left_s, same_boot, now)
     return Hold(Via(via), until, asked_s, None if nonce is None else bytes.fromhex(nonce), epoch, peers)
+
+
+def _end_of(until_boot: float, until_wall: float, left_s: float, same_boot: bool, now: Instant) -> float:
+    """BOOTTIME seconds of a stored end."""
+    return until_boot if same_boot else now.boot + min(until_wall - now.wall, left_s)
+
+
+_ABOVE = msgspec.json.Decoder(AboveRow)
+
+
+def _above_text(above: Above, now: Instant) -> str:
+    left, external = above.until - now.boot, above.external
+    row: AboveRow = (
+        above.nonce.hex(),
+        above.until,
+        now.wall + left,
+        left,
+        _text(above.via),
+        _text(above.gateway),
+        None if external is None else str(external.address),
+        0 if external is None else external.port,
+        above.problem,
+    )
+    return msgspec.json.encode(row).decode()
+
+
+def _above(text: str, same_boot: bool, now: Instant) -> Above:
+    nonce, until_boot, until_wall, left_s, via, gateway, address, port, problem = _ABOVE.decode(text)
+    return Above(
+        bytes.fromhex(nonce),
+        _end_of(until_boot, until_wall, left_s, same_boot, now),
+        None if via is None else Via(via),
+        _address(gateway),
+        None if address is None else Endpoint(_shared(address), port),
+        shared_text(problem),
+    )
 
 
 def cut_values(cut: PendingCut) -> Sequence[Any]:

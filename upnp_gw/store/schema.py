@@ -7,7 +7,7 @@ from upnp_gw.store import decision_rows, evidence_rows, mapping_rows, policy_row
 from upnp_gw.store import device_rows as notes
 from upnp_gw.store.upgrade import MIGRATIONS, shrink
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE cuts (

@@ -83,6 +83,7 @@ def _upgraded_mappings(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
             remote_port,
             boots.get(name, ""),
             hold_text(holds.get(name, [])),
+            None,
         )
 
 
@@ -103,6 +104,12 @@ def _upgrade_decisions(db: sqlite3.Connection) -> None:
         after = rows[-1][0]
 
 
+def _leases_above(db: sqlite3.Connection) -> None:
+    """Schema 6 had no leases of a gateway above. An upgrade from schema 5 has made the table anew already."""
+    if "above" not in {row[1] for row in db.execute("PRAGMA table_info(mappings)")}:
+        db.execute("ALTER TABLE mappings ADD COLUMN above TEXT")
+
+
 def shrink(db: sqlite3.Connection) -> None:
     """Gives the room of the old tables back to the file system. A full disk keeps the larger file."""
     with suppress(sqlite3.Error):
@@ -118,5 +125,6 @@ MIGRATIONS: dict[int, list[Step]] = {
     3: ["ALTER TABLE cuts ADD COLUMN remote_port INTEGER NOT NULL DEFAULT 0"],
     4: [*policy_rows.SCHEMA.split(";")],
     5: [_rows_without_indexes],
+    6: [_leases_above],
 }
 """Version of the schema -> the steps that upgrade it to the next version."""

@@ -72,6 +72,7 @@ _BOTH_VERSIONS = {
     Refusal.NO_EXTERNAL_ADDRESS: 501,
     Refusal.UNSUPPORTED: 501,
     Refusal.ABSENT: 501,
+    Refusal.GATEWAY_ABOVE: 501,
     Refusal.BACKEND: 501,
 }
 REFUSALS: dict[IgdVersion, dict[Refusal, int]] = {

@@ -42,7 +42,7 @@ def _entry(mapping: Mapping, left_s: int, texts: dict[int, str]) -> str:
         client = texts[id(internal.address)] = str(internal.address)
     return (
         f"<p:PortMappingEntry><p:NewRemoteHost>{remote_text(mapping)}</p:NewRemoteHost>"
-        f"<p:NewExternalPort>{key.external_port}</p:NewExternalPort>"
+        f"<p:NewExternalPort>{mapping.outside_port}</p:NewExternalPort>"
         f"<p:NewProtocol>{PROTOCOLS[key.transport]}</p:NewProtocol>"
         f"<p:NewInternalPort>{internal.port}</p:NewInternalPort>"
         f"<p:NewInternalClient>{client}</p:NewInternalClient>"

@@ -88,7 +88,7 @@ def get_generic_entry(caller: Caller, arguments: Arguments) -> Answer:
         return Fault(713)
     return {
         "NewRemoteHost": remote_text(mapping),
-        "NewExternalPort": mapping.key.external_port,
+        "NewExternalPort": mapping.outside_port,
         "NewProtocol": mapping.key.transport.value.upper(),
         **_entry(caller, mapping),
     }
@@ -190,7 +190,7 @@ def _added_any(igd_version: IgdVersion, reply: Reply) -> Answer:
         case Refused():
             return fault_of(igd_version, reply, ANY_CONFLICT)
         case Granted():
-            return {"NewReservedPort": reply.mapping.key.external_port}
+            return {"NewReservedPort": reply.mapping.outside_port}
         case Removed():
             raise TypeError("a mapping was asked for, not a removal")
 

@@ -31,6 +31,7 @@ RESULTS = {
     Refusal.NO_EXTERNAL_ADDRESS: NatPmpResult.NETWORK_FAILURE,
     Refusal.UNSUPPORTED: NatPmpResult.REFUSED,
     Refusal.ABSENT: NatPmpResult.NETWORK_FAILURE,
+    Refusal.GATEWAY_ABOVE: NatPmpResult.NETWORK_FAILURE,
     Refusal.BACKEND: NatPmpResult.OUT_OF_RESOURCES,
 }
 """Refusal -> result. Complete."""
@@ -73,7 +74,7 @@ def _answer(message: MappingRequest, reply: Reply, epoch_s: int) -> bytes:
                 message.transport,
                 epoch_s,
                 message.internal_port,
-                mapping.key.external_port,
+                mapping.outside_port,
                 min(lifetime_s, message.lifetime_s),
             )
             return build_response(granted)

@@ -58,6 +58,7 @@ RESULTS = {
     Refusal.NO_EXTERNAL_ADDRESS: ResultCode.NETWORK_FAILURE,
     Refusal.UNSUPPORTED: ResultCode.UNSUPP_PROTOCOL,
     Refusal.ABSENT: ResultCode.NETWORK_FAILURE,
+    Refusal.GATEWAY_ABOVE: ResultCode.NETWORK_FAILURE,
     Refusal.BACKEND: ResultCode.NO_RESOURCES,
 }
 """Refusal -> result. Complete."""
@@ -190,7 +191,12 @@ def _request(fields: _MapFields, transport: Transport, source: Source, least_s: 
         keep_description=fields.description is None,
         clear_filters=bool(clears),
         filters=tuple(peer_filter.peers for peer_filter in added),
+        suggested_address=_suggested(fields.data.external_address),
     )
+
+
+def _suggested(address: IPAddress) -> IPAddress | None:
+    return None if address in (ANY_IPV4, ANY_IPV6) else address
 
 
 def _reply_builder(fields: _MapFields, data: bytes) -> Callable[[Reply, int], bytes]:
@@ -204,7 +210,7 @@ def _reply_builder(fields: _MapFields, data: bytes) -> Callable[[Reply, int], by
             case Granted(mapping, lifetime_s, external):
                 if external is None:
                     return build_error(data, ResultCode.NETWORK_FAILURE, epoch_s)
-                assigned = replace(fields.data, external_port=mapping.key.external_port, external_address=external)
+                assigned = replace(fields.data, external_port=mapping.outside_port, external_address=external)
                 return _success(fields, lifetime_s, epoch_s, assigned, mapping)
 
     return answer
@@ -274,6 +280,9 @@ def _data_of(mapping: Mapping, external: IPAddress | None) -> MapData | None:
     hold = mapping.hold_of(Via.PCP.protocol)
     if hold is None or hold.nonce is None:
         return None
-    key, internal = mapping.key, mapping.internal
-    outside: IPAddress = internal.address if mapping.kind is MappingKind.PINHOLE else external or ANY_IPV4
-    return MapData(hold.nonce, key.transport.number, internal.port, key.external_port, outside)
+    key, internal, above = mapping.key, mapping.internal, mapping.above
+    if above is not None and above.external is not None:
+        external = above.external.address
+    elif mapping.kind is MappingKind.PINHOLE:
+        external = internal.address
+    return MapData(hold.nonce, key.transport.number, internal.port, mapping.outside_port, external or ANY_IPV4)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from upnp_gw.ledger.events import Event, TableChanged
 from upnp_gw.model.errors import WireError
-from upnp_gw.model.mapping import Instant, Mapping, MappingKind, Via
+from upnp_gw.model.mapping import Endpoint, Instant, Mapping, MappingKind, Via
 from upnp_gw.model.request import (
     ChangeRequest,
     Granted,
@@ -142,8 +142,8 @@ class Port5351Server:
             if mapping is None:
                 self._updates.forget(mapping_id)
                 continue
-            if mapping.kind is MappingKind.PINHOLE:
-                continue
+            if mapping.kind is MappingKind.PINHOLE or mapping.above is not None:
+                continue  # the address of a mapping with a lease above changes with that lease: see ``on_event``
             if contact.insists:
                 self._update_ended(mapping, contact, ResultCode.CANNOT_PROVIDE_EXTERNAL)
                 self._tasks.spawn(self._release(mapping, contact))
@@ -157,7 +157,12 @@ class Port5351Server:
             return
         for before, after in event.changed:
             contact = self._updates.contact(after.id)
-            if contact is not None and before.key != after.key:
+            if contact is None or (before.key, _outermost(before)) == (after.key, _outermost(after)):
+                continue
+            if contact.insists:
+                self._update_ended(after, contact, ResultCode.CANNOT_PROVIDE_EXTERNAL)
+                self._tasks.spawn(self._release(after, contact))
+            else:
                 self._update_changed(after.id, contact)
         for mapping, reason in event.removed:
             contact = self._updates.forget(mapping.id)
@@ -292,3 +297,7 @@ class Port5351Server:
 
     def _external(self) -> IPv4Address | None:
         return self._lan.network().advertised
+
+
+def _outermost(mapping: Mapping) -> Endpoint | None:
+    return mapping.above.external if mapping.above is not None else None

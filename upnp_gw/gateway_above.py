@@ -1,0 +1,88 @@
+"""The gateway above in the daemon: makes its client, and passes on what it tells."""
+
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from importlib import import_module
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Any
+
+from upnp_gw.config.settings import Config
+from upnp_gw.engine.environment import Environment, served_network
+from upnp_gw.engine.leases_above import LeasesAbove
+from upnp_gw.ledger.events import Events, WanChanged
+from upnp_gw.model.above import AboveState
+from upnp_gw.model.mapping import Via
+from upnp_gw.model.network import Network
+from upnp_gw.servers.lan import LanServers
+from upnp_gw.system.clock import clock
+
+if TYPE_CHECKING:
+    from upnp_gw.upstream import GatewayAboveClient
+
+log = logging.getLogger(__name__)
+
+
+class GatewayAboveInDaemon:
+    """``client`` is None if no gateway above is asked."""
+
+    def __init__(
+        self,
+        config: Config,
+        environment: Environment,
+        events: Events,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+    ) -> None:
+        self.client: GatewayAboveClient | None = None
+        self._config = config
+        self._environment = environment
+        self._events = events
+        self._spawn = spawn
+        self._leases: LeasesAbove | None = None
+        self._servers: LanServers | None = None
+        self._outermost: IPv4Address | None = None
+        if config.upstream_when != "never":
+            upstream = import_module("upnp_gw.upstream")  # few gateways have one above
+            vias = [Via.IGD2 if word == "igd" else Via(word) for word in config.upstream_ask]
+            self.client = upstream.GatewayAboveClient(
+                vias, config.upstream_gateway, lambda: environment.network, clock
+            )
+
+    async def start(self, leases: LeasesAbove | None, stack: AsyncExitStack) -> None:
+        """Begins to ask, and to follow what the gateway above announces. ``stack`` closes it."""
+        if self.client is not None and leases is not None:
+            self._leases = leases
+            stack.push_async_callback(self.client.close)
+            await self.client.start(leases)
+            leases.start()
+
+    def state(self) -> AboveState | None:
+        """Its state; None: no gateway above is asked."""
+        return self.client.state() if self.client is not None else None
+
+    def serve(self, servers: LanServers) -> None:
+        """The servers run: they announce another outermost address from now on."""
+        self._servers = servers
+
+    def served(self, network: Network) -> Network:
+        """The network as it is served, with the outermost address as far as it is known."""
+        return served_network(network, self._config, self._outermost)
+
+    def network_changed(self, old: Network, new: Network) -> None:
+        """Links, addresses or routes changed."""
+        if self.client is not None and self._leases is not None:
+            self.client.network_changed()
+            if (old.external, old.without_nat) != (new.external, new.without_nat):
+                self._spawn(self._leases.network_changed())
+
+    def on_outermost(self, address: IPv4Address) -> None:
+        """The gateway above has told another external address."""
+        self._outermost = address
+        old = self._environment.network
+        new = self._environment.network = self.served(old)
+        if old.advertised == new.advertised:
+            return
+        log.info("the address outside is %s, by the gateway above", address)
+        if self._servers is not None:
+            self._events.publish(WanChanged())
+            self._spawn(self._servers.external_changed())
