@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, ip_network
 from tests.fixtures.firewall_driver import forward, network_of, settings
 from tests.fixtures.lab_firewall import Gateway, to
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings, Forward, Refill
+from upnp_gw.firewall.openings.kernel_state import KernelState
 from upnp_gw.firewall.openings.path import Place
 from upnp_gw.firewall.openings.proof import Permit, Proof, prove
 from upnp_gw.firewall.openings.reading import read_kernel
@@ -85,9 +86,11 @@ class Scene:
         external = self.lab.external
         permits = [Permit.of(one, external) for one in self.ledger.values()]
         permits += [Permit.of(one, external, ended=True) for one in ended]
+        return prove(self.read(), permits, self.place)
+
+    def read(self) -> KernelState:
         place = self.place
-        kernel = self.gateway.do(self.gateway.firewall.read_with(lambda session: read_kernel(session, place)))
-        return prove(kernel, permits, place)
+        return self.gateway.do(self.gateway.firewall.read_with(lambda session: read_kernel(session, place)))
 
     # -- packets from the internet
 

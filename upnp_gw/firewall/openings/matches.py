@@ -33,6 +33,13 @@ def _some(packets: Packets, boxes: Sequence[Box]) -> list[Packets]:
     return [Packets(packets.common, boxes)] if boxes else []
 
 
+def _either(present: Sequence[Packets], no: Sequence[Packets], rule: str) -> Parts:
+    """The packets both ways; with a doubt if there is a rule that it is about."""
+    if not rule:
+        return [*present], [*no, *present]
+    return [one.doubted(rule) for one in present], [*no, *(one.doubted(rule, False) for one in present)]
+
+
 def having(packets: Packets, fields: Iterable[Field]) -> Parts:
     """The packets that have these fields at all, and the others."""
     common = packets.common
@@ -98,8 +105,7 @@ class CommonMatch:
         answers = [has_value(packets.common, self.field.name, value, self.mask) for value in self.values]
         found = True if True in answers else None if None in answers else False
         if found is None:
-            doubted = [one.doubted(self.rule) for one in present]
-            return doubted, [*no, *doubted]
+            return _either(present, no, self.rule)
         return (present, no) if found is not self.negated else ([], [*no, *present])
 
 
@@ -113,9 +119,7 @@ class EitherMatch:
 
     def split(self, packets: Packets) -> Parts:
         present, no = having(packets, self.fields)
-        if self.rule:
-            present = [one.doubted(self.rule) for one in present]
-        return present, [*no, *present]
+        return _either(present, no, self.rule)
 
 
 class TableMatch:
@@ -151,7 +155,7 @@ class TableMatch:
             doubt = self._doubt if sure else self._rule
             matched, rest = Packets(one.common, [box for box, _ in found]), Packets(one.common, left)
             if doubt:
-                matched, rest = matched.doubted(doubt), rest.doubted(doubt)
+                matched, rest = matched.doubted(doubt), rest.doubted(doubt, False)
             yes += [(matched, found)] if found else []
             no += [rest] if left else []
         return yes, no

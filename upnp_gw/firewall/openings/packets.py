@@ -30,6 +30,13 @@ class TooMuchToCount(Exception):
     """The classes cannot be worked out within the bounds."""
 
 
+class Doubt(NamedTuple):
+    """A rule that cannot be decided, and the way on which the packets were followed."""
+
+    rule: str
+    matched: bool
+
+
 class Source(NamedTuple):
     """An element of a map or set that packets depend on."""
 
@@ -146,7 +153,7 @@ class Common:
     ct_mark: int | None = 0
     passed: tuple[str, ...] = ()
     """The rules and policies that let it through, and the one that translated it."""
-    doubts: frozenset[str] = frozenset()
+    doubts: frozenset[Doubt] = frozenset()
     """The rules that cannot be decided, if what becomes of the packets depends on them."""
 
     @property
@@ -154,8 +161,8 @@ class Common:
         """False: there is no flow to ask about."""
         return self.state not in ("invalid", "untracked")
 
-    def doubted(self, rule: str) -> "Common":
-        return replace(self, doubts=self.doubts | {rule})
+    def doubted(self, rule: str, matched: bool = True) -> "Common":
+        return replace(self, doubts=self.doubts | {Doubt(rule, matched)})
 
     def passing(self, rule: str) -> "Common":
         return replace(self, passed=(*self.passed, rule))
@@ -168,17 +175,35 @@ class Packets:
     common: Common
     boxes: Sequence[Box]
 
-    def doubted(self, rule: str) -> "Packets":
-        return Packets(self.common.doubted(rule), self.boxes)
+    def doubted(self, rule: str, matched: bool = True) -> "Packets":
+        return Packets(self.common.doubted(rule, matched), self.boxes)
+
+
+Groups = dict[Common, dict[Box, None]]
 
 
 def merged(classes: Iterable[Packets]) -> list[Packets]:
-    """The same packets with one class for all that have the same in common."""
-    boxes: dict[Common, dict[Box, None]] = {}
+    """The same packets with one class for all that have the same in common. A rule that cannot be decided is no
+    doubt for packets that are here whether it matches or not."""
+    groups: Groups = {}
     for one in classes:
         if one.boxes:
-            boxes.setdefault(one.common, {}).update(dict.fromkeys(one.boxes))
-    return [Packets(common, list(found)) for common, found in boxes.items()]
+            groups.setdefault(one.common, {}).update(dict.fromkeys(one.boxes))
+    if any(common.doubts for common in groups):
+        _settle(groups)
+    return [Packets(common, list(found)) for common, found in groups.items() if found]
+
+
+def _settle(groups: Groups) -> None:
+    for common in list(groups):
+        for doubt in [one for one in common.doubts if one.matched]:
+            others = common.doubts - {doubt}
+            twin = replace(common, passed=(), doubts=others | {Doubt(doubt.rule, False)})
+            for other in [one for one in groups if replace(one, passed=()) == twin]:
+                shared = groups[common].keys() & groups[other].keys()
+                for box in shared:
+                    del groups[common][box], groups[other][box]
+                groups.setdefault(replace(other, doubts=others), {}).update(dict.fromkeys(shared))
 
 
 def first_packet(box: Box, further: Iterable[Cut] = ()) -> tuple[int, ...] | None:

@@ -62,6 +62,12 @@ class Place:
         return cls(network.wan.name, tuple(lans), own)
 
     @property
+    def plain_hosts(self) -> dict[int, Ranges]:
+        """An address of each prefix that a host is likely to have: the ninth one, not that of the network."""
+        spans = {v: [span for lan in self.lans for span in lan.hosts[v]] for v in (4, 6)}
+        return {v: united((first + 8, first + 8) for first, last in spans[v] if first + 8 < last) for v in (4, 6)}
+
+    @property
     def hosts(self) -> dict[int, Ranges]:
         """The addresses of LAN hosts, by IP version."""
         return {v: united(span for lan in self.lans for span in lan.hosts[v]) for v in (4, 6)}

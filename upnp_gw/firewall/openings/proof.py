@@ -207,8 +207,31 @@ def prove(kernel: KernelState, permits: Iterable[Permit], place: Place) -> Proof
         unread.append(Finding(Fault.UNKNOWN, None, ("the ruleset has too many classes of packets to follow",)))
     if len(flows) > FLOWS_MOST:
         unread.append(Finding(Fault.UNKNOWN, None, (f"more than {FLOWS_MOST} flows from outside",)))
-    gravest = sorted(dict.fromkeys([*findings, *unread]), key=lambda one: one.fault is Fault.UNKNOWN)
+    gravest = _one_of_each(sorted([*findings, *unread], key=_gravity))
     return Proof(tuple(gravest[:FINDINGS_MOST]), len(flows), frozenset(opened))
+
+
+def _gravity(finding: Finding) -> tuple[bool, bool, bool]:
+    """Sort key: certain findings first, packets that begin a flow before invalid ones, TCP before the others."""
+    packet = finding.packet
+    if packet is None:
+        return finding.fault is Fault.UNKNOWN, False, False
+    return finding.fault is Fault.UNKNOWN, packet.state in ("invalid", "untracked"), packet.protocol != 6
+
+
+def _one_of_each(findings: Sequence[Finding]) -> list[Finding]:
+    """The first finding of each kind: the same rules let the packets in, and translate them alike."""
+    kinds: dict[object, Finding] = {}
+    for one in findings:
+        packet = one.packet
+        if packet is None or packet.state == "established":
+            kinds[one] = one
+            continue
+        translated = (packet.destination, packet.dport) != (packet.host, packet.host_port)
+        ends = (packet.protocol, packet.destination, packet.dport, packet.host, packet.host_port)
+        kind = one.fault, packet.version, packet.lan, one.rules, one.mapping, ends if translated else ()
+        kinds.setdefault(kind, one)
+    return list(kinds.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +245,9 @@ class _Comparison:
 
     def of_first_packets(self, common: Common, box: Box) -> Iterator[Finding]:
         """The findings of a box of packets that begin a flow."""
-        version, own = common.version, self.place.own[common.version]
+        version = common.version
         near = [one for one in self.permits.near(version, box) if one.lasts_s and box.among(FIELDS, one.numbers)]
-        found = _beside(version, box, near, own)
+        found = _beside(version, box, near, self.place)
         if found is not None:
             yield _found(Fault.NO_MAPPING, common, found)
             return
@@ -240,7 +263,7 @@ class _Comparison:
             fault = Fault.OUTLIVES
         elif not all(one.allowed for one in near):
             fault, mapping = Fault.NOT_ALLOWED, next(one.mapping for one in near if not one.allowed)
-        if fault is not None and (found := plain_packet(version, box, own)) is not None:
+        if fault is not None and (found := plain_packet(version, box, self.place)) is not None:
             yield _found(fault, common, found, mapping, min(timed, default=None))
 
     def of_flows(self, path: Path, flows: Sequence[TrackedFlow]) -> Iterator[Finding]:
@@ -252,26 +275,27 @@ class _Comparison:
         for packets in (*seen, *past):
             version = packets.common.version
             for box in packets.boxes:
-                found = _beside(version, box, self.permits.near(version, box), ())
+                found = _beside(version, box, self.permits.near(version, box), self.place)
                 if found is not None:
                     yield _found(Fault.FLOW, packets.common, found)
 
 
-def _beside(version: int, box: Box, permits: Sequence[Permit], own: Ranges) -> tuple[int, ...] | None:
+def _beside(version: int, box: Box, permits: Sequence[Permit], place: Place) -> tuple[int, ...] | None:
     """A packet of the box that none of these permits has; None: there is none."""
     if any(all(map(inside, box.parts(FIELDS), one.numbers)) for one in permits):
         return None
     table = ElementTable(Element(one.numbers, Source("", "", None)) for one in permits)
-    return plain_packet(version, box, own, [Cut(FIELDS, table)])
+    return plain_packet(version, box, place, [Cut(FIELDS, table)])
 
 
-def plain_packet(version: int, box: Box, own: Ranges, cuts: Sequence[Cut] = ()) -> tuple[int, ...] | None:
+def plain_packet(version: int, box: Box, place: Place, cuts: Sequence[Cut] = ()) -> tuple[int, ...] | None:
     """A packet of the box that a person can imagine, if there is one: TCP, from a host of the internet, to an
-    address of the gateway where it is translated. ``own``: those addresses."""
+    address of the gateway where it is translated."""
     found = first_packet(box, cuts)
     if found is None:
         return None
-    for name, wanted in (*_PLAIN, (SADDR, _SOURCES[version]), (ORIGINAL_DADDR, own)):
+    places = ((DADDR, place.plain_hosts[version]), (ORIGINAL_DADDR, place.own[version]))
+    for name, wanted in (*_PLAIN, (SADDR, _SOURCES[version]), *places):
         narrow = box.among((name,), (wanted,))
         plainer = first_packet(narrow, cuts) if narrow is not None else None
         if narrow is not None and plainer is not None:
@@ -287,7 +311,7 @@ def _found(
         common.version, protocol, source, sport, destination, dport, host, host_port, common.oif, common.state
     )
     if common.doubts:
-        return Finding(Fault.UNKNOWN, packet, tuple(sorted(common.doubts)))
+        return Finding(Fault.UNKNOWN, packet, tuple(sorted({doubt.rule for doubt in common.doubts})))
     return Finding(fault, packet, common.passed, mapping, expires_s, _by_others(common))
 
 

@@ -1,0 +1,117 @@
+"""Rules of other firewalls: what the proof says about a packet is what becomes of it in the kernel."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.firewall.openings.scene import TCP, Scene, listening
+from tests.firewall.openings.seeded import restore
+from tests.firewall.openings.test_walk import PLACE, match
+from tests.firewall.other_tables.test_drops import recorded
+from tests.fixtures.lab_firewall import gateway_of
+from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.firewall.openings.kernel_state import KernelState
+from upnp_gw.firewall.openings.proof import Permit, Verdict, prove
+from upnp_gw.firewall.openings.sentences import sentence
+from upnp_gw.lab import Lab
+from upnp_gw.lab.probe import REFUSED_S, reach
+
+pytestmark = pytest.mark.lab
+RULES = Path(__file__).parents[2] / "lab" / "guides" / "recorded"
+
+
+class Beside(NamedTuple):
+    """A firewall beside ours. ``v4``, ``v6``: it lets any packet to a host of the LAN pass."""
+
+    file: str
+    v4: bool
+    v6: bool
+    mapping: bool
+    """A port mapping is open beside it."""
+    pinhole: bool
+
+
+FIREWALLS = (
+    Beside("docker-20.10.24.rules", v4=False, v6=True, mapping=False, pinhole=True),
+    Beside("libvirt-9.0.0.rules", v4=True, v6=True, mapping=True, pinhole=True),
+    Beside("fw4.nft", v4=False, v6=False, mapping=False, pinhole=False),
+    Beside("proxmox.rules", v4=True, v6=True, mapping=True, pinhole=True),
+)
+
+
+@pytest.fixture(scope="module")
+def module_scene(namespaces: None) -> Iterator[Scene]:
+    with Lab() as lab, gateway_of(lab, FirewallMode.ALONGSIDE) as gateway, listening(lab):
+        yield Scene(lab, gateway, FirewallMode.ALONGSIDE)
+
+
+@pytest.fixture
+def scene(module_scene: Scene) -> Iterator[Scene]:
+    restore(module_scene)
+    module_scene.nft("delete table inet home")
+    yield module_scene
+    module_scene.nft("flush ruleset")
+
+
+@pytest.mark.parametrize("beside", FIREWALLS, ids=lambda beside: beside.file)
+def test_the_proof_says_what_the_kernel_does(scene: Scene, beside: Beside) -> None:
+    rules = (RULES / beside.file).read_text("utf-8").replace("eth0", "wan0").replace("br-lan", "lan0")
+    program = ["nft", "-f", "-"] if beside.file.endswith(".nft") else ["iptables-restore", "--noflush"]
+    scene.lab.gateway.run(program, text=rules)
+    proof = scene.prove()
+    assert proof.verdict is (Verdict.OPEN if beside.v4 or beside.v6 else Verdict.PROVED), proof.findings
+    assert {finding.packet.version for finding in proof.findings if finding.packet is not None} == {
+        version for version, is_open in ((4, beside.v4), (6, beside.v6)) if is_open
+    }
+    assert ("m1" in proof.open_mappings, "m4" in proof.open_mappings) == (beside.mapping, beside.pinhole)
+    assert scene.shut(22) is not beside.v6
+    assert bool(reach(scene.peer, TCP, scene.lab.external[0], 8080, timeout=REFUSED_S)) is beside.mapping
+    assert scene.shut(8443) is not beside.pinhole
+
+
+def test_a_dnat_of_iptables_to_a_lan_host_is_found(scene: Scene) -> None:
+    command = "iptables -t nat -A PREROUTING -i wan0 -p tcp --dport 2222 -j DNAT --to-destination"
+    scene.lab.gateway.run([*command.split(), f"{scene.console.address}:22"])
+    for program in ("iptables", "ip6tables"):
+        scene.lab.gateway.run([program, "-P", "FORWARD", "DROP"])
+    scene.lab.gateway.run(
+        ["iptables", "-A", "FORWARD", "-m", "conntrack", "--ctstate", "DNAT,ESTABLISHED", "-j", "ACCEPT"]
+    )
+    (finding,) = scene.prove().findings
+    assert "dnat to 192.168.77.10:22; " in sentence(finding)
+    assert scene.at_gateway(2222) == "console"
+
+
+def test_beside_firewalld_only_mappings_get_in(scene: Scene) -> None:
+    """Its rules as they were recorded, beside the kernel's."""
+    scene.nft("delete table ip foreign")
+    kernel = scene.read()
+    both = {"nftables": [*kernel.ruleset["nftables"], *recorded("firewalld")["nftables"]]}
+    permits = [Permit.of(one, scene.lab.external) for one in scene.ledger.values()]
+    proof = prove(KernelState(both), permits, scene.place)
+    assert proof.verdict is Verdict.PROVED, proof.findings
+    assert proof.open_mappings == {"m1", "m2", "m3"}, "it drops traffic to pinholes"
+
+
+def test_a_rule_that_matters_to_nobody_is_no_doubt() -> None:
+    """A match of iptables that is not known leads to a chain that gives the packets back."""
+    own = {"family": "ip", "table": "filter"}
+    unknown = [{"xt": {"type": "match", "name": "physdev"}}, {"jump": {"target": "bridged"}}]
+    port = match("==", {"payload": {"protocol": "tcp", "field": "dport"}}, 22)
+
+    def listed(*first: object) -> dict[str, object]:
+        hook = {"type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}
+        chains = [{**own, "name": "FORWARD", **hook}, {**own, "name": "bridged"}]
+        rules = [("bridged", [port, {"return": None}]), ("FORWARD", unknown), ("FORWARD", [port, {"accept": None}])]
+        objects = [{"chain": chain} for chain in chains]
+        objects += [{"rule": {**own, "chain": name, "expr": expr}} for name, expr in rules]
+        return {"nftables": [*objects[:2], *first, *objects[2:]]}
+
+    only4 = frozenset({4})
+    assert prove(KernelState(listed(), forwarded=only4), [], PLACE).verdict is Verdict.OPEN
+    drop = {"rule": {**own, "chain": "bridged", "expr": [port, {"drop": None}]}}
+    found = prove(KernelState(listed(drop), forwarded=only4), [], PLACE)
+    assert found.verdict is Verdict.UNKNOWN, found
+    assert "xt match physdev jump bridged" in sentence(found.findings[0])
