@@ -40,6 +40,8 @@ SCENE: list[Section] = [
     ("[device.xbox]", {"mac": '"ac:89:95:00:00:02"'}),
     ("[group]", {"consoles": '["ps5", "xbox"]'}),
     ("[zone]", {"guest": '["192.168.20.0/24"]'}),
+    ("[set.office]", {"file": '"office.txt"'}),
+    ("[set.blocklist]", {"file": '"office.txt"'}),
 ]
 INLINE = {
     "name": '"t"',
@@ -52,23 +54,31 @@ TESTED: list[Section] = [
     ("[test.from]", {"mac": f'"{MAC}"'}),
     ("[test.request]", {"proto": '"tcp"', "int": "22"}),
 ]
+FORBID: Section = ("[[forbid]]", {"name": '"f"', "who": '"ps5"'})
+GRANT: Section = ("[[grant]]", {"name": '"g"', "who": '"ps5"'})
 PLACES: dict[str, tuple[list[Section], int]] = {
     "": ([("", {"version": "1"})], 0),
     "limits": ([("", {"version": "1"}), ("[limits]", {})], 1),
     "device": ([("", {"version": "1"}), DEVICE], 1),
     "group": ([("", {"version": "1"}), *SCENE], 3),
     "zone": ([("", {"version": "1"}), *SCENE], 4),
-    "forbid": ([("", {"version": "1"}), *SCENE, ("[[forbid]]", {"name": '"f"', "who": '"ps5"'})], 5),
-    "grant": ([("", {"version": "1"}), *SCENE, ("[[grant]]", {"name": '"g"', "who": '"ps5"'})], 5),
-    "test": ([("", {"version": "1"}), *SCENE, ("[[test]]", INLINE)], 5),
-    "from": ([("", {"version": "1"}), *SCENE, *TESTED], 6),
-    "request": ([("", {"version": "1"}), *SCENE, *TESTED], 7),
+    "set": ([("", {"version": "1"}), *SCENE], 5),
+    "forbid": ([("", {"version": "1"}), *SCENE, FORBID], 7),
+    "grant": ([("", {"version": "1"}), *SCENE, GRANT], 7),
+    "remote": ([("", {"version": "1"}), *SCENE, GRANT, ("[grant.remote]", {})], 8),
+    "zones": ([("", {"version": "1"}), *SCENE, FORBID, ("[forbid.zone]", {})], 8),
+    "test": ([("", {"version": "1"}), *SCENE, ("[[test]]", INLINE)], 7),
+    "from": ([("", {"version": "1"}), *SCENE, *TESTED], 8),
+    "request": ([("", {"version": "1"}), *SCENE, *TESTED], 9),
 }
 """Table of the policy file -> a sound file, and which of its sections is the table."""
 TABLES: dict[str, type[shape.TomlTable]] = {
     "": shape.TopTable,
     "limits": shape.LimitsTable,
     "device": shape.DeviceTable,
+    "set": shape.SetTable,
+    "remote": shape.RemoteTable,
+    "zones": shape.ZonesTable,
     "forbid": shape.ForbidTable,
     "grant": shape.GrantTable,
     "test": shape.CaseTable,
@@ -108,6 +118,7 @@ def load_policy(path: Path) -> object:
 
 def error_of(path: Path, text: str, load: Callable[[Path], object]) -> ConfigError | None:
     path.write_text(text, "utf-8")
+    path.with_name("office.txt").write_text("203.0.113.0/24\n")
     try:
         load(path)
     except ConfigError as error:
@@ -130,7 +141,7 @@ def judge(error: ConfigError, path: Path, table: str, key: str, text: str) -> No
 def machine_owned_with(table: str, key: str, value: str) -> str:
     """A file that the gateway writes: it has devices, forbids and grants alone."""
     sections, number = PLACES[table]
-    kept = [section for section in sections if section[0] not in ("[group]", "[zone]")]
+    kept = [section for section in sections if not section[0].startswith(("[group]", "[zone]", "[set."))]
     return with_one(kept, kept.index(sections[number]), key, value)
 
 

@@ -144,7 +144,7 @@ async def test_a_broken_list_changes_nothing_and_the_status_says_so(
         await change(made, "bots.txt", "203.0.113.0/24\nexample.org\n")
         assert lets_in(fixture) == {"guest", "desk"}
         problem = made.policy_updates.list_problem or ""
-        assert 'bots.txt:2: got "example.org"; accepted: an address' in problem
+        assert 'bots.txt:2: it has "example.org"; accepted: an address' in problem
         assert problem in caplog.text
         assert [event.problem for event in fixture.events if isinstance(event, PolicyRefused)] == [problem]
         assert (await made.policy_commands.policy()).problem == problem

@@ -54,9 +54,9 @@ def test_a_wrong_entry_is_named_with_its_line(entry: str) -> None:
         parsed(f"203.0.113.0/24\n\n{entry}\n")
     assert error.value.line == 3
     assert str(error.value).startswith(
-        f'office.txt:3: got "{entry}"; accepted: an address, or a prefix without host'
+        f'office.txt:3: it has "{entry}"; accepted: an address, or a prefix without host'
     )
-    with pytest.raises(ConfigError, match="entry 2: got"):
+    with pytest.raises(ConfigError, match="entry 2: it has"):
         parsed(json.dumps(["::1", entry]), ListFormat.JSON)
 
 

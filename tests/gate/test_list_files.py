@@ -54,11 +54,15 @@ def test_a_name_that_ends_with_json_is_a_json_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("policy", "text", "message"),
     [
-        (POLICY, "1.2.3\n", r'policy.toml:3: set.office.file: .*office.txt:1: got "1.2.3"; accepted: an address'),
+        (
+            POLICY,
+            "1.2.3\n",
+            r'policy.toml:3: set.office.file: got "office.txt": .*office.txt:1: it has "1.2.3"; accepted: an',
+        ),
         (
             POLICY.replace("office.txt", "none.txt"),
             "",
-            r"set.office.file: .*none.txt: cannot be read: No such file",
+            r"none.txt: cannot be read: No such file or directory; accepted: the name",
         ),
         (
             POLICY.replace('"7d"', '"soon"'),

@@ -23,6 +23,7 @@ LARGEST_LIST = 8 * 1024 * 1024
 """Bytes of a list: 100,000 IPv6 prefixes, each with a comment."""
 ENTRY = "an address, or a prefix without host bits"
 PLAIN = f"{ENTRY}, one a line, with comments after #"
+A_FILE = "the name of a file that the gateway can read, relative to the policy file"
 JSON = 'a JSON list of addresses and prefixes, such as ["203.0.113.0/24"]'
 
 
@@ -108,7 +109,8 @@ def read_set(name: str, raw: object, place: KeyPath, lists: AddressLists) -> Add
         found = lists.parsed(file, kind)
     except ConfigError as error:
         at = error.where if error.line is None else f"{error.where}:{error.line}"
-        raise place.at("file").fail(f"{at}: {error.problem}") from None
+        more = "" if "accepted: " in error.problem else f"; accepted: {A_FILE}"
+        raise place.at("file").fail(f'got "{printable(table.file)}": {at}: {error.problem}{more}') from None
     return AddressSet(name, table.file, file.path, found.ranges, found.entries, max_age_s, file.changed_at)
 
 
@@ -126,12 +128,12 @@ def parse_list(file: ListFile, kind: ListFormat) -> ParsedList:
     for line, entry in entries:
         count += 1
         if count > MOST_ENTRIES:
-            raise ConfigError(file.path, "", f"more than {MOST_ENTRIES} entries; no list may be longer", line)
+            raise ConfigError(file.path, "", f"more than {MOST_ENTRIES} entries; accepted: a shorter list", line)
         span = _span(entry)
         if span is None:
             place = None if kind is ListFormat.JSON else line
             number = f"entry {line}: " if kind is ListFormat.JSON else ""
-            problem = f'{number}got "{printable(entry)}"; accepted: {ENTRY}, such as 203.0.113.0/24'
+            problem = f'{number}it has "{printable(entry)}"; accepted: {ENTRY}, such as 203.0.113.0/24'
             raise ConfigError(file.path, "", problem, place)
         (six if ":" in entry else four).append(span)
     return ParsedList(AddressRanges.of_spans(four, six), count)

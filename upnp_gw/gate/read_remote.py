@@ -11,7 +11,8 @@ from upnp_gw.model.address_ranges import EVERY_ADDRESS, NO_ADDRESSES, AddressRan
 from upnp_gw.model.mapping import IPNetwork
 
 EMPTY = "; leave it out for anyone, or name prefixes"
-EMPTY_PART = "; leave it out, or name prefixes"
+EMPTY_ONLY = "; leave it out for every host, or name prefixes"
+EMPTY_NEVER = "; leave it out for nobody, or name prefixes"
 
 
 class RemoteReader:
@@ -34,8 +35,8 @@ class RemoteReader:
         if table.only is None and table.never is None:
             raise place.empty(EMPTY)
         return RemoteHosts(
-            None if table.only is None else self._hosts(table.only, place.at("only"), EMPTY_PART),
-            None if table.never is None else self._hosts(table.never, place.at("never"), EMPTY_PART, never=True),
+            None if table.only is None else self._hosts(table.only, place.at("only"), EMPTY_ONLY),
+            None if table.never is None else self._hosts(table.never, place.at("never"), EMPTY_NEVER, never=True),
         )
 
     def _hosts(self, texts: Names, place: KeyPath, without: str, never: bool = False) -> Hosts:
