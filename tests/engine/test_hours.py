@@ -81,6 +81,9 @@ def berlin(monkeypatch: pytest.MonkeyPatch, _local_time: None) -> None:
         (hours("06:00-23:00"), "2027-01-15T23:00"),
         (hours("20:00-02:30"), "2027-01-16T02:30"),
         (hours("20:00-24:00"), "2027-01-16T00:00"),
+        (hours("fri 20:00-02:30"), "2027-01-16T02:30"),
+        ('hours = ["mon 06:00-07:00", "fri-sat 06:00-23:00"]', "2027-01-15T23:00"),
+        (hours("fri"), "2027-01-16T00:00"),
         ("until = 2027-01-15T23:00:00Z", "2027-01-15T23:00"),
     ],
 )
@@ -145,6 +148,70 @@ async def test_a_mapping_that_is_still_granted_continues(tmp_path: Path, rules: 
         assert home.ports == {(TCP, 8080)}
         await move(home, "2027-01-16T00:00:00")
         assert home.ports == ({(TCP, 8080)} if len(rules) == 1 else set())
+
+
+FORBID = """
+[[forbid]]
+name = "night"
+hours = "{hours}"
+{more}
+"""
+
+
+def forbidden(hours: str, more: str = "") -> Policy:
+    """A grant of always, and a forbid with hours; Monday 2027-01-18 is a holiday."""
+    text = f"holidays = [2027-01-18]{POLICY}{GRANT}{FORBID.format(hours=hours, more=more)}"
+    return load_text(text, "timed", date.min).policy
+
+
+@pytest.mark.parametrize(
+    ("window", "begin"),
+    [
+        ("23:00-06:00", "2027-01-15T23:00"),
+        ("sat", "2027-01-16T00:00"),
+        ("holidays 08:00-09:00", "2027-01-18T08:00"),
+        ("mon-sun 23:30-23:40", "2027-01-15T23:30"),
+    ],
+)
+@pytest.mark.parametrize("via", [Via.IGD1, Via.PCP])
+async def test_a_mapping_ends_when_the_hours_of_a_forbid_begin(
+    tmp_path: Path, window: str, begin: str, via: Via
+) -> None:
+    choice = PortChoice.EXACT if via is Via.IGD1 else PortChoice.SUGGESTED
+    async with gateway_fixture(tmp_path, forbidden(window), at("2027-01-15T22:10:12.345")) as home:
+        lease = 80 * 3600 if via is Via.IGD1 else 3600
+        await home.granted(8080, via=via, lifetime=lease, choice=choice)
+        while home.clock.now.wall + 3000 < wall(begin):
+            home.clock.pass_s(3000)
+            await home.sweep()
+            if via is Via.PCP:
+                await home.granted(8080, via=via, lifetime=lease, choice=choice)
+        await move(home, datetime.fromtimestamp(wall(begin) - 0.01, UTC).isoformat()[:-6])
+        assert home.ports == {(TCP, 8080)}
+        _, until = next(iter(home.firewall.installed.values()))
+        assert until - home.clock.now.boot <= 1.01, "a kernel alone ends it in time"
+        home.clock.pass_s(0.02)
+        await home.sweep()
+        assert home.ports == set()
+        assert len(home.firewall.cuts) == 1
+        assert (await home.refused(8080)).reason == "forbidden by rule night"
+
+
+async def test_remote_hosts_are_kept_out_only_in_the_hours_of_a_forbid(tmp_path: Path) -> None:
+    policy = forbidden("23:00-23:30", 'remote = ["203.0.113.0/24"]')
+    async with gateway_fixture(tmp_path, policy, at("2027-01-15T22:59:00")) as home:
+        await home.granted(8080, lifetime=None)
+
+        def lets_in() -> list[bool]:
+            hosts = map(ip_address, ("203.0.113.7", "198.51.100.7"))
+            return [home.firewall.reach(TCP, 8080, host) is not None for host in hosts]
+
+        assert lets_in() == [True, True]
+        await move(home, "2027-01-15T23:00:00")
+        assert lets_in() == [False, True]
+        assert len(home.firewall.cuts) == 1
+        await move(home, "2027-01-15T23:30:00")
+        assert lets_in() == [True, True]
 
 
 async def test_a_whole_day_shortens_no_lease(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 import pytest
 
-from tests.fixtures.policies import PC_MAC
+from tests.fixtures.address_lists import ListsInMemory
+from tests.fixtures.policies import PC_MAC, TODAY
 from tests.fixtures.policies import policy_of as policy
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.file_tests import facts_and_request
+from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Family
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Via
@@ -155,3 +157,96 @@ def test_a_public_address_needs_a_lan_without_nat() -> None:
             f'{grant}[[test]]\nname = "t"\nfrom = {{ ip = "11.0.0.9"{nat} }}\nwant = "{want}"\n'
             'request = { proto = "tcp", int = 443 }\n'
         )
+
+
+LISTS = ListsInMemory({"office.txt": "203.0.113.0/24\n2001:db8:9::/48\n", "bots.txt": "203.0.113.128/25\n"})
+SCENE = f"""version = 1
+holidays = ["12-25", 2027-01-04]
+[device.pc]
+mac = ["{PC_MAC}"]
+[set.office]
+file = "office.txt"
+[set.bots]
+file = "bots.txt"
+[[forbid]]
+name = "no-bots"
+remote = ["@bots"]
+[[forbid]]
+name = "xmas"
+hours = "holidays 20:00-08:00"
+[[grant]]
+name = "web"
+who = "pc"
+int_ports = ["8000-8999"]
+ext_ports = ["8000-8999"]
+remote = ["@office"]
+hours = "mon-fri,holidays 06:00-22:00"
+[[grant]]
+name = "games"
+who = "pc"
+int_ports = [3074]
+ext_ports = ["40000-40001"]
+until = 2027-05-01T12:00:00Z
+"""
+WEB, GAMES = 'proto = "tcp", int = 8080', 'proto = "udp", int = 3074'
+SAID = [
+    (WEB, "", 'want = "allow"\next = 8080\nremote = ["203.0.113.0/25"]'),
+    (WEB, "", 'want = "allow"\nremote = { only = ["@office"], never = ["@bots"] }'),
+    (f'{WEB}, family = "ip6"', "", 'want = "allow"\nremote = ["@office"]'),
+    (f'{WEB}, remote = "203.0.113.7"', "", 'want = "allow"\nremote = ["203.0.113.7"]'),
+    (f'{WEB}, remote = "203.0.113.200"', "", 'want = "deny"\nrule = "no-bots"'),
+    (f"{WEB}, ext = 8443", ', via = "pcp"', 'want = "allow"\next = 8443'),
+    (f"{WEB}, ext = 8443", ', via = "pcp"', 'want = "allow"\next = ["8000-8999"]\nbusy = [8443]'),
+    (WEB, "", 'want = "busy"\nbusy = [8080]'),
+    (f"{WEB}, ext = 8443", "", 'want = "busy"\nbusy = ["8400-8500"]'),
+    (WEB, ', via = "natpmp"', 'want = "busy"\nbusy = ["1-65535"]'),
+    (f'{WEB}, family = "ip6"', "", 'want = "allow"\nbusy = [8080]\next = 8080'),
+    (WEB, "", 'want = "deny"\nat = "sat 12:00"'),
+    (WEB, "", 'want = "deny"\nat = "mon 22:00"'),
+    (WEB, "", 'want = "allow"\nat = "mon 21:59"'),
+    (WEB, "", 'want = "allow"\nat = "holidays 12:00"'),
+    (WEB, "", 'want = "deny"\nrule = "xmas"\nat = "holidays 20:00"'),
+    (WEB, "", 'want = "deny"\nrule = "xmas"\nat = "2027-12-26 07:59"'),
+    (WEB, "", 'want = "deny"\nrule = "xmas"\nat = "2027-01-04 21:00"'),
+    (WEB, "", 'want = "allow"\nat = "2028-01-04 21:00"'),
+    (f"{GAMES}, ext = 40000", "", 'want = "allow"\nttl = 2592000\nat = "2027-05-01 11:59"'),
+    (f"{GAMES}, ext = 40000", "", 'want = "deny"\nat = "2027-05-01 12:00"'),
+    (WEB, ", frozen = true", 'want = "deny"'),
+]
+
+
+def said(request: str, sender: str, expected: str) -> None:
+    sender = f'from = {{ device = "pc"{sender} }}'
+    test = f'[[test]]\nname = "it"\n{sender}\nrequest = {{ {request} }}\n{expected}\n'
+    load_text(SCENE + test, "policy.toml", TODAY, LISTS)
+
+
+@pytest.mark.parametrize(("request_", "sender", "expected"), SAID)
+def test_what_a_test_can_say_holds(request_: str, sender: str, expected: str) -> None:
+    said(request_, sender, expected)
+
+
+@pytest.mark.parametrize(
+    ("request_", "sender", "expected", "message"),
+    [
+        (WEB, "", 'want = "allow"\next = 8081', "wanted allow, ext 8081; got allow, ext 8080"),
+        (WEB, "", 'want = "allow"\nremote = ["@office"]', "remote only @office; got allow, remote 203.0.113.0-"),
+        (
+            GAMES + ", ext = 40000",
+            "",
+            'want = "allow"\nremote = ["::/0"]',
+            "got allow, remote 0.0.0.0-203.0.113.127",
+        ),
+        (WEB, "", 'want = "busy"', "wanted busy; got allow"),
+        (WEB, "", 'want = "allow"\nbusy = [8080]', "wanted allow; got busy"),
+        (WEB, ', via = "pcp"', 'want = "allow"\next = 8080', "got allow, ext 8000-8999"),
+        (WEB, ', via = "pcp"', 'want = "allow"\next = "8000-8998"', "wanted allow, ext 8000-8998; got allow, ext"),
+        (WEB, "", 'want = "deny"\next = 8080', "ext: accepted only beside want"),
+        (WEB, ", frozen = true", 'want = "allow"\nremote = ["@office"]', "got deny, remote none"),
+        (WEB, "", 'want = "deny"\nat = "holidays 12:00"', "wanted deny; got allow"),
+    ],
+)
+def test_what_a_test_says_can_fail(request_: str, sender: str, expected: str, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        said(request_, sender, expected)
+    assert message in str(error.value)
