@@ -8,6 +8,7 @@
     element_edits  its edits of elements, in their order
     element_messages  the edits as netlink messages; element_text: as nft commands
     element_writer writes the edits, by the one or the other
+    host_messages  runs of addresses as messages; own_set_messages: our own interfaces and addresses
     screens        mappings for hosts of address lists, as text; screening: makes and removes their sets and rules
     overlay        a dict with pending changes
     counters       reads elements and their counters

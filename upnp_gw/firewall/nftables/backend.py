@@ -30,7 +30,7 @@ from upnp_gw.firewall.nftables.element_writer import ElementWriter, Writing, wri
 from upnp_gw.firewall.nftables.flow_teardown import FlowTeardown
 from upnp_gw.firewall.nftables.growth import ElementChange, GrowthReader
 from upnp_gw.firewall.nftables.monitor import TableMonitor
-from upnp_gw.firewall.nftables.ruleset import contents, deleted, structure, version
+from upnp_gw.firewall.nftables.ruleset import contents, deleted, rules, structure, version
 from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta, delta_of
 from upnp_gw.firewall.nftables.screening import Screening
 from upnp_gw.firewall.nftables.screens import is_of_screens, own_maps
@@ -199,7 +199,8 @@ class NftablesFirewall:
     def _screening(self, state: RulesetState) -> Screening:
         assert self._settings is not None
         settings = replace(self._settings, network=state.network)
-        return Screening(state, settings, lambda commands: self._session_of_thread().run(commands))
+        assert self._writer is not None
+        return Screening(state, settings, self._session_of_thread().run, self._writer.fill_hosts)
 
     async def _flush(self, state: RulesetState) -> None:
         forwards = [held.forward(self._clock()) for held in state.forwards.values()]
@@ -237,8 +238,6 @@ class NftablesFirewall:
             if not router:
                 _leave_router_mode(session)
             session.run(REMOVE + structure(settings) + contents(settings))
-        elif left := [name for name in set_names() if is_of_screens(name)]:
-            session.run(deleted(left))  # of an earlier run: no rule uses them
         if router:  # only now that the drops are in force
             sysctl.switch_on(settings.network.wan.name)
 
@@ -317,6 +316,8 @@ def _renew(session: Session, settings: FirewallSettings) -> bool:
     if not has_chain(version(settings)):
         return False
     try:
+        if left := [name for name in set_names() if is_of_screens(name)]:
+            session.run(rules(settings) + deleted(left))  # of an earlier run
         session.run(contents(settings))
     except FirewallError as error:
         log.warning("our table is damaged (%s); it is installed again", error)

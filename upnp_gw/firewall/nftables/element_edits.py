@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from upnp_gw.firewall.nftables.elements import Element, Slot
 from upnp_gw.firewall.nftables.ruleset import FILLED, SPECIAL
+from upnp_gw.model.network import Network
 
 ELEMENTS_PER_STEP = 150
 """The longest elements of so many are shorter than 64 KiB, the most that one netlink attribute holds."""
@@ -37,14 +38,14 @@ class Step(NamedTuple):
 class Edits(NamedTuple):
     """The edits of one transaction, in the order in which the kernel makes them."""
 
-    own_sets: str = ""
-    """nft commands that renew the sets of our own interfaces and addresses."""
+    network: Network | None = None
+    """Renews the sets of our own interfaces and addresses; None: they stay."""
     emptied: Sequence[str] = ()
     """The maps that are emptied."""
     steps: Sequence[Step] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.own_sets or self.emptied or self.steps)
+        return bool(self.network or self.emptied or self.steps)
 
 
 class ElementEdits:
@@ -57,7 +58,7 @@ class ElementEdits:
         self._edits: dict[Slot, ElementEdit] = {}
         self._filled: dict[Slot, Element] = {}
         """The elements that a refill adds, without those that have an edit."""
-        self._own_sets = ""
+        self._network: Network | None = None
         self.refilled = False
         """The transaction empties the maps of ``FILLED`` and of the screens first."""
 
@@ -77,9 +78,9 @@ class ElementEdits:
         filled = (element.timeout_s for slot, element in self._filled.items() if slot.map in maps)
         return max(max(edited, default=0), max(filled, default=0))
 
-    def renew_own_sets(self, commands: str) -> None:
-        """nft commands that come before all edits."""
-        self._own_sets += commands
+    def renew_own_sets(self, network: Network) -> None:
+        """The sets of our own interfaces and addresses are renewed before all edits."""
+        self._network = network
 
     def empty_maps(self) -> None:
         """Begins a refill."""
@@ -97,7 +98,7 @@ class ElementEdits:
 
         An add alone renews the timeout on recent kernels only; older ones ignore it without an error.
         """
-        return Edits(self._own_sets, self._emptied(), list(self._steps()))
+        return Edits(self._network, self._emptied(), list(self._steps()))
 
     def portions(self) -> Iterator[Edits]:
         """A refill in several transactions, for a socket that cannot send it in one.
@@ -113,7 +114,7 @@ class ElementEdits:
             return 0 if step.map == SPECIAL else seen[step.adds, step.map]
 
         steps = sorted(self._steps(), key=transaction)
-        yield Edits(self._own_sets, self._emptied(), steps[:STEPS_PER_PORTION])
+        yield Edits(self._network, self._emptied(), steps[:STEPS_PER_PORTION])
         for at in range(STEPS_PER_PORTION, len(steps), STEPS_PER_PORTION):
             yield Edits(steps=steps[at : at + STEPS_PER_PORTION])
 

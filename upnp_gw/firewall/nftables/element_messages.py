@@ -5,6 +5,7 @@ matters for sets that the same batch makes.
 """
 
 import struct
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from upnp_gw.firewall.base import NAME
@@ -20,7 +21,7 @@ KEY, DATA, TIMEOUT, USERDATA, KEY_END = 1, 2, 4, 6, 10
 DATA_VALUE = 1
 COMMENT = 0
 """The type of a comment in an element's user data (libnftnl)."""
-_MARK = struct.pack("!BBH", 0, 0, SUBSYS_NFTABLES)
+MARK = struct.pack("!BBH", 0, 0, SUBSYS_NFTABLES)
 """The body of a batch's first and last message: the subsystem that gets the batch."""
 
 _ATTRIBUTE = struct.Struct("=HH")
@@ -29,33 +30,51 @@ _TIMEOUT = struct.Struct("=HH").pack(12, TIMEOUT)
 _MILLISECONDS = struct.Struct("!Q")
 
 
-def _name(kind: int, name: str) -> bytes:
+def named(kind: int, name: str) -> bytes:
+    """An attribute with a name."""
     return attribute(kind, name.encode("ascii") + b"\0")
 
 
 @lru_cache(maxsize=256)
 def _head(name: str) -> bytes:
     """The beginning of the body of a map's messages."""
-    return nfgen_body(NFPROTO_INET, _name(LIST_TABLE, NAME) + _name(LIST_SET, name))
+    return nfgen_body(NFPROTO_INET, named(LIST_TABLE, NAME) + named(LIST_SET, name))
 
 
-def batch_of(edits: Edits) -> list[bytes]:
-    """The messages of one transaction. The place of each is its sequence number. ``edits`` has no ``own_sets``."""
-    assert not edits.own_sets, "sets of interfaces are written by libnftables"
-    messages = [build_message(BATCH_BEGIN, NLM_F_REQUEST, 0, _MARK)]
+def batch_of(edits: Edits, own: Sequence[tuple[int, int, bytes]] = ()) -> list[bytes]:
+    """The messages of one transaction. The place of each is its sequence number. ``own``: kind, flags and body of
+    those that renew the sets of our own interfaces and addresses (``own_set_messages``)."""
+    messages = [build_message(BATCH_BEGIN, NLM_F_REQUEST, 0, MARK)]
+    for kind, flags, body in own:
+        messages.append(build_message(kind, flags, len(messages), body))
     for name in edits.emptied:
-        whole = nfgen_body(NFPROTO_INET, _name(LIST_SET, name) + _name(LIST_TABLE, NAME))
-        messages.append(build_message(DELETE_ELEMENT, NLM_F_REQUEST, len(messages), whole))
+        messages.append(build_message(DELETE_ELEMENT, NLM_F_REQUEST, len(messages), deleted_all(name)))
     for step in edits.steps:
         kind, flags = (NEW_ELEMENT, NLM_F_REQUEST | NLM_F_CREATE) if step.adds else (DELETE_ELEMENT, NLM_F_REQUEST)
         messages.append(build_message(kind, flags, len(messages), _list(step)))
-    messages.append(build_message(BATCH_END, NLM_F_REQUEST, len(messages), _MARK))
+    messages.append(build_message(BATCH_END, NLM_F_REQUEST, len(messages), MARK))
     return messages
 
 
-def step_at(edits: Edits, sequence: int) -> tuple[Step | None, str]:
-    """The step of the message with this sequence number, and its map; None for a map that is emptied."""
-    at = sequence - 1
+def deleted_all(name: str) -> bytes:
+    """The body of a message that deletes all elements of a map or set."""
+    return nfgen_body(NFPROTO_INET, named(LIST_SET, name) + named(LIST_TABLE, NAME))
+
+
+def element_list(name: str, bodies: Iterable[bytes]) -> bytes:
+    """The body of a message with elements of a map or set: at most 64 KiB."""
+    parts: list[bytes] = []
+    for body in bodies:
+        parts += (_ATTRIBUTE.pack(4 + len(body), 1 | NLA_F_NESTED), body)
+    return _head(name) + attribute(LIST_ELEMENTS | NLA_F_NESTED, b"".join(parts))
+
+
+def step_at(edits: Edits, sequence: int, own: int = 0) -> tuple[Step | None, str]:
+    """The step of the message with this sequence number, and its map; None for a map that is emptied. ``own``: the
+    number of messages about our own interfaces and addresses, which come first."""
+    at = sequence - 1 - own
+    if at < 0:
+        return None, "the sets of interfaces and addresses"
     if at < len(edits.emptied):
         return None, edits.emptied[at]
     step = edits.steps[at - len(edits.emptied)]
@@ -91,7 +110,7 @@ def _list(step: Step) -> bytes:
 def _element(slot: Slot, element: Element) -> bytes:
     body = _TIMEOUT + _MILLISECONDS.pack(element.timeout_s * 1000) + _key(slot, element)
     if element.data:
-        body += _value(DATA, element.data)
+        body += valued(DATA, element.data)
     if element.comment:
         text = element.comment.encode("ascii") + b"\0"
         body += attribute(USERDATA, bytes((COMMENT, len(text))) + text)
@@ -99,12 +118,12 @@ def _element(slot: Slot, element: Element) -> bytes:
 
 
 def _key(slot: Slot, _: Element) -> bytes:
-    key = _value(KEY, slot.key)
-    return key + _value(KEY_END, slot.end) if slot.end else key
+    key = valued(KEY, slot.key)
+    return key + valued(KEY_END, slot.end) if slot.end else key
 
 
-def _value(kind: int, value: bytes) -> bytes:
-    """A key or data."""
+def valued(kind: int, value: bytes) -> bytes:
+    """An attribute with a key or data."""
     length = len(value)
     padded = value + bytes(-length % 4)
     return _VALUE.pack(8 + len(padded), kind | NLA_F_NESTED, 4 + length, DATA_VALUE) + padded

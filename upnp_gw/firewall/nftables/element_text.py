@@ -7,7 +7,7 @@ from typing import NamedTuple
 from upnp_gw.firewall.base import TABLE
 from upnp_gw.firewall.nftables.element_edits import Edits, Step
 from upnp_gw.firewall.nftables.elements import Element, Slot
-from upnp_gw.firewall.nftables.ruleset import KEY_TYPES, is_map
+from upnp_gw.firewall.nftables.ruleset import KEY_TYPES, is_map, own_sets
 from upnp_gw.firewall.nftables.screens import OfEachMap
 
 
@@ -44,7 +44,8 @@ _PARTS = OfEachMap({name: types.split(" . ") for name, types in KEY_TYPES.items(
 def commands_of(edits: Edits) -> str:
     """The commands of one transaction, a line each."""
     lines = [f"flush {'map' if is_map(name) else 'set'} {TABLE} {name}" for name in edits.emptied]
-    return edits.own_sets + "\n".join(lines + [_command(step) for step in edits.steps])
+    renewed = own_sets(edits.network) if edits.network is not None else ""
+    return renewed + "\n".join(lines + [_command(step) for step in edits.steps])
 
 
 def _command(step: Step) -> str:

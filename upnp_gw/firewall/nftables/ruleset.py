@@ -185,9 +185,13 @@ def _declared(name: str, key: str, size: int) -> str:
     return f"{kind} {name} {{ type {key}; flags {ranges}timeout; counter; size {size}; }}"
 
 
-def contents(settings: FirewallSettings, screens: Sequence[Screen] = ()) -> str:
-    """Renews every rule and the sets of our own interfaces and addresses; mappings stay. ``screens``: those that
-    are declared."""
+def contents(settings: FirewallSettings) -> str:
+    """Renews every rule and the sets of our own interfaces and addresses; mappings stay."""
+    return rules(settings) + own_sets(settings.network)
+
+
+def rules(settings: FirewallSettings, screens: Sequence[Screen] = ()) -> str:
+    """Renews every rule. ``screens``: those that are declared."""
     router, network = settings.mode is FirewallMode.ROUTER, settings.network
     several_lans, without_nat = len(network.lans) > 1, bool(network.without_nat)
     chains = {
@@ -203,7 +207,7 @@ def contents(settings: FirewallSettings, screens: Sequence[Screen] = ()) -> str:
         for name, rules in chains.items()
         if name in hooks or name not in _TRANSLATING
     )
-    return f"flush table {TABLE}\ntable {TABLE} {{\n{body}\n}}\n" + own_sets(network)
+    return f"flush table {TABLE}\ntable {TABLE} {{\n{body}\n}}\n"
 
 
 def own_sets(network: Network) -> str:
@@ -217,7 +221,9 @@ def own_sets(network: Network) -> str:
         "external": [str(IPv4Address(address)) for address in network.external],
         "lan_hosts": [str(net) for net in network.lan_hosts if net.version == 4],
         "lan_hosts6": [str(net) for net in network.lan_hosts if net.version == 6],
-        "untranslated": [place for lan, net, place in places if net.version == 4 and _apart(network, lan, net)],
+        "untranslated": [
+            place for lan, net, place in places if net.version == 4 and translated_apart(network, lan, net)
+        ],
         "inside": [place for _, net, place in places if net.version == 4],
         "inside6": [place for _, net, place in places if net.version == 6],
     }
@@ -229,7 +235,7 @@ def own_sets(network: Network) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _apart(network: Network, lan: str, net: IPNetwork) -> bool:
+def translated_apart(network: Network, lan: str, net: IPNetwork) -> bool:
     """True for a part of ``prefixes_of_lans`` without NAT. Of several LANs with a prefix the first one has it."""
     return lan in network.without_nat and lan == (network.lan_of(net[0]) or network.main_lan)
 

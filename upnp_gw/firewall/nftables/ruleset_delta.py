@@ -32,7 +32,7 @@ from upnp_gw.firewall.nftables.elements import (
 from upnp_gw.firewall.nftables.names import listed, with_name, without_name
 from upnp_gw.firewall.nftables.overlay import Overlay, add_to, take_from
 from upnp_gw.firewall.nftables.refill import refilled
-from upnp_gw.firewall.nftables.ruleset import INTERVALS, REMOTE_MAPS, SPECIAL, SPECIAL_MAPS, own_sets
+from upnp_gw.firewall.nftables.ruleset import INTERVALS, REMOTE_MAPS, SPECIAL, SPECIAL_MAPS
 from upnp_gw.firewall.nftables.screens import own_maps
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.errors import FirewallError
@@ -280,7 +280,7 @@ class RulesetDelta:
         self._new_port_mappings += (forward for forward in forwards if forward.kind is MappingKind.PORT_MAPPING)
 
     def _update_network(self, network: Network) -> None:
-        self.edits.renew_own_sets(own_sets(network))
+        self.edits.renew_own_sets(network)
         self._network = network
 
     def _spare_other_forwards(self, flows: FlowsToEnd) -> FlowsToEnd:

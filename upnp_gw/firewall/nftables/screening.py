@@ -3,20 +3,29 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from upnp_gw.firewall.base import Change, FirewallSettings, Forward, HostLists, Open, Refill, UpdateHosts
-from upnp_gw.firewall.nftables.ruleset import contents, deleted, screens_declared
-from upnp_gw.firewall.nftables.screens import host_sets, hosts_filled, hosts_of, own_maps
+from upnp_gw.firewall.nftables.ruleset import deleted, rules, screens_declared
+from upnp_gw.firewall.nftables.screens import host_sets, hosts_of, own_maps
 from upnp_gw.firewall.nftables.state import RulesetState
+from upnp_gw.model.address_ranges import NO_ADDRESSES, AddressRanges
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Screen
 
 
 class Screening:
-    """For one change. ``run`` makes one transaction of nft commands, or none and raises FirewallError."""
+    """For one change. ``run`` makes one transaction of nft commands, or none and raises FirewallError. ``fill``: as
+    ``ElementWriter.fill_hosts``."""
 
-    def __init__(self, state: RulesetState, settings: FirewallSettings, run: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        state: RulesetState,
+        settings: FirewallSettings,
+        run: Callable[[str], object],
+        fill: Callable[[str, AddressRanges, AddressRanges], None],
+    ) -> None:
         self._state = state
         self._settings = settings
         self._run = run
+        self._fill = fill
 
     def prepare(self, changes: Sequence[Change]) -> Callable[[], None]:
         """Makes what these changes need. The answer takes it back, where the change is refused."""
@@ -37,22 +46,19 @@ class Screening:
         gone = own_maps(one for one in self._state.screens if one not in used)
         gone += tuple(name for one in self._state.hosts.keys() - hosts.keys() for name in host_sets(one))
         if gone:
-            self._run(contents(self._settings, screens) + deleted(gone))
+            self._run(rules(self._settings, screens) + deleted(gone))
         self._state.screens, self._state.hosts = screens, hosts
 
     def _follow(self, hosts: HostLists) -> None:
         """Brings the interval sets to these hosts."""
-        before = self._state.hosts
-        new = [one for one in hosts if one not in before]
-        text = screens_declared(self._settings, (), new) if new else ""
-        text += "".join(
-            hosts_filled(one, before.get(one), ranges)
-            for one, ranges in hosts.items()
-            if one not in before or before[one] != ranges
-        )
-        if text:
-            self._run(text)
-        self._state.hosts = {**before, **hosts}
+        new = [one for one in hosts if one not in self._state.hosts]
+        if new:
+            self._run(screens_declared(self._settings, (), new))
+            self._state.hosts = {**self._state.hosts, **dict.fromkeys(new, NO_ADDRESSES)}
+        for one, ranges in hosts.items():
+            if self._state.hosts[one] != ranges:
+                self._fill(one, self._state.hosts[one], ranges)
+                self._state.hosts = {**self._state.hosts, one: ranges}
 
     def _declare(self, screens: Iterable[Screen]) -> None:
         """Makes the maps and rules of screens that are not there yet. Raises FirewallError for unknown hosts."""
@@ -63,7 +69,7 @@ class Screening:
         if not hosts_of(new) <= self._state.hosts.keys():
             raise FirewallError("a mapping is for remote hosts of a list that is not there")
         all_screens = (*known, *new)
-        self._run(screens_declared(self._settings, new, ()) + contents(self._settings, all_screens))
+        self._run(screens_declared(self._settings, new, ()) + rules(self._settings, all_screens))
         self._state.screens = all_screens
 
 

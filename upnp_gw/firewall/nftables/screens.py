@@ -70,16 +70,11 @@ def hosts_declared(hosts: Iterable[str]) -> list[str]:
     ]
 
 
-def hosts_filled(hosts: str, before: AddressRanges | None, now: AddressRanges) -> str:
-    """The commands that bring the interval sets of these hosts from ``before`` to ``now``; None: what they have is
-    not known."""
+def hosts_filled(hosts: str, before: AddressRanges, now: AddressRanges) -> str:
+    """The commands that bring the interval sets of these hosts from ``before`` to ``now``."""
     lines: list[str] = []
     for version, name in zip((4, 6), host_sets(hosts), strict=True):
         wanted = list(now.spans(version))
-        if before is None:
-            lines.append(f"flush set {TABLE} {name}")
-            lines += _commands("add", name, version, wanted)
-            continue
         present = list(before.spans(version))
         lines += _commands("delete", name, version, _without(present, wanted))
         lines += _commands("add", name, version, _without(wanted, present))
