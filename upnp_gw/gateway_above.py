@@ -52,9 +52,13 @@ class GatewayAboveInDaemon:
         """Begins to ask, and to follow what the gateway above announces. ``stack`` closes it."""
         if self.client is not None and leases is not None:
             self._leases = leases
-            stack.push_async_callback(self.client.close)
+            stack.push_async_callback(self._stop, self.client, leases)
             await self.client.start(leases)
             leases.start()
+
+    async def _stop(self, client: "GatewayAboveClient", leases: LeasesAbove) -> None:
+        await leases.stop(self._config.flush_on_stop)
+        await client.close()
 
     def state(self) -> AboveState | None:
         """Its state; None: no gateway above is asked."""

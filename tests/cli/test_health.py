@@ -11,6 +11,7 @@ from tests.fixtures.fake_operator import STATUS, ServedOperator
 from upnp_gw import api
 from upnp_gw.cli.client import DaemonClient, NotPermitted
 from upnp_gw.cli.health import format_check
+from upnp_gw.model.mapping import Via
 from upnp_gw.text.escape import width
 
 FAILED = api.Check(name="forwarding", outcome="fail", finding="IPv4 is not forwarded", remedy="sysctl -w x=1")
@@ -115,3 +116,24 @@ def test_doctor_reports_that_the_user_may_not_ask_the_daemon(
     answer = upnp_gw("doctor")
     assert answer.exit_code == 3
     assert answer.output.startswith("Error: no permission to use ")
+
+
+def test_status_tells_the_chain(daemon: ServedOperator, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    sentence = "double NAT: 192.168.1.1 grants over pcp; outside is 198.51.100.7"
+    above = api.GatewayAbove(
+        gateway="192.168.1.1",
+        via=Via.PCP,
+        answers=True,
+        since_s=60,
+        external_address="198.51.100.7",
+        address_kind="public",
+        loop=False,
+        sentence=sentence,
+    )
+
+    async def status() -> api.Status:
+        return replace(STATUS, above=above)
+
+    assert "above" not in upnp_gw("status").output
+    monkeypatch.setattr(daemon.operator, "status", status)
+    assert f"above     {sentence}" in upnp_gw("status").output

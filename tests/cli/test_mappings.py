@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from tests.cli.conftest import Run
 from tests.fixtures.fake_operator import NOW, ServedOperator, mapping
@@ -364,3 +365,44 @@ def test_add_names_the_mapping_in_the_way(
     )
     as_json = json.loads(upnp_gw("add", "tcp", "8080", "192.168.1.42", "--json").stderr)
     assert (as_json["error"], as_json["holder"]["mapping"]) == ("conflict", "m3")
+
+
+def above(**changes: object) -> api.Above:
+    values: dict[str, object] = {
+        "state": "granted",
+        "gateway": "192.168.1.1",
+        "via": Via.PCP,
+        "own_address": "192.168.1.44",
+        "own_port": 8080,
+        "left_s": 1700,
+    }
+    return api.Above(**{**values, **changes})  # type: ignore[arg-type]
+
+
+BELOW = mapping(5, external_port=40_000, internal_port=80, device_name="nas", above=above())
+LOST = mapping(
+    6,
+    state="parked",
+    above=above(state="lost", left_s=None, problem="the gateway above at 192.168.1.1 does not answer"),
+)
+
+
+@pytest.mark.parametrize("most", [80, 100, 220])
+def test_both_hops_are_in_the_list(most: int) -> None:
+    drawn = mapping_table([mapping(1), BELOW, LOST], NOW, most)
+    assert max(map(width, drawn)) <= most
+    assert "HERE" in drawn[0]
+    line = next(line for line in drawn if line.startswith("m5"))
+    for part in ("tcp/40000", "192.168.1.44:8080", "192.168.1.23:80"):
+        assert part in line
+    assert "parked" in "\n".join(drawn)
+    assert "HERE" not in mapping_table(ALL, NOW, most)[0]
+
+
+def test_show_says_who_granted_it_above_or_why_nobody_does() -> None:
+    result = "\n".join(format_details(BELOW, NOW, 80))
+    assert "192.168.1.1: granted over pcp, 28m20s left" in result
+    assert "192.168.1.44:8080" in result
+    assert "does not answer" in "\n".join(format_details(LOST, NOW, 80))
+    asked = replace(BELOW, state="waiting", above=above(state="waiting", gateway=None, via=None, left_s=None))
+    assert "the gateway above: asked" in "\n".join(format_details(asked, NOW, 80))

@@ -387,3 +387,30 @@ async def test_a_request_that_came_round_a_loop_is_not_passed_on(tmp_path: Path)
         assert len(home.above.asked) == 1
         home.above.may_answer.set()
         await asking
+
+
+@pytest.mark.spec("CAS-014")
+@pytest.mark.parametrize(("nat", "passed_on"), [(True, 0), (False, 1)])
+async def test_a_delete_of_an_unknown_mapping_is_passed_on_without_nat(
+    tmp_path: Path, nat: bool, passed_on: int
+) -> None:
+    """A deviation (docs/decisions/0055): behind our NAT only the row would say which port was asked for."""
+    network = BEHIND if nat else replace(BEHIND, without_nat=frozenset({"lan0"}))
+    async with behind(tmp_path, network=network) as home:
+        release = ReleaseRequest(Via.PCP, source_of(CONSOLE_IP), TCP, ip_address(CONSOLE_IP), 8080, NONCE)
+        assert isinstance(await home.handle(release), Removed)
+        await home.settle_above()
+        assert [request.internal for request in home.above.released] == [
+            Endpoint(ip_address(CONSOLE_IP), 8080)
+        ] * passed_on
+
+
+async def test_pinholes_of_hosts_without_nat_are_asked_with_their_own_endpoint(tmp_path: Path) -> None:
+    async with behind(tmp_path, network=replace(BEHIND, without_nat=frozenset({"lan0"}))) as home:
+        home.above.address = ip_address(CONSOLE_IP)
+        reply = await home.granted(8080, **PCP)
+        (asked,) = home.above.asked
+        assert asked.internal == Endpoint(ip_address(CONSOLE_IP), 8080)
+        assert asked.external is None
+        assert reply.external_address == ip_address(CONSOLE_IP)
+        assert home.ports == {(TCP, 8080)}

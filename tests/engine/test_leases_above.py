@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.test_asking_above import NATPMP, PCP, Home, behind, only, until_asked
+from tests.fixtures.examples import examples
 from tests.fixtures.gateway import CONSOLE_IP, NETWORK, PC_IP, Clock, gateway_fixture
 from tests.fixtures.granting_above import BEHIND, OUTERMOST, REFUSED, SILENT, FakeGatewayAbove
+from tests.fixtures.waiting import async_until
 from upnp_gw.engine.above_rules import AboveRules
 from upnp_gw.engine.leases_above import SILENCE_RETRY_S, SPREAD_S
 from upnp_gw.gate.load import load_text
@@ -309,10 +311,11 @@ OPERATIONS = st.lists(
         ),
         st.integers(0, 3),
     ),
-    max_size=25,
+    max_size=20,
 )
 
 
+@examples(30)
 @given(operations=OPERATIONS)
 def test_nothing_is_open_without_a_lease_above(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, int]]
@@ -379,3 +382,24 @@ def _check(home: Home) -> None:
     assert open_here <= {row.key.external_port for row in home.decider.ledger.table if row.active}
     rows = {row.key.external_port for row in home.decider.ledger.table}
     assert home.above.ports <= rows, "what stands above has its mapping here"
+
+
+@pytest.mark.parametrize(("flush", "left"), [(True, set()), (False, {8080, 8081})])
+async def test_a_stop_leaves_the_leases_above_or_ends_them(tmp_path: Path, flush: bool, left: set[int]) -> None:
+    async with behind(tmp_path) as home:
+        await home.granted(8080)
+        await home.granted(8081)
+        assert home.leases_above is not None
+        await home.leases_above.stop(flush)
+        assert home.above.ports == left
+        assert home.ports == {(TCP, 8080), (TCP, 8081)}, "the rows stay"
+
+
+async def test_the_keeper_wakes_for_what_is_due(tmp_path: Path) -> None:
+    async with behind(tmp_path) as home:
+        await home.granted(8080)
+        assert home.leases_above is not None
+        home.leases_above.start()
+        home.above.held.clear()
+        home.leases_above._ask_again(["m1"])
+        await async_until(lambda: home.above.ports == {8080})

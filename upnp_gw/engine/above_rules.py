@@ -12,7 +12,7 @@ from upnp_gw.model.above import AboveGranted, AboveRequest
 from upnp_gw.model.mapping import Above, Endpoint, IPAddress, Mapping, MappingKind
 from upnp_gw.model.network import Network
 from upnp_gw.model.public_addresses import private_external
-from upnp_gw.model.request import MapRequest, PortChoice
+from upnp_gw.model.request import MapRequest, PortChoice, ReleaseRequest
 
 NONCE_BYTES = 12
 LEAST_S = 120
@@ -86,6 +86,16 @@ class AboveRules:
             description=mapping.description,
             via=above.via if above.granted else None,
         )
+
+    def delete_without_row(self, release: ReleaseRequest, network: Network) -> AboveRequest | None:
+        """The delete above of a mapping that is not known here (CAS-014). None: behind our NAT, where only the row
+        would say which port was asked for."""
+        address = release.address
+        if not release.port or network.translates(address) or not self.asks_at(address):
+            return None
+        own = Endpoint(address, release.port)
+        nonce = release.nonce or bytes(NONCE_BYTES)
+        return AboveRequest(release.transport, own, own, False, LEAST_S, nonce, "")
 
 
 def has_own_address(mapping: Mapping, network: Network) -> bool:

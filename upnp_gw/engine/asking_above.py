@@ -18,7 +18,16 @@ from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.above import AboveGranted, AboveKey, AboveReply, AboveRequest, AboveSilent, GatewayAbove
 from upnp_gw.model.mapping import Mapping
 from upnp_gw.model.records import DecisionRecord
-from upnp_gw.model.request import ChangeRequest, Granted, MapRequest, Refusal, Refused, Reply
+from upnp_gw.model.request import (
+    ChangeRequest,
+    Granted,
+    MapRequest,
+    Refusal,
+    Refused,
+    ReleaseRequest,
+    Removed,
+    Reply,
+)
 from upnp_gw.system.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
@@ -55,6 +64,10 @@ class AskingAbove:
         await asyncio.gather(*asked, return_exceptions=True)
         await self._tasks.cancel()
 
+    async def released(self) -> None:
+        """Waits until no delete is under way."""
+        await self._tasks.wait()
+
     async def settled(self) -> None:
         """Waits until no question and no release is under way."""
         while self._asked or len(self._tasks):
@@ -80,6 +93,10 @@ class AskingAbove:
             return reply
 
         reply = await self._submit(step) or failed()
+        if isinstance(request, ReleaseRequest) and isinstance(reply, Removed) and not reply.mappings:
+            unknown = self._rules.delete_without_row(request, self._decider.environment.network)
+            if unknown is not None:
+                self.release(unknown)
         if not isinstance(reply, Granted) or not isinstance(request, MapRequest):
             return reply
         now = self._decider.environment.clock().boot

@@ -38,6 +38,8 @@ SILENCE_RETRY_S = 15.0
 SPREAD_S = 0.5
 """A gateway above that lost its state is asked again after a random time up to this, seconds. RFC 7648 allows five;
 few gateways hang behind one of a home, and their mappings are closed meanwhile."""
+FLUSH_S = 3.0
+"""Seconds that a stop waits for its deletes above."""
 TOGETHER = 32
 """The most mappings in one operation of the writer."""
 
@@ -85,8 +87,14 @@ class LeasesAbove:
     def start(self) -> None:
         self._tasks.spawn(self._keep())
 
-    async def stop(self) -> None:
+    async def stop(self, flush: bool = False) -> None:
+        """Ends the questions. The leases above end by themselves, or now (``flush``). May be called again."""
         await self._tasks.cancel()
+        if flush:
+            self._release(self._rows())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_S):
+                    await self._asking.released()
         await self._asking.stop()
 
     async def settled(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,8 +104,8 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(directory: Path, dialogue: Port5351 | None = None) -> AsyncIterator[Served]:
-    async with gateway_fixture(directory) as fixture:
+async def serving(directory: Path, dialogue: Port5351 | None = None, **options: Any) -> AsyncIterator[Served]:
+    async with gateway_fixture(directory, **options) as fixture:
         fixture.around.network = replace(fixture.around.network, lans=(LO,))
         fixture.around.neighbours.learn(Neighbour(CLIENT, CONSOLE, "lo"))
         fixture.lan_hosts.lookup = lambda address, interface: None

@@ -159,7 +159,7 @@ class Port5351Server:
             contact = self._updates.contact(after.id)
             if contact is None or (before.key, _outermost(before)) == (after.key, _outermost(after)):
                 continue
-            if contact.insists:
+            if contact.insists and _outermost(after) is not None:
                 self._update_ended(after, contact, ResultCode.CANNOT_PROVIDE_EXTERNAL)
                 self._tasks.spawn(self._release(after, contact))
             else:
@@ -250,6 +250,8 @@ class Port5351Server:
             mapping = self._leases.mapping(mapping_id)
             if mapping is None:
                 return None
+            if mapping.above is not None and not mapping.above.granted:
+                return pcp_mapping.build_loss(mapping, ResultCode.NETWORK_FAILURE, epoch_s, self._external())
             left_s = self._leases.left_s(mapping, Via.PCP)
             return pcp_mapping.build_update(mapping, left_s, epoch_s, self._external())
 
@@ -300,4 +302,5 @@ class Port5351Server:
 
 
 def _outermost(mapping: Mapping) -> Endpoint | None:
-    return mapping.above.external if mapping.above is not None else None
+    """The outermost endpoint of a mapping, if the gateway above lets it through."""
+    return mapping.above.external if mapping.above is not None and mapping.above.granted else None
