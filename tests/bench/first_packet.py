@@ -35,8 +35,14 @@ table ip bare {{
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER that closes with a reset, so that no connection waits."""
 WAIT_S = 5.0
+TRIES = 20
+"""Requests for the mapping, a second each. A state before answers nothing while it reads the counters of 60,000."""
 TURN = 10
 """Flows of one way before the next one's turn."""
+
+
+class NoWay(Exception):
+    """A gateway does not answer the request for the mapping, or lets no packet through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +68,17 @@ def bare_rule() -> Iterator[Way]:
 
 @contextmanager
 def mapped(gateway: Gateway) -> Iterator[Way]:
-    """A port of the last host, over both transports."""
+    """A port of the last host, over both transports. Raises NoWay."""
     host = gateway.hosts[-1]
     port = gateway.ports(host)[-1]
 
     def ask(lifetime_s: int) -> None:
-        gateway.shares.spend(host, new_datagrams=2, standing_datagrams=2)
         requests = [Request(host, messages.natpmp_map(port, lifetime_s, udp)) for udp in (False, True)]
-        checked(gateway, datagrams_one_by_one(gateway.datagrams, requests))
+        for _ in range(TRIES):
+            gateway.shares.spend(host, new_datagrams=2, standing_datagrams=2)
+            if not checked(gateway, datagrams_one_by_one(gateway.datagrams, requests)).unanswered:
+                return
+        raise NoWay(f"{gateway.name} answers no request for port {port} of {host.name}")
 
     ask(messages.LEASE_S)
     try:
@@ -80,13 +89,13 @@ def mapped(gateway: Gateway) -> Iterator[Way]:
 
 def measure(table: Table, ways: Sequence[Way], point: Point, rounds: int, flows: int) -> None:
     """So many flows a round over each transport. The ways take turns after a few flows, so that a round's medians
-    of all of them are of the same moments."""
+    of all of them are of the same moments. Raises NoWay."""
     for number in range(rounds + 1):
         times: dict[tuple[str, str], list[float]] = {}
         for turn, first in enumerate(range(0, flows, TURN)):
             for way in in_turn(ways, number + turn):
                 count = min(TURN, flows - first)
-                for row, values in (*_udp(way, count), *_tcp(way, count)):
+                for row, values in _flows(way, count):
                     times.setdefault((way.name, row), []).extend(values)
         for way in ways:
             way.lab.gateway.run(["conntrack", "-F"])
@@ -95,12 +104,19 @@ def measure(table: Table, ways: Sequence[Way], point: Point, rounds: int, flows:
                 table.add(name, row, point, "us", values)
 
 
+def _flows(way: Way, flows: int) -> list[tuple[str, list[float]]]:
+    """Rows and microseconds of new flows over both transports."""
+    try:
+        return [*_udp(way, flows), *_tcp(way, flows)]
+    except TimeoutError:
+        raise NoWay(f"{way.name}: no packet came through port {way.port} in {WAIT_S:.0f} s") from None
+
+
 def _sockets(way: Way, flows: int, kind: socket.SocketKind) -> list[socket.socket]:
     return open_sockets([Request(way.lab.hosts[PEER_HOST], b"")] * flows, kind)
 
 
 def _udp(way: Way, flows: int) -> list[tuple[str, list[float]]]:
-    """Rows and microseconds."""
     with way.host.inside():
         inner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     senders = _sockets(way, flows, socket.SOCK_DGRAM)

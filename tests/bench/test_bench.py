@@ -3,7 +3,10 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -12,6 +15,7 @@ from tests import ROOT
 from tests.bench import bars, first_packet, lifecycle, mixed, rows
 from tests.bench.bars import JUDGED, PEER, judge
 from tests.bench.flame import with_title
+from tests.bench.load import Address, Request, Result
 from tests.bench.rows import ADD, CROWD_RATE, DELETE, MEMORY
 from tests.bench.samples import Point, Samples, Table, paired, percentile
 
@@ -112,6 +116,44 @@ def test_a_ratio_to_one_rule_is_that_of_the_same_rounds() -> None:
     assert judgement.measured == pytest.approx(1.05)
     assert judgement.between == pytest.approx((1.05, 1.05))
     assert judgement.verdict == "met"
+
+
+def silent_for(monkeypatch: pytest.MonkeyPatch, answers: Iterator[bool]) -> Any:
+    """A gateway that answers requests over UDP as ``answers`` say; in ``asked``, how many it got."""
+    host = SimpleNamespace(name="host5")
+    gateway = SimpleNamespace(name="a gateway", hosts=[host], lab=SimpleNamespace(external=[None]), asked=0)
+    gateway.ports, gateway.datagrams = lambda host: range(1100, 1200), ("192.168.1.1", 5351)
+    gateway.shares = SimpleNamespace(spend=lambda host, **counts: None)
+
+    def ask(server: Address, requests: Sequence[Request]) -> Result:
+        gateway.asked += 1
+        return Result(unanswered=0 if next(answers) else len(requests))
+
+    monkeypatch.setattr(first_packet, "datagrams_one_by_one", ask)
+    return gateway
+
+
+def test_a_mapping_for_first_packets_is_asked_for_until_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state before that is measured answers nothing for five seconds of each ten, with 60,000 mappings."""
+    gateway = silent_for(monkeypatch, iter([False, False, True, True]))
+    with first_packet.mapped(gateway) as way:
+        assert (way.name, way.port, gateway.asked) == ("a gateway", 1199, 3)
+
+
+def test_a_gateway_that_answers_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway = silent_for(monkeypatch, iter([False] * 100))
+    with pytest.raises(first_packet.NoWay, match="a gateway answers no request for port 1199 of host5"):
+        first_packet.mapped(gateway).__enter__()
+
+
+def test_a_gateway_that_lets_no_packet_through_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_packet(way: object, flows: int) -> list[tuple[str, list[float]]]:
+        raise TimeoutError
+
+    monkeypatch.setattr(first_packet, "_udp", no_packet)
+    way: Any = SimpleNamespace(name="a gateway", port=1199)
+    with pytest.raises(first_packet.NoWay, match="a gateway: no packet came through port 1199 in 5 s"):
+        first_packet.measure(Table(), [way], EMPTY, rounds=1, flows=1)
 
 
 @pytest.mark.parametrize(
