@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from upnp_gw.ledger import evidence
@@ -117,6 +117,67 @@ def test_a_row_may_be_dropped_or_made_anew_while_the_store_fails() -> None:
     again = table.pop_changes()
     assert [row.opening for row in again.openings] == [opening(2)]
     assert again.gone == [opening(1)]
+
+
+def test_a_row_that_was_never_written_leaves_nothing_to_delete() -> None:
+    """A device that asks for thousands of ports within a minute makes as many rows, most of which are dropped."""
+    table = EvidenceTable()
+    table.row(opening(1), NOW)
+    table.pop_changes()
+    table.openings.drop([opening(1)])
+    for port in range(2, 1000):
+        table.row(opening(port), NOW + port)
+    changes = table.pop_changes()
+    assert changes.gone == [opening(1)]
+    assert [row.opening for row in changes.openings] == list(table.openings)
+
+
+@example(["make", "begin", "written", "drop", "make", "drop"])
+@example(["make", "begin", "written", "drop", "begin", "make", "failed", "drop"])
+@example(["make", "begin", "half", "drop", "make", "drop"])
+@given(st.lists(st.sampled_from(["make", "drop", "begin", "written", "half", "failed"])))
+def test_after_the_next_write_the_store_has_the_rows(steps: list[str]) -> None:
+    """Whatever was dropped and made anew before, while a write was under way, and after one that failed."""
+    table, disk = EvidenceTable(), set[EvidenceKey]()
+    under_way: evidence.Changes | None = None
+
+    def write(changes: evidence.Changes) -> None:
+        disk.update(row.opening for row in changes.openings)
+        disk.difference_update(changes.gone)
+
+    for step in [*steps, "written", "begin", "written"]:
+        if step == "make":
+            table.row(opening(1), NOW)
+        elif step == "drop":
+            table.openings.drop(list(table.openings))
+        elif under_way is None:
+            under_way = table.pop_changes() if step == "begin" else None
+        elif step != "begin":
+            if step == "written":
+                write(under_way)
+            elif step == "half":
+                write(evidence.Changes(under_way.openings))
+            if step != "written":
+                table.put_back(under_way)
+            under_way = None
+    assert disk == set(table.openings)
+
+
+def test_a_changed_row_holds_its_key_once() -> None:
+    """The openings of all mappings change with each reading of the counters."""
+    table = EvidenceTable()
+    table.row(opening(1), NOW)
+    table.pop_changes()
+    for change in (
+        lambda key: table.row(key, NOW),
+        lambda key: table.used(key, NOW, 1, 1),
+        lambda key: table.talked(key, 1, None),
+        lambda key: table.stood(key, 1.0, 1),
+    ):
+        change(opening(1))
+        ((changed, _),), ((key, _),) = table.openings.changed.items(), table.openings.items()
+        assert changed is key
+        table.pop_changes()
 
 
 def test_changes_are_written_in_portions() -> None:

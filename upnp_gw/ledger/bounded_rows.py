@@ -22,12 +22,18 @@ class BoundedRows(dict[K, V]):
         self.worth = worth
         self.changed: dict[K, None] = {}
         self.gone: dict[K, None] = {}
+        """Keys of dropped rows that the store may have."""
+        self._unwritten: dict[K, None] = {}
+        """Rows that were made since the last ``pop_changes``: the store does not have them."""
 
     def row(self, key: K, new: Callable[[], V]) -> V:
         """The row to change; a new one if there is none."""
         if key not in self:
             self[key] = new()
-            self.gone.pop(key, None)
+            if key in self.gone:
+                del self.gone[key]
+            else:
+                self._unwritten[key] = None
             if len(self) > self.most:
                 self.drop(self.least_worth(self, len(self) // 8 + 1, key))
         self.changed[key] = None
@@ -42,7 +48,10 @@ class BoundedRows(dict[K, V]):
         for key in keys:
             del self[key]
             self.changed.pop(key, None)
-            self.gone[key] = None
+            if key in self._unwritten:
+                del self._unwritten[key]
+            else:
+                self.gone[key] = None
             self.on_drop(key)
 
     def renamed(self, old: K, new: K) -> None:
@@ -55,9 +64,13 @@ class BoundedRows(dict[K, V]):
         rows, removed = [self[key] for key in self.changed], [key for key in self.gone if key not in self]
         self.changed.clear()
         self.gone.clear()
+        self._unwritten.clear()
         return rows, removed
 
     def put_back(self, changed: Iterable[K], gone: Iterable[K]) -> None:
         """Notes these keys again. Meanwhile some rows may have been dropped, and others made anew."""
         self.changed.update((key, None) for key in changed if key in self)
-        self.gone.update((key, None) for key in gone if key not in self)
+        for key in gone:
+            self._unwritten.pop(key, None)
+            if key not in self:
+                self.gone[key] = None

@@ -188,7 +188,10 @@ class EvidenceTable:
 
     def row(self, opening: EvidenceKey, wall: float) -> Evidence:
         """The row of a requested opening."""
-        if opening not in self.openings:
+        known = self.openings.get(opening)
+        if known is not None:
+            opening = known.opening  # one object for equal keys: ``changed`` holds the key of each row for a minute
+        else:
             own = self._ports.setdefault(opening.device, {})
             if len(own) >= MOST_PORTS:
                 self.openings.drop(self.openings.least_worth(own, MOST_PORTS // 8, opening))
@@ -200,7 +203,7 @@ class EvidenceTable:
         row = self.openings.get(opening)
         if row is None:
             return
-        self.openings.changed[opening] = None
+        self.openings.changed[row.opening] = None
         row.connections += max(0, connections)
         row.bytes += max(0, volume)
         row.last_used = wall
@@ -210,7 +213,7 @@ class EvidenceTable:
         row = self.openings.get(opening)
         if row is None:
             return
-        self.openings.changed[opening] = None
+        self.openings.changed[row.opening] = None
         if day not in row.days:
             row.days = tuple(sorted({*row.days, day}))[-MOST_DAYS:]
         together = row.remotes.union(remotes or ())
@@ -223,7 +226,7 @@ class EvidenceTable:
         """It was open for these seconds, through ``at_a_time`` mappings."""
         row = self.openings.get(opening)
         if row is not None:
-            self.openings.changed[opening] = None
+            self.openings.changed[row.opening] = None
             row.granted_s += seconds
             row.peak = max(row.peak, at_a_time)
 

@@ -7,6 +7,7 @@ host name in place of an address is refused.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from upnp_gw.model.mapping import Transport
@@ -94,9 +95,15 @@ def _typed(argument: ArgumentModel, elements: Mapping[str, str]) -> int | bool |
     digits, greatest = NUMBERS[argument.data_type]
     if not digits.fullmatch(text):
         raise InvalidArgument(402, f"{argument.name} is no number")
-    if (number := int(text)) > greatest:
+    if (number := _number(text)) > greatest:
         raise InvalidArgument(601, f"{argument.name} is greater than {greatest}")
     return number
+
+
+@lru_cache(256)
+def _number(digits: str) -> int:
+    """One object for equal numbers: most mappings have an internal port like the external one, and few leases."""
+    return int(digits)
 
 
 def transport(igd_version: IgdVersion, text: str) -> Transport:
