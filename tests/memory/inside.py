@@ -20,6 +20,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.memory.heap import heap_kib
+
 MEMORY = "UPNP_GW_TEST_MEMORY"
 MEMORY_TRACE = "UPNP_GW_TEST_MEMORY_TRACE"
 OBJECTS = "objects"
@@ -144,7 +146,7 @@ class Reports:
         os._exit(0)
 
     def _write(self, number: int) -> None:
-        figures: dict[str, Any] = {"kib": {**malloc_kib(), **python_kib(), **sqlite_kib()}}
+        figures: dict[str, Any] = {"kib": {**malloc_kib(), **heap_kib(), **python_kib(), **sqlite_kib()}}
         if (self._directory / OBJECTS).exists():
             figures["set aside"] = set_aside_garbage()
             figures["objects"] = every_object()

@@ -1,5 +1,6 @@
 """The figures of the soak and of the benchmark of memory: they name what grew, and how fast."""
 
+import json
 import os
 import subprocess
 import sys
@@ -85,6 +86,46 @@ def test_the_figures_of_the_allocators_grow_with_the_objects(tmp_path: Path) -> 
     assert asking.growth() == [], "no report has objects"
     assert 100 < second["Python's blocks in use"] - first["Python's blocks in use"] < 1000
     assert second["malloc in use"] > 100
+
+
+KEEPING = """
+import ctypes, json
+from concurrent.futures import ThreadPoolExecutor
+from tests.memory.heap import heap_kib
+from upnp_gw.system.process import bound_heap
+
+bound_heap()
+library = ctypes.CDLL(None)
+library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+
+def allocate():
+    return [library.malloc(size) for size in range(24, 1033, 16) for _ in range(20)]
+
+def free(blocks):
+    for block in blocks:
+        library.free(block)
+
+# in threads that are there already: a new one is an object as well
+with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+    for thread in (one, other):
+        thread.submit(free, thread.submit(allocate).result()).result()
+    large = [library.malloc(100_000) for _ in range(3)]
+    before = heap_kib()
+    library.free(large[1])
+    freed = heap_kib()
+    one.submit(free, other.submit(allocate).result()).result()
+    print(json.dumps([before, freed, heap_kib()]))
+"""
+
+
+def test_blocks_that_threads_keep() -> None:
+    run = subprocess.run([sys.executable, "-c", KEEPING], cwd=ROOT, capture_output=True, text=True, check=True)
+    before, freed, after = json.loads(run.stdout)
+    kept = "malloc kept by threads"
+    most_kib = 7 * sum(range(32, 1041, 16)) / 1024
+    assert 2 * most_kib <= before[kept] <= 3 * most_kib, "seven blocks of each size for each of two threads"
+    assert 95 < freed["malloc free, large blocks"] - before["malloc free, large blocks"] < 110
+    assert after[kept] <= 3 * most_kib, "more than seven are not kept"
 
 
 def test_resident_memory_by_kind() -> None:
