@@ -10,6 +10,7 @@ import pytest
 from tests import ROOT
 from upnp_gw.config.settings import Config
 from upnp_gw.system.privileges import OWN_USER
+from upnp_gw.system.process import HEAP_VARIABLES
 
 pytestmark = pytest.mark.spec("SR-27")
 
@@ -56,6 +57,10 @@ def service(key: str) -> str:
 )
 def test_the_unit_has_its_protections(key: str, value: str) -> None:
     assert service(key) == value
+
+
+def test_the_unit_has_the_environment_that_the_lab_gives_to_the_daemon() -> None:
+    assert service("Environment") == " ".join(f"{name}={value}" for name, value in HEAP_VARIABLES.items())
 
 
 def test_the_page_has_a_user_of_its_own_and_no_capability() -> None:

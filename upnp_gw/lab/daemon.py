@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from upnp_gw.lab.machine import Machine
+from upnp_gw.system.process import HEAP_VARIABLES
 
 START_S = 30.0
 """Most seconds until the daemon is ready. It takes 0.5 s; a loaded machine takes longer."""
@@ -86,7 +87,7 @@ class LabDaemon:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
             supervisor.bind(str(address))
             address.chmod(0o666)  # like systemd's: a daemon that runs as its own user must reach it too
-            environment = {"NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1"}
+            environment = {"NOTIFY_SOCKET": str(address), "PYTHONUNBUFFERED": "1", **HEAP_VARIABLES}
             self._process = self.host.popen(self.argv, env=environment, own_session=True)
             self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
             self._reader.start()
