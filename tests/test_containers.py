@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests import ROOT
+from upnp_gw.system.process import HEAP_VARIABLES
 
 CONTAINERFILE = (ROOT / "packaging" / "container" / "Containerfile").read_text("utf-8")
 PAGE = (ROOT / "docs" / "containers.md").read_text("utf-8")
@@ -48,6 +49,11 @@ def test_the_image_has_no_package_that_only_builds_it() -> None:
     needed = {re.split(r"[<>=; ]", line)[0] for line in project["project"]["dependencies"]}
     assert {re.split(r"[<>=; ]", line)[0] for line in project["build-system"]["requires"]} <= names
     assert not names & needed
+
+
+def test_the_daemon_has_the_environment_that_the_lab_gives_to_it() -> None:
+    router = CONTAINERFILE.partition("FROM runtime AS router")[2]
+    assert re.findall(r"^ENV (.*)$", router, re.M) == [f"{name}={value}" for name, value in HEAP_VARIABLES.items()]
 
 
 def test_the_page_names_what_was_not_tried() -> None:
