@@ -20,7 +20,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 """Options of mallopt(3)."""
 HEAP_VARIABLES = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
 """Of the daemon's environment in the unit, in the container and in the lab: no thread keeps freed blocks for itself
-(docs/decisions/0055). The C library reads it before the program begins; there is no call for it."""
+(docs/decisions/0056). The C library reads it before the program begins; there is no call for it."""
 SWITCH_S = 0.0005
 
 
