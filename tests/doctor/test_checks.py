@@ -11,7 +11,7 @@ from upnp_gw.doctor import guides
 from upnp_gw.doctor.checks import CHECKS, judge
 from upnp_gw.doctor.machine_state import MachineState, OtherGateway, PortHolder
 from upnp_gw.firewall.base import FirewallMode
-from upnp_gw.firewall.openings.proof import Fault, Finding, Packet, Proof
+from upnp_gw.firewall.openings.findings import Fault, Finding, Packet, Proof
 from upnp_gw.firewall.other_tables.drops import Drop
 from upnp_gw.firewall.other_tables.offload import FlowOffload
 from upnp_gw.firewall.other_tables.remedies import MARKS

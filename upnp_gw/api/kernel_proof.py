@@ -28,10 +28,11 @@ class LetThrough(Struct, frozen=True, kw_only=True):
 class KernelFinding(Struct, frozen=True, kw_only=True):
     """Something that gets in and should not, or that cannot be decided."""
 
-    fault: Literal["no-mapping", "no-timeout", "outlives", "flow", "not-allowed", "unknown"]
+    fault: Literal["no-mapping", "no-timeout", "outlives", "flow", "flow-lasts", "not-allowed", "unknown"]
     """no-mapping: no mapping opens it; no-timeout: a mapping does, and the kernel would not end it; outlives: the
-    kernel would end it too late; flow: it belongs to a flow that no mapping lets in; not-allowed: the policy in
-    force can allow no such mapping; unknown: a rule or a table cannot be decided."""
+    kernel would end it too late; flow: it belongs to a flow that no mapping lets in; flow-lasts: a flow of an ended
+    mapping would go on; not-allowed: the policy in force can allow no such mapping; unknown: a rule or a table
+    cannot be decided."""
     sentence: str
     packet: LetThrough | None = None
     rules: list[str] = []

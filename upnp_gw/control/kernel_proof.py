@@ -6,7 +6,7 @@ from time import perf_counter
 from upnp_gw import api
 from upnp_gw.control.on_demand import DaemonParts
 from upnp_gw.engine.kernel_proof import Answer, KernelProver
-from upnp_gw.firewall.openings.proof import Finding, Packet
+from upnp_gw.firewall.openings.findings import Finding, Packet
 from upnp_gw.firewall.openings.sentences import sentence
 from upnp_gw.model.errors import FirewallError
 

@@ -23,7 +23,7 @@ from upnp_gw.engine.other_tables import all_drops, served_ports
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables import installed_mode
-from upnp_gw.firewall.openings.proof import Proof
+from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.other_tables.drops import Drop, ipv6_firewall
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
 from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads

@@ -7,7 +7,7 @@ from upnp_gw.doctor import guides
 from upnp_gw.doctor.findings import fail, ok, warn
 from upnp_gw.doctor.machine_state import MachineState
 from upnp_gw.firewall.base import TABLE, FirewallMode
-from upnp_gw.firewall.openings.proof import Fault, Finding, Verdict
+from upnp_gw.firewall.openings.findings import Fault, Finding, Verdict
 from upnp_gw.firewall.openings.sentences import sentence
 from upnp_gw.text.escape import shown
 

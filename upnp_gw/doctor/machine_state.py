@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from upnp_gw.config.settings import Config
-from upnp_gw.firewall.openings.proof import Proof
+from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.other_tables.drops import Drop
 from upnp_gw.firewall.other_tables.offload import FlowOffload
 from upnp_gw.firewall.other_tables.without_nat import Missing

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 from upnp_gw.config.interface_detection import Interface, read_interfaces
@@ -15,9 +16,11 @@ from upnp_gw.config.settings import Config
 from upnp_gw.engine.environment import served_network
 from upnp_gw.engine.kernel_proof import Answer, permits_of
 from upnp_gw.firewall.libnftables import Session
+from upnp_gw.firewall.nftables.state import LIVE_GRACE_S
 from upnp_gw.firewall.openings.path import Place
 from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.reading import read_kernel
+from upnp_gw.ledger.leases import END_GRACE_S, RENEWAL_GRACE_S
 from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.errors import StoreError
@@ -27,6 +30,8 @@ from upnp_gw.store.mapping_rows import UnreadableMapping, cut_of_row, load_mappi
 from upnp_gw.system.clock import boot_id, clock
 
 DATABASE = "ledger.db"
+CARRIED_S = END_GRACE_S + RENEWAL_GRACE_S + LIVE_GRACE_S
+"""Seconds after the end of a mapping until the kernel drops its flows, at the latest."""
 
 
 def prove_stopped(config: Config) -> Answer:
@@ -52,7 +57,7 @@ def network_now(config: Config) -> Network:
 
 
 def _stored(path: Path, now: Instant) -> tuple[MappingTable, list[PendingCut]]:
-    """The rows of the store. Each mapping ends with its last lease."""
+    """The rows of the store. A mapping ends with its last lease; the kernel carries its flows a little longer."""
     table = MappingTable()
     if not path.exists():
         return table, []
@@ -63,6 +68,8 @@ def _stored(path: Path, now: Instant) -> tuple[MappingTable, list[PendingCut]]:
     except (sqlite3.Error, UnreadableMapping) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
     for row in rows:
-        if row.mapping.holds and row.mapping.until > now.boot:
-            table.put(replace(row.mapping, recheck_at=row.mapping.until), row.number)
+        left_s = row.mapping.until - now.boot if row.mapping.holds else -inf
+        if left_s > -CARRIED_S:
+            ended = row.mapping.parked or left_s <= 0
+            table.put(replace(row.mapping, recheck_at=row.mapping.until, parked=ended), row.number)
     return table, cuts

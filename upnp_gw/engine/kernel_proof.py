@@ -10,9 +10,11 @@ from typing import NamedTuple, Protocol
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.firewall.libnftables import Session
+from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.openings.kernel_state import KernelState
 from upnp_gw.firewall.openings.path import Place
-from upnp_gw.firewall.openings.proof import Permit, Proof, prove
+from upnp_gw.firewall.openings.permits import Permit
+from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.reading import read_kernel
 from upnp_gw.ledger.forwards import forwards_of
 from upnp_gw.ledger.pending_cuts import PendingCut

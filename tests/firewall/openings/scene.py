@@ -8,9 +8,11 @@ from ipaddress import IPv6Address, ip_network
 from tests.fixtures.firewall_driver import forward, network_of, settings
 from tests.fixtures.lab_firewall import Gateway, to
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings, Forward, Refill
+from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.openings.kernel_state import KernelState
 from upnp_gw.firewall.openings.path import Place
-from upnp_gw.firewall.openings.proof import Permit, Proof, prove
+from upnp_gw.firewall.openings.permits import Permit
+from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.reading import read_kernel
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import REFUSED_S, EchoServer, OpenConnection, dial, reach

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tests.firewall.openings.scene import REACHED_S, TABLE, UDP, Scene
 from tests.fixtures.lab_firewall import MASQUERADE
 from upnp_gw.firewall.base import FirewallMode
-from upnp_gw.firewall.openings.proof import Fault
+from upnp_gw.firewall.openings.findings import Fault
 from upnp_gw.lab.probe import REFUSED_S, EchoServer, reach
 
 Arrives = Callable[[], object]
@@ -253,6 +253,16 @@ def lost_drop_of_ended_flows(scene: Scene, stack: ExitStack) -> Arrives:
     return call.ask
 
 
+def carrying_element_left(scene: Scene, stack: ExitStack) -> None:
+    """The mapping is gone, and there is no flow that it let in."""
+    scene.nft(f"delete element {TABLE} pm {{ tcp . 8080 }}")
+    del scene.ledger["m1"]
+
+
+def lost_drop_without_a_flow(scene: Scene, stack: ExitStack) -> None:
+    scene.lose("carried6", "drop")
+
+
 def established_first(scene: Scene, stack: ExitStack) -> Arrives:
     call = scene.call(stack)
     scene.nft(
@@ -328,6 +338,8 @@ ROUTER_FAULTS = (
     Seeded("a flow outlives its mapping", flow_outlives_its_mapping, Fault.FLOW),
     Seeded("a flow outlives its pinhole", flow_outlives_its_pinhole, Fault.FLOW),
     Seeded("the drop of ended flows is lost", lost_drop_of_ended_flows, Fault.FLOW),
+    Seeded("the drop of ended flows is lost, and there is none yet", lost_drop_without_a_flow, Fault.FLOW_LASTS),
+    Seeded("an element would let flows of an ended mapping go on", carrying_element_left, Fault.FLOW_LASTS),
     Seeded("established flows are accepted first", established_first, Fault.FLOW),
     Seeded("a flow is older than our table", flow_from_before_our_table, Fault.FLOW),
 )

@@ -12,8 +12,10 @@ from tests.firewall.openings.test_walk import PLACE, match
 from tests.firewall.other_tables.test_drops import recorded
 from tests.fixtures.lab_firewall import gateway_of
 from upnp_gw.firewall.base import FirewallMode
+from upnp_gw.firewall.openings.findings import Verdict
 from upnp_gw.firewall.openings.kernel_state import KernelState
-from upnp_gw.firewall.openings.proof import Permit, Verdict, prove
+from upnp_gw.firewall.openings.permits import Permit
+from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.sentences import sentence
 from upnp_gw.lab import Lab
 from upnp_gw.lab.probe import REFUSED_S, reach

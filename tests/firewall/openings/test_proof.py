@@ -10,9 +10,11 @@ import pytest
 from tests.firewall.openings.test_walk import PLACE, listing, match
 from tests.fixtures.firewall_driver import forward
 from upnp_gw.firewall.base import Forward
+from upnp_gw.firewall.openings.findings import Fault, Finding, Proof, Verdict
 from upnp_gw.firewall.openings.flows import OFFLOADED, TrackedFlow, Tuple
 from upnp_gw.firewall.openings.kernel_state import KernelState
-from upnp_gw.firewall.openings.proof import Fault, Finding, Permit, Proof, Verdict, prove
+from upnp_gw.firewall.openings.permits import Permit
+from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.sentences import sentence
 
 EXTERNAL = (IPv4Address("11.22.33.44"),)

@@ -9,7 +9,7 @@ from tests.firewall.openings.scene import Scene, listening
 from tests.firewall.openings.seeded import ALONGSIDE_FAULTS, ROUTER_FAULTS, Seeded, restore
 from tests.fixtures.lab_firewall import gateway_of
 from upnp_gw.firewall.base import FirewallMode
-from upnp_gw.firewall.openings.proof import Verdict
+from upnp_gw.firewall.openings.findings import Verdict
 from upnp_gw.lab import Lab
 
 pytestmark = pytest.mark.lab

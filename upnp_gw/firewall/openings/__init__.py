@@ -9,7 +9,7 @@
     walk        follows packets through chains; path: from the WAN to a LAN host
     flows       flows of connection tracking
     kernel_state  the kernel at one moment
-    proof       compares all of it with the ledger
+    proof       compares all of it with the ledger; permits: the mappings, findings: the result
     wording     rules in words; sentences: findings in words
     reading     reads the kernel; the other modules are pure
 

@@ -42,6 +42,8 @@ class Place:
     lans: tuple[Lan, ...]
     own: dict[int, Ranges]
     """The gateway's own addresses, by IP version."""
+    external: Ranges
+    """The external IPv4 addresses."""
 
     @classmethod
     def of(cls, network: Network) -> "Place":
@@ -59,7 +61,8 @@ class Place:
             ]
             nets = [net for net in (*link.networks, *routed) if not net.is_link_local]
             lans.append(Lan(link.name, {v: without(_ranges(nets, v), own[v]) for v in (4, 6)}))
-        return cls(network.wan.name, tuple(lans), own)
+        external = united((int(address), int(address)) for address in network.external)
+        return cls(network.wan.name, tuple(lans), own, external)
 
     @property
     def plain_hosts(self) -> dict[int, Ranges]:

@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Address, IPv6Address
 
-from upnp_gw.firewall.openings.proof import Fault, Finding, Packet
+from upnp_gw.firewall.openings.findings import Fault, Finding, Packet
 
 
 def endpoint(version: int, address: int, port: int) -> str:
@@ -45,4 +45,6 @@ def sentence(finding: Finding) -> str:
             return f"{packet} by {finding.mapping}, and the kernel closes it in {ends}: later than its lease{by}"
         case Fault.FLOW:
             return f"{packet}, and no mapping lets it in{by}"
+        case Fault.FLOW_LASTS:
+            return f"if a mapping let it in before it ended, {packet}: nothing drops it{by}"
     return f"{packet} by {finding.mapping}, and the policy in force can allow no such mapping"
