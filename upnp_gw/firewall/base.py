@@ -64,6 +64,8 @@ class FirewallSettings:
     """TCP port of our HTTP server, where new connections of each LAN host are limited; 0: no limit."""
     anycast: bool = False
     """Requests from the LAN to the anycast addresses of PCP come to us (RFC 7723)."""
+    announcements: bool = False
+    """ROUTER: announcements of a gateway above, which it sends to multicast groups, come in from the WAN."""
     hosts: HostLists = field(default_factory=dict)
     """The remote hosts that screens may name."""
 

@@ -86,6 +86,13 @@ _INPUT = [
     "ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept",  # DHCPv6 answers, RFC 8415
     "drop",
 ]
+_ANNOUNCEMENTS = [
+    "ip daddr 224.0.0.1 udp sport 5351 udp dport 5350 accept",  # RFC 6886 section 3.2.1, RFC 6887 section 14.1
+    "ip6 daddr ff02::1 udp sport 5351 udp dport 5350 accept",
+    "ip daddr 239.255.255.250 udp dport 1900 accept",  # NOTIFY of SSDP
+]
+"""Of a gateway above. Nothing routes these groups to us: their senders are on the WAN link. What listens never
+answers."""
 
 
 def chain_rules(
@@ -95,6 +102,7 @@ def chain_rules(
     without_nat: bool,
     carrying: Mapping[str, str],
     screens: Sequence[Screen],
+    announcements: bool = False,
 ) -> dict[str, list[str]]:
     """Chain -> its rules. ``several_lans``, ``without_nat``: there are several LANs, or one has no NAT; else their
     rules would delay every packet for nothing. ``carrying``: opening map or set -> the set that carries its
@@ -121,7 +129,7 @@ def chain_rules(
             "pinholes4": _pinholes(_PINHOLES4, "hole4", "first_pinhole_packet4", screens),
         }
     if router:
-        chains["input"] = _INPUT
+        chains["input"] = [*_INPUT[:-1], *(_ANNOUNCEMENTS if announcements else []), _INPUT[-1]]
         chains["leaving"] = [
             # the kernel chose a port of a mapping: the host retries and gets another port
             f"ct state new ct label {MASQUERADED} oifname @wan meta l4proto . th sport @external_ports drop"

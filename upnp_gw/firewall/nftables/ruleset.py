@@ -195,7 +195,15 @@ def rules(settings: FirewallSettings, screens: Sequence[Screen] = ()) -> str:
     router, network = settings.mode is FirewallMode.ROUTER, settings.network
     several_lans, without_nat = len(network.lans) > 1, bool(network.without_nat)
     chains = {
-        **chain_rules(router, settings.hairpin == "same", several_lans, without_nat, CARRYING, screens),
+        **chain_rules(
+            router,
+            settings.hairpin == "same",
+            several_lans,
+            without_nat,
+            CARRYING,
+            screens,
+            settings.announcements,
+        ),
         **exchanges.exchange_rules(),
         **shares.share_rules(settings.http_port),
     }
