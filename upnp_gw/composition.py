@@ -99,6 +99,7 @@ class Composition:
             allow_other_forward=config.allow_other_forward,
             http_port=config.http_port,
             anycast=config.anycast,
+            announcements=config.upstream_when != "never",
             hosts=self.decider.in_force.hosts,
         )
 

@@ -131,3 +131,23 @@ async def test_one_that_gives_up_does_not_end_the_question_of_others() -> None:
     first.cancel()
     assert await second is PCP
     assert asked.asked == {PCP: 1}
+
+
+async def test_a_protocol_that_answers_questions_and_no_request_comes_last_for_a_while() -> None:
+    asked = Asked(pcp=0, natpmp=0)
+    assert await asked.find() is PCP
+    asked.protocols.silent(PCP, serves=True)
+    assert await asked.find() is NATPMP
+    asked.protocols.silent(NATPMP, serves=False)
+    assert asked.protocols.known() == [], "the gateway above may be silent as a whole"
+    assert await asked.find() is NATPMP
+    asked.now += REMEMBER_S
+    assert await asked.find() is PCP
+
+
+async def test_the_protocol_that_granted_a_lease_renews_it() -> None:
+    asked = Asked(pcp=0, natpmp=0)
+    assert await asked.protocols.find(NONE, NATPMP) is NATPMP
+    assert asked.asked == {}, "without a question"
+    asked.protocols.not_served(NATPMP, NO)
+    assert await asked.protocols.find(NONE, NATPMP) is PCP

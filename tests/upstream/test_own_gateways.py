@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures.gateway_above import EVERY, OUTSIDE, OWN, REQUEST, SeenEvents, asking
+from tests.fixtures.gateway_above import EVERY, OUTSIDE, OWN, REQUEST, SeenEvents, asking, network_of
 from tests.fixtures.waiting import async_until
 from upnp_gw.model.above import AboveGranted, AboveRefused, AboveSilent
 from upnp_gw.model.mapping import Endpoint, Via
@@ -55,8 +55,6 @@ async def test_another_port_or_a_conflict(vias: tuple[Via, ...]) -> None:
     """The port is another host's: a suggestion becomes another port, an exact request a refusal."""
     async with above(vias) as (igd, client, _):
         other = IPv4Address("127.0.80.3")
-        from tests.fixtures.gateway_above import network_of
-
         async with asking(IPv4Address(igd.gateway_address), vias, network_of(other)) as (holder, _):
             taken = replace(REQUEST, internal=Endpoint(other, 8080))
             assert isinstance(await holder.ask(taken, LONG_S), AboveGranted)
@@ -68,6 +66,23 @@ async def test_another_port_or_a_conflict(vias: tuple[Via, ...]) -> None:
         assert isinstance(exact, AboveRefused)
         assert exact.refusal is Refusal.CONFLICT
         await async_until(lambda: len(igd.mappings) == 1)
+
+
+@pytest.mark.parametrize("vias", ORDERS, ids=str)
+async def test_a_release_of_what_it_does_not_know_ends_our_own_alone(vias: tuple[Via, ...]) -> None:
+    """As after a restart: the protocol is not known. Another host's mapping with that port stays."""
+    other = IPv4Address("127.0.80.3")
+    async with above(vias) as (igd, client, _):
+        assert isinstance(await client.ask(REQUEST, LONG_S), AboveGranted)
+        async with asking(IPv4Address(igd.gateway_address), EVERY) as (restarted, _):
+            assert await restarted.release(REQUEST, LONG_S) is None
+        assert not igd.mappings
+        async with asking(IPv4Address(igd.gateway_address), vias, network_of(other)) as (holder, _):
+            taken = replace(REQUEST, internal=Endpoint(other, 8080))
+            assert isinstance(await holder.ask(taken, LONG_S), AboveGranted)
+        async with asking(IPv4Address(igd.gateway_address), EVERY) as (restarted, _):
+            assert await restarted.release(REQUEST, LONG_S) is None
+        assert igd.mappings.one().internal_client == str(other)
 
 
 async def test_pcp_comes_first_and_natpmp_where_there_is_none() -> None:

@@ -13,6 +13,8 @@ from upnp_gw.upstream.outcome import NotServed
 
 GRACE_S = 0.3
 """Seconds that a better protocol may answer later."""
+ALL_S = 1.0
+"""Seconds to wait for the answers of all protocols."""
 QUESTION_S = 6.0
 """Seconds after which a question is given up, longer than any request waits."""
 REMEMBER_S = 600.0
@@ -62,10 +64,23 @@ class AnsweringProtocols:
         self._served.pop(via, None)
         self._not_served[via] = self._now(), answer
 
-    def silent(self, via: Via) -> None:
-        """A request over it was not answered."""
-        self._served.pop(via, None)
-        self._silent[via] = self._now()
+    def silent(self, via: Via, serves: bool) -> None:
+        """A request over it was not answered. ``serves``: it had just answered the question, so another protocol
+        may do better; else the gateway above may be silent as a whole."""
+        if serves:
+            self._served.pop(via, None)
+            self._silent[via] = self._now()
+        else:
+            self._served.clear()
+
+    def known(self) -> list[Via]:
+        """Those that are known to be served now, in order."""
+        now = self._now()
+        self._served = {via: since for via, since in self._served.items() if now < since + REMEMBER_S}
+        left = sorted(
+            self._questions, key=lambda via: now < self._silent.get(via, now - NOT_SERVED_S) + NOT_SERVED_S
+        )
+        return [via for via in left if via in self._served]
 
     def reason(self) -> str:
         """The reason why none is served, in our words; empty: none has answered."""
@@ -73,18 +88,25 @@ class AnsweringProtocols:
         return answers[-1] if answers else ""
 
     async def find(self, tried: frozenset[Via], preferred: Via | None = None) -> Via | None:
-        """The protocol to use, without those that were tried; None: no other one is served. ``preferred``: used if
-        it is known to be served."""
+        """The protocol to use, without those that were tried; None: no other one is served. ``preferred``: used as
+        long as it is not known that it is not served."""
         now = self._now()
-        self._served = {via: since for via, since in self._served.items() if now < since + REMEMBER_S}
+        if preferred in self._questions and preferred not in tried and preferred not in self._not_served:
+            return preferred
+        known = [via for via in self.known() if via not in tried]
+        if known:
+            return known[0]
         left = [via for via in self._questions if via not in tried]
         left.sort(key=lambda via: now < self._silent.get(via, now - NOT_SERVED_S) + NOT_SERVED_S)
-        known = [via for via in left if via in self._served]
-        if known:
-            return preferred if preferred in known else known[0]
         lately = [via for via in left if via in self._not_served]
         asked = [via for via in left if via not in lately or now > self._not_served[via][0] + NOT_SERVED_S]
         return await self._first_of(asked or left)
+
+    async def find_all(self) -> list[Via]:
+        """All that are served, as far as they answer within ``ALL_S``."""
+        if self._questions:
+            await asyncio.wait([self._ask(via) for via in self._questions], timeout=ALL_S)
+        return self.known()
 
     async def _first_of(self, asked: list[Via]) -> Via | None:
         asking = {via: self._ask(via) for via in asked}

@@ -326,7 +326,7 @@ class GatewayAboveClient:
             except TimeoutError:
                 pass
             if via is not None:
-                links.protocols.silent(via)
+                links.protocols.silent(via, serves=False)
         self._silent(links, began)
         return False
 

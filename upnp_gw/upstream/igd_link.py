@@ -228,6 +228,9 @@ class IgdLink:
                 await igd.add_port_mapping(self.way, service, request, port, lease_s)
 
     async def _delete(self, service: ForeignService, request: AboveRequest) -> None:
+        """A mapping that it may not have granted is looked at first: the port may be another host's."""
+        if request.via is None and await self._is_gone(service, request):
+            return
         await igd.delete_port_mapping(self.way, service, request, request.wanted_port)
 
     async def _is_gone(self, service: ForeignService, request: AboveRequest) -> bool:

@@ -2,11 +2,11 @@
 asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from upnp_gw.model.above import AboveRequest
+from upnp_gw.model.above import AboveKey, AboveRequest
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.network import Network
 from upnp_gw.upstream.answering import AnsweringProtocols, Question
@@ -16,7 +16,6 @@ from upnp_gw.upstream.port5351_link import OnUpdate, Port5351Link
 from upnp_gw.upstream.watch import LossWatch
 from upnp_gw.upstream.way import Way
 
-R = TypeVar("R")
 Spawn = Callable[[Coroutine[Any, Any, None]], object]
 IGD = Via.IGD2
 """Stands for both versions, where the order is meant."""
@@ -40,6 +39,8 @@ class GatewayLinks:
         self.way = way
         self.port5351 = Port5351Link(way, watch, network, on_update, spawn)
         self.igd = igd
+        self._unanswered: dict[AboveKey, Via] = {}
+        """Requests that were not answered yet, or in their time: a mapping may be there."""
         questions: dict[Via, Question] = {}
         for via in vias:
             if via is IGD and igd is not None:
@@ -60,47 +61,21 @@ class GatewayLinks:
             self.igd.forget()
 
     async def ask(self, request: AboveRequest) -> tuple[Via, Outcome]:
-        """Over the protocol that is served and comes first; after ``NotServed`` over the next one, in the same
-        attempt (CAS-016, CAS-017)."""
-        return await self._over_each(request, self._ask)
-
-    async def release(self, request: AboveRequest) -> tuple[Via, Denial | NotServed | None]:
-        """Over the protocol that granted it."""
-
-        async def over(via: Via, request: AboveRequest) -> Denial | NotServed | None:
-            if via is IGD:
-                return await self._igd.release(request)
-            return await self.port5351.release(via, request)
-
-        if request.via is not None:
-            via = _order_of(request.via)
-            return self.shown(via), await over(via, request)
-        via, outcome = await self._over_each(request, over)
-        return via, outcome
-
-    async def question(self, via: Via) -> bool:
-        """A harmless question over one protocol, for its epoch, BOOTID or external address; False: it is not served
-        any more."""
-        if via is IGD:
-            return await self._igd.tell_address()
-        return not isinstance(await self.port5351.answers(via), NotServed)
-
-    async def _ask(self, via: Via, request: AboveRequest) -> Outcome:
-        return await (self._igd.ask(request) if via is IGD else self.port5351.ask(via, request))
-
-    async def _over_each(
-        self, request: AboveRequest, over: Callable[[Via, AboveRequest], Awaitable[R]]
-    ) -> tuple[Via, R | NotServed]:
+        """Over the protocol that granted it, else over the first one that is served. After ``NotServed`` over the
+        next one, in the same attempt (CAS-016, CAS-017)."""
         tried: frozenset[Via] = frozenset()
         last = NotServed(self.protocols.reason() or "it does not answer")
         kept: NotServed | None = None
-        preferred = None if request.via is None else _order_of(request.via)
-        while (via := await self.protocols.find(tried, preferred)) is not None:
+        granted_over = None if request.via is None else _order_of(request.via)
+        known = self.protocols.known()
+        while (via := await self.protocols.find(tried, granted_over)) is not None:
+            self._unanswered[request.key] = via
             try:
-                outcome = await over(via, request)
+                outcome = await (self._igd.ask(request) if via is IGD else self.port5351.ask(via, request))
             except asyncio.CancelledError:  # its time is over
-                self.protocols.silent(via)
+                self.protocols.silent(via, serves=via not in known and via is not granted_over)
                 raise
+            del self._unanswered[request.key]
             if not isinstance(outcome, NotServed):
                 self.protocols.answered(via)
                 return self.shown(via), outcome
@@ -111,6 +86,28 @@ class GatewayLinks:
             else:
                 kept = outcome
         return self.shown(IGD), kept or last
+
+    async def release(self, request: AboveRequest) -> tuple[Via, Denial | NotServed | None]:
+        """Over the protocol that granted it, or that did not answer the request for it. If neither is known, as
+        after a restart, over each that is served."""
+        granted_over = None if request.via is None else _order_of(request.via)
+        over = granted_over or self._unanswered.pop(request.key, None)
+        if over is not None:
+            return self.shown(over), await self._release(over, request)
+        released = [(via, await self._release(via, request)) for via in await self.protocols.find_all()]
+        silent = (IGD, NotServed(self.protocols.reason() or "it does not answer"))
+        via, outcome = next((one for one in released if one[1] is None), (*released, silent)[0])
+        return self.shown(via), outcome
+
+    async def question(self, via: Via) -> bool:
+        """A harmless question over one protocol, for its epoch, BOOTID or external address; False: it is not served
+        any more."""
+        if via is IGD:
+            return await self._igd.tell_address()
+        return not isinstance(await self.port5351.answers(via), NotServed)
+
+    async def _release(self, via: Via, request: AboveRequest) -> Denial | NotServed | None:
+        return await (self._igd.release(request) if via is IGD else self.port5351.release(via, request))
 
     def shown(self, via: Via) -> Via:
         """The version of IGD that it has, in place of the order's."""
