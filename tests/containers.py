@@ -22,7 +22,7 @@ from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.protocols.igd_services import IgdVersion
 
-STARTED_S, PAUSE_S = 60.0, 0.2
+STARTED_S, PAUSE_S = 180.0, 0.2
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 NET_ADMIN, NET_ADMIN_AND_RAW = 1 << 12, 1 << 12 | 1 << 13
 CONFIG = '[lan]\ninterfaces = ["lan0"]\n[wan]\ninterface = "wan0"\n'
@@ -41,7 +41,7 @@ class Engine:
 
     def run(self, *words: str, check: bool = True, sent: bytes | None = None) -> bytes:
         """Its output. Ends the program if it fails, unless ``check`` is False."""
-        done = subprocess.run([*self._command, *words], capture_output=True, input=sent, timeout=120)
+        done = subprocess.run([*self._command, *words], capture_output=True, input=sent, timeout=300)
         if check and done.returncode:
             text = done.stderr.decode("utf-8", "replace")
             raise SystemExit(f"FAILED: podman {' '.join(words)} ended with {done.returncode}:\n{text}")
@@ -67,7 +67,7 @@ class Engine:
 
     def healthy(self, name: str) -> bool:
         """The image's own check of health passes."""
-        found = subprocess.run([*self._command, "healthcheck", "run", name], capture_output=True, timeout=60)
+        found = subprocess.run([*self._command, "healthcheck", "run", name], capture_output=True, timeout=STARTED_S)
         return found.returncode == 0
 
     def rights(self, name: str) -> dict[str, int]:

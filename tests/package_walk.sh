@@ -239,7 +239,7 @@ by_hand() {
     service_runs
     seen "the program of the package runs" \
         grep -q '^/usr/lib/upnp-gw/' "/proc/$(systemctl show -P MainPID upnp-gw)/cmdline"
-    seen "its unit is that of the package" grep -q '^/.*/lib/systemd/' <<<"$(systemctl show -P FragmentPath upnp-gw)"
+    seen "its unit is that of the package" grep -qE '^(/usr)?/lib/systemd/' <<<"$(systemctl show -P FragmentPath upnp-gw)"
     seen "the mapping is open" connects 8443
     seen "it is listed" mapped 8443
     paste_at /srv/first Purge 1
