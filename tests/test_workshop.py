@@ -21,8 +21,10 @@ def test_the_hosted_checks_run_the_test_command_on_every_system_of_the_readme() 
     readme = (ROOT / "README.md").read_text("utf-8")
     assert "Debian 12, Debian 13 or Ubuntu 24.04" in readme
     jobs = re.split(r"^  (?=\w+:$)", WORKFLOW.partition("\njobs:\n")[2], flags=re.MULTILINE)[1:]
-    assert len(jobs) == 3
-    assert all("./tests/run.sh" in job for job in jobs)
+    site = [job for job in jobs if job.startswith("site:")]
+    assert len(jobs) == 4
+    assert all("./tests/run.sh" in job for job in jobs if job not in site)
+    assert ["./docs/build.sh --check" in job for job in site] == [True]
     systems = set(re.findall(r"debian:1\d|ubuntu-24\.04", WORKFLOW))
     assert systems == {"debian:12", "debian:13", "ubuntu-24.04"}
     assert "http" not in WORKFLOW
