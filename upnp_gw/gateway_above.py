@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from upnp_gw.config.settings import Config
 from upnp_gw.engine.environment import Environment, served_network
-from upnp_gw.engine.leases_above import LeasesAbove
 from upnp_gw.ledger.events import Events, WanChanged
-from upnp_gw.model.above import AboveState
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.network import Network
 from upnp_gw.servers.lan import LanServers
 from upnp_gw.system.clock import clock
 
 if TYPE_CHECKING:
+    from upnp_gw.engine.leases_above import LeasesAbove
+    from upnp_gw.model.above import AboveState
     from upnp_gw.upstream import GatewayAboveClient
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class GatewayAboveInDaemon:
                 vias, config.upstream_gateway, lambda: environment.network, clock
             )
 
-    async def start(self, leases: LeasesAbove | None, stack: AsyncExitStack) -> None:
+    async def start(self, leases: "LeasesAbove | None", stack: AsyncExitStack) -> None:
         """Begins to ask, and to follow what the gateway above announces. ``stack`` closes it."""
         if self.client is not None and leases is not None:
             self._leases = leases
@@ -56,11 +56,11 @@ class GatewayAboveInDaemon:
             await self.client.start(leases)
             leases.start()
 
-    async def _stop(self, client: "GatewayAboveClient", leases: LeasesAbove) -> None:
+    async def _stop(self, client: "GatewayAboveClient", leases: "LeasesAbove") -> None:
         await leases.stop(self._config.flush_on_stop)
         await client.close()
 
-    def state(self) -> AboveState | None:
+    def state(self) -> "AboveState | None":
         """Its state; None: no gateway above is asked."""
         return self.client.state() if self.client is not None else None
 

@@ -17,7 +17,7 @@ from tests.fixtures.gateway import CONSOLE_IP, NETWORK, PC_IP, Clock, gateway_fi
 from tests.fixtures.granting_above import BEHIND, OUTERMOST, REFUSED, SILENT, FakeGatewayAbove
 from tests.fixtures.waiting import async_until
 from upnp_gw.engine.above_rules import AboveRules
-from upnp_gw.engine.leases_above import SILENCE_RETRY_S, SPREAD_S
+from upnp_gw.engine.leases_above import LEARN_RETRY_S, SILENCE_RETRY_S, SPREAD_S
 from upnp_gw.gate.load import load_text
 from upnp_gw.ledger.events import TableChanged
 from upnp_gw.ledger.transaction import Transaction
@@ -403,3 +403,32 @@ async def test_the_keeper_wakes_for_what_is_due(tmp_path: Path) -> None:
         home.above.held.clear()
         home.leases_above._ask_again(["m1"])
         await async_until(lambda: home.above.ports == {8080})
+
+
+async def test_the_address_outside_is_learned_before_the_first_mapping(tmp_path: Path) -> None:
+    """upnpc and natpmpc ask for it first, and end without it."""
+    clock = Clock()
+    above = FakeGatewayAbove(clock)
+    async with behind(tmp_path, clock, above=above) as home:
+        assert home.around.network.advertised is None
+        await home.renew_above()
+        assert home.around.network.advertised == OUTERMOST
+        (asked,) = above.asked
+        assert asked.internal.port >= 49_152
+        assert not above.held
+        await home.renew_above()
+        assert len(above.asked) == 1
+        await home.granted(8080)
+    async with behind(tmp_path, clock, above=above) as home:
+        assert home.around.network.advertised == OUTERMOST, "as the leases say"
+
+
+async def test_a_gateway_above_that_tells_no_address_is_not_asked_all_the_time(tmp_path: Path) -> None:
+    async with behind(tmp_path) as home:
+        home.above.answer = lambda request: REFUSED
+        for _ in range(3):
+            await home.renew_above()
+        assert len(home.above.asked) == 1
+        home.clock.pass_s(LEARN_RETRY_S)
+        await home.renew_above()
+        assert len(home.above.asked) == 2

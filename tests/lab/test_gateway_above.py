@@ -103,6 +103,7 @@ def chain(running: Chain) -> Iterator[Chain]:
 def test_a_packet_from_outside_passes_both_gateways(chain: Chain) -> None:
     """A control point asks the gateway below alone, over each protocol."""
     port, external = 8080, str(chain.home.external)
+    assert until(lambda: chain.point().external_address() == external), "known before the first mapping"
     with EchoServer(chain.rack, TCP, port):
         chain.point().add(port)
         assert chain.arrives(port)

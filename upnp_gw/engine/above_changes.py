@@ -129,15 +129,6 @@ def take_back(stored: Sequence[Mapping], transaction: Transaction) -> None:
             transaction.end(row, "refused-above")
 
 
-def forget(decider: Decider, transaction: Transaction) -> None:
-    """At a start without a gateway above: mappings open without it, and those that waited for it are taken back."""
-    for row in [row for row in decider.ledger.table if row.above is not None]:
-        if row.waits:
-            transaction.end(row, "refused-above")
-        else:
-            transaction.put(replace(row, above=None))
-
-
 def adjust(decider: Decider, transaction: Transaction) -> list[Mapping]:
     """After a start and a change of the WAN: mappings that now need the gateway above wait for it, and those that
     need it no more open without it. Returns the latter as they were."""

@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from random import Random
 
 from upnp_gw.ledger.table import MappingTable
+from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.above import AboveGranted, AboveRequest
 from upnp_gw.model.mapping import Above, Endpoint, IPAddress, Mapping, MappingKind
 from upnp_gw.model.network import Network
@@ -171,3 +172,12 @@ def with_own_port(table: MappingTable, request: MapRequest, owner: str) -> MapRe
         if row.device == owner and row.key.remote == request.remote and same_place:
             return replace(request, external_port=row.key.external_port)
     return request
+
+
+def forget(transaction: Transaction) -> None:
+    """At a start without a gateway above: mappings open without it, and those that waited for it are taken back."""
+    for row in [row for row in transaction.ledger.table if row.above is not None]:
+        if row.waits:
+            transaction.end(row, "refused-above")
+        else:
+            transaction.put(replace(row, above=None))

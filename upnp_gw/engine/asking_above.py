@@ -183,6 +183,10 @@ class AskingAbove:
             await asyncio.wait([release])
         return await self._conclude(asked, await self._above.ask(wanted, self._rules.timeout_s))
 
+    async def question(self, request: AboveRequest) -> AboveReply:
+        """A question about no mapping of the ledger."""
+        return await self._above.ask(request, self._rules.timeout_s)
+
     async def _conclude(self, asked: AskedAbove, reply: AboveReply) -> Refused | None:
         """Brings an answer into the ledger, the kernel and the store."""
         done = await self._submit(partial(conclude, self._decider, asked, reply))

@@ -4,15 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
-from upnp_gw.engine.asking_above import AskingAbove
 from upnp_gw.engine.contested_addresses import park_contested
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.device_persistence import DevicePersistence
 from upnp_gw.engine.epoch import Epochs
 from upnp_gw.engine.evidence_collector import EvidenceCollector
 from upnp_gw.engine.gateway import Gateway
-from upnp_gw.engine.leases_above import LeasesAbove
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.scheduler import Probe, Scheduler
@@ -21,8 +20,11 @@ from upnp_gw.engine.writer import Writer
 from upnp_gw.firewall.base import Firewall, FirewallSettings
 from upnp_gw.ledger.events import Events
 from upnp_gw.ledger.evidence import KEEP_S
-from upnp_gw.model.above import GatewayAbove
 from upnp_gw.store.store import Store
+
+if TYPE_CHECKING:
+    from upnp_gw.engine.leases_above import LeasesAbove
+    from upnp_gw.model.above import GatewayAbove
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Engine:
     scheduler: Scheduler
     gateway: Gateway
     measurements: Measurements
-    leases_above: LeasesAbove | None = None
+    leases_above: "LeasesAbove | None" = None
     """None: no gateway above is asked."""
 
 
@@ -48,7 +50,7 @@ def build_engine(
     settings: Callable[[], FirewallSettings],
     probe: Probe,
     keep_evidence_s: float = KEEP_S,
-    above: GatewayAbove | None = None,
+    above: "GatewayAbove | None" = None,
     on_outermost: Callable[[IPv4Address], None] = lambda address: None,
 ) -> Engine:
     """The engine around a decider. ``settings`` gives those of the moment, ``probe`` asks if a host answers.
@@ -64,10 +66,23 @@ def build_engine(
     usage_reader = UsageReader(decider, firewall, evidence_collector, measurements)
     scheduler = Scheduler(decider, writer, probe, usage_reader)
     epochs = Epochs(ledger, store, clock, lambda: environment.network, persistence.one_writer)
-    leases = None
-    if above is not None and decider.above is not None:
-        asking = AskingAbove(decider, writer.submit, decider.above, above)
-        leases = LeasesAbove(decider, writer.submit, asking, above, on_outermost)
-        events.subscribe(leases.on_event)
+    leases = None if above is None else _leases_above(decider, writer, events, above, on_outermost)
     gateway = Gateway(decider, persistence, writer, epochs, measurements, scheduler.sweep, leases)
     return Engine(persistence, writer, evidence_collector, usage_reader, scheduler, gateway, measurements, leases)
+
+
+def _leases_above(
+    decider: Decider,
+    writer: Writer,
+    events: Events,
+    above: "GatewayAbove",
+    on_outermost: Callable[[IPv4Address], None],
+) -> "LeasesAbove":
+    from upnp_gw.engine.asking_above import AskingAbove  # few gateways have one above
+    from upnp_gw.engine.leases_above import LeasesAbove
+
+    assert decider.above is not None, "its rules are there too"
+    asking = AskingAbove(decider, writer.submit, decider.above, above)
+    leases = LeasesAbove(decider, writer.submit, asking, above, on_outermost)
+    events.subscribe(leases.on_event)
+    return leases

@@ -20,6 +20,7 @@ from upnp_gw.model.device import lan_of, mac_of
 from upnp_gw.model.dhcp import Leases
 from upnp_gw.model.mapping import DAY_S, Instant, IPAddress, Mapping
 from upnp_gw.model.network import Neighbour, Neighbours, Network
+from upnp_gw.model.public_addresses import private_external
 from upnp_gw.model.request import Source
 from upnp_gw.system.neighbour_events import AddressContest, Place
 
@@ -253,7 +254,7 @@ class Environment:
 def served_network(network: Network, config: Config, outermost: IPv4Address | None = None) -> Network:
     """The network as it is served. ``emulated``: the memory backend replaces a router, on loopback only.
     ``outermost``: the external address of the gateway above, as far as it is known."""
-    behind = asks_above(config, network)
+    asks = asks_above(config, network)
     loopback = all(address.ip.is_loopback for link in network.lans for address in link.addresses)
     emulated = config.backend == "memory" and loopback
     wan = replace(network.wan, up=True, index=1) if emulated and not network.wan.index else network.wan
@@ -262,8 +263,8 @@ def served_network(network: Network, config: Config, outermost: IPv4Address | No
         network,
         wan=wan,
         emulated=emulated,
-        advertise=config.advertise or (outermost if behind else None),
-        behind=behind,
+        advertise=config.advertise or (outermost if asks else None),
+        behind=asks and private_external(network.external[0]) is not None,
         routed_on=tuple(by_kernel or by_file for by_kernel, by_file in routes),
         without_nat=config.without_nat,
     )

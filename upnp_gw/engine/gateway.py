@@ -7,12 +7,12 @@ the request with those before it already in the ledger, so that no two requests 
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns
+from typing import TYPE_CHECKING
 
 from upnp_gw.engine import former_addresses
-from upnp_gw.engine.above_changes import forget
+from upnp_gw.engine.above_rules import forget
 from upnp_gw.engine.decider import Asked, Decider
 from upnp_gw.engine.epoch import Epochs
-from upnp_gw.engine.leases_above import LeasesAbove
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.reevaluation import Reevaluation, log_revoked
@@ -27,6 +27,9 @@ from upnp_gw.model.device import mac_of
 from upnp_gw.model.mapping import Via
 from upnp_gw.model.request import ChangeRequest, MapRequest, Refusal, Refused, Reply
 
+if TYPE_CHECKING:
+    from upnp_gw.engine.leases_above import LeasesAbove
+
 
 class Gateway:
     """``handle`` for requests of control points and of the operator."""
@@ -39,7 +42,7 @@ class Gateway:
         epochs: Epochs,
         measurements: Measurements,
         sweep: Callable[[], None] = lambda: None,
-        above: LeasesAbove | None = None,
+        above: "LeasesAbove | None" = None,
     ) -> None:
         """``sweep`` submits all due work before a request, if the scheduler is late: its timer stops during a
         suspend. ``above``: the leases at the gateway above; None: none is asked."""
@@ -74,7 +77,7 @@ class Gateway:
         if self._above is not None:
             self._above.restore(transaction, stored)
         else:
-            forget(decider, transaction)
+            forget(transaction)
         transaction.close()
         await self._writer.install()
         await self._persistence.begin(transaction, now)

@@ -11,7 +11,7 @@ from functools import partial
 from ipaddress import IPv4Address
 
 from upnp_gw.engine.above_changes import adjust, lose, take_back
-from upnp_gw.engine.above_rules import renewal_at
+from upnp_gw.engine.above_rules import LEAST_S, NONCE_BYTES, renewal_at
 from upnp_gw.engine.asking_above import AskingAbove, Submit
 from upnp_gw.engine.decider import Decider
 from upnp_gw.ledger.events import Event, TableChanged
@@ -22,11 +22,12 @@ from upnp_gw.model.above import (
     AboveKey,
     AboveRefused,
     AboveReply,
+    AboveRequest,
     AboveSilent,
     AboveState,
     GatewayAbove,
 )
-from upnp_gw.model.mapping import IPAddress, Mapping, MappingKind
+from upnp_gw.model.mapping import Endpoint, IPAddress, Mapping, MappingKind, Transport
 from upnp_gw.system.tasks import BackgroundTasks
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,9 @@ SILENCE_RETRY_S = 15.0
 SPREAD_S = 0.5
 """A gateway above that lost its state is asked again after a random time up to this, seconds. RFC 7648 allows five;
 few gateways hang behind one of a home, and their mappings are closed meanwhile."""
+LEARN_RETRY_S = 60.0
+"""Seconds between questions for the address outside alone."""
+EPHEMERAL = 49_152, 65_535
 FLUSH_S = 3.0
 """Seconds that a stop waits for its deletes above."""
 TOGETHER = 32
@@ -64,8 +68,11 @@ class LeasesAbove:
         self._asking = asking
         self._on_outermost = on_outermost
         self._outermost: IPv4Address | None = None
+        self._left_behind: list[Mapping] = []
+        """Leases that the last run left above: they are released once the gateway above can be asked."""
         self._uncertain: set[str] = set()
         """Mappings that the gateway above may have lost: a refusal closes them at once."""
+        self._learn_at = 0.0
         self._silent = False
         """The last question had no answer."""
         self._wake = asyncio.Event()
@@ -81,8 +88,10 @@ class LeasesAbove:
         take_back(stored, transaction)
         freed = adjust(self._decider, transaction)
         table = self._decider.ledger.table
-        self._release([row for row in stored if row.above is not None and table.get(row.id) is None] + freed)
+        self._left_behind = [row for row in stored if row.above is not None and table.get(row.id) is None] + freed
         self._ask_again(row.id for row in self._rows())
+        for row in self._rows():
+            self._note_outermost(row)
 
     def start(self) -> None:
         self._tasks.spawn(self._keep())
@@ -120,11 +129,34 @@ class LeasesAbove:
     async def renew_due(self) -> None:
         """Asks for every lease that is due, one at a time."""
         async with self._renewals:
+            left, self._left_behind = self._left_behind, []
+            self._release(left)
+            await self._learn_outermost()
             due = self.deadlines.pop_due(self._now())
             for place, mapping_id in enumerate(due):
                 if not await self._renew(mapping_id):
                     await self._postpone(due[place:])
                     return
+
+    async def _learn_outermost(self) -> None:
+        """Asks for a mapping of a port that is not open here, and releases it: over PCP nothing else tells the
+        address outside (RFC 6970 section 5.4). Many clients ask for that first."""
+        now, network = self._now(), self._decider.environment.network
+        if not network.behind or network.advertised is not None or now < self._learn_at:
+            return
+        self._learn_at = now + LEARN_RETRY_S
+        if isinstance(told := self.state().external, IPv4Address):
+            self.on_external_address(told)
+            return
+        table, random = self._decider.ledger.table, self._decider.random
+        port = next(p for p in iter(lambda: random.randint(*EPHEMERAL), 0) if not table.on_port(Transport.UDP, p))
+        own = Endpoint(network.external[0], port)
+        nonce = random.randbytes(NONCE_BYTES)
+        request = AboveRequest(Transport.UDP, own, None, False, LEAST_S, nonce, "the address outside")
+        reply = await self._asking.question(request)
+        if isinstance(reply, AboveGranted):
+            self.on_external_address(reply.external.address)
+        self._asking.release(request)
 
     async def _renew(self, mapping_id: str) -> bool:
         """Asks for one lease; False: the gateway above is silent."""

@@ -90,8 +90,8 @@ class Network:
     """The external address of a router in front of this one, by ``[wan] advertise`` or as the gateway above tells.
     Clients get this address; the kernel translates with ``external``."""
     behind: bool = False
-    """True: a gateway above is asked for port mappings. Its external address is ``advertise``, None until it is
-    known."""
+    """True: the internet reaches port mappings through a gateway above alone, at ``advertise``. That is None until
+    the gateway above has told it, and clients get no address until then."""
     connected_at: float | None = None
     """BOOTTIME seconds since when ``external`` is not empty."""
     generation: int = 0
