@@ -24,7 +24,7 @@ from upnp_gw.gate.match import (
 )
 from upnp_gw.gate.portset import ALL_PORTS, UNPRIVILEGED, intersection, normalized, subtract
 from upnp_gw.gate.remote import RemoteHosts
-from upnp_gw.gate.remote_match import TakenAway, leaves_somebody, narrowed_to, taken_away
+from upnp_gw.gate.remote_match import EVERYBODY, TakenAway, leaves_somebody, narrowed_to, taken_away
 from upnp_gw.gate.schema import OBSERVE_RULE, OPERATOR_RULE, DeviceRules, Forbid, Grant, Mode, Policy
 from upnp_gw.gate.values import duration_text
 from upnp_gw.model.mapping import Via
@@ -152,7 +152,8 @@ class _Decision:
             self.policy.forbids_of, self.policy.forbids_of_anyone, names, rule_input.int_port
         )
         matching = [rule for rule in rules if forbids(rule, rule_input) and self.in_force(rule, rule_input)]
-        denying, narrowing = [], []
+        denying: list[Forbid] = []
+        narrowing: list[Forbid] = []
         for rule in matching:
             # If the gateway chooses the port, a forbid of external ports only narrows the choice. One of remote
             # hosts keeps them out, if the request does not name them.
@@ -200,7 +201,7 @@ class _Decision:
         first_refusal: tuple[Refusal, str, str] | None = None
         for rule, ports in matching:
             open_ports = subtract(ports, self.blocked) if self.blocked else ports
-            if not open_ports or not self.leaves_somebody(rule):
+            if not open_ports or (self.kept_out and not leaves_somebody(rule.remote, self.kept_out, self.request)):
                 continue
             refusal = grant_refusal(rule, rule_input)
             if refusal is None:
@@ -228,8 +229,12 @@ class _Decision:
             if self.observed(rule_input):
                 return self.observe("would-ask: the grant needs approval")
             return self.ask(f"rule {rule.name} waits for the operator's approval", rule.name)
-        limits, ends_in_s = self.policy.limits, self.ends_in_s(rule_input.left_s(rule))
-        remote, screen = narrowed_to(rule.remote, self.kept_out, self.request)
+        limits, ends_in_s = self.policy.limits, rule_input.left_s(rule)
+        if self.changes_s:
+            ends_in_s = min(self.changes_s) if ends_in_s is None else min(*self.changes_s, ends_in_s)
+        remote, screen = EVERYBODY
+        if rule.remote is not None or self.kept_out:
+            remote, screen = narrowed_to(rule.remote, self.kept_out, self.request)
         ttl_s = min(limits.max_ttl_s, rule.max_ttl_s or limits.max_ttl_s)
         clamps = Clamps(
             max_ttl_s=ttl_s if ends_in_s is None else max(1, min(ttl_s, ceil(ends_in_s))),
@@ -242,14 +247,9 @@ class _Decision:
         )
         return self.allow(rule.name, f"granted by rule {rule.name}", clamps)
 
-    def ends_in_s(self, grant_s: float | None) -> float | None:
-        """Seconds until the gateway has to decide again: the grant ends, or the hours of a forbid begin or end."""
-        return grant_s if not self.changes_s else min((*self.changes_s, *([] if grant_s is None else [grant_s])))
-
-    def leaves_somebody(self, rule: Grant | None) -> bool:
-        """True where the forbids leave a remote host that may connect."""
-        granted = None if rule is None else rule.remote
-        return not self.kept_out or leaves_somebody(granted, self.kept_out, self.request)
+    def leaves_nobody(self) -> bool:
+        """True where the forbids keep out every remote host of the request."""
+        return bool(self.kept_out) and not leaves_somebody(None, self.kept_out, self.request)
 
     def with_room(self, rule: Grant, ports: PortRanges) -> tuple[PortRanges, GrantRefusal | None]:
         """The ports that the quotas allow: if one is full, only the ports that are already counted."""
@@ -272,14 +272,14 @@ class _Decision:
 
     def observe(self, why: str) -> Verdict:
         ports = subtract(self.choices(UNPRIVILEGED), self.blocked)
-        if not ports or not self.leaves_somebody(None):
+        if not ports or self.leaves_nobody():
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
         if self.room is not None and not (ports := intersection(ports, self.room)):
             return self.deny(*self.full())
         limits = self.policy.limits
         self.trace.append(why)
         remote, screen = narrowed_to(None, self.kept_out, self.request)
-        ends_in_s = self.ends_in_s(None)
+        ends_in_s = min(self.changes_s, default=None)
         clamps = Clamps(
             max_ttl_s=limits.max_ttl_s if ends_in_s is None else max(1, min(limits.max_ttl_s, ceil(ends_in_s))),
             max_hold_s=limits.max_hold_s,
@@ -295,7 +295,7 @@ class _Decision:
             return self.deny(Refusal.NOT_AUTHORIZED, "a device may map ports only to itself")
         if rule_input.privileged:
             return self.deny(Refusal.NOT_AUTHORIZED, "a port below 1024 needs a grant that names it")
-        if not self.leaves_somebody(None):
+        if self.leaves_nobody():
             return self.deny(Refusal.NOT_AUTHORIZED, f"forbidden by rule {self.blocked_by}", self.blocked_by)
         if self.policy.default is Outcome.ASK:
             return self.ask("no grant covers this request; the operator is asked")

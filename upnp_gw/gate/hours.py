@@ -4,7 +4,7 @@ Each date is one of eight kinds of day: a day of the week, or a holiday, which t
 belongs to the day on which it begins.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -15,6 +15,8 @@ DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun", "holidays")
 """Kinds of day, by their number."""
 HOLIDAY = 7
 EVERY_DAY = frozenset(range(len(DAYS)))
+Minutes = tuple[tuple[int, int], ...]
+"""Minutes of a day, 0 to 1439: ranges with both ends."""
 LOOK_DAYS = 9
 """Days that ``changes_in_min`` looks at: longer than a week. What does not change in them is asked again then."""
 
@@ -59,6 +61,19 @@ class Window:
             yield self.start, DAY_MIN - 1 if overnight else self.end - 1
 
 
+class DayTable:
+    """The minutes of hours for each kind of day. It is made of the windows, and no part of a digest."""
+
+    __slots__ = ("minutes",)
+
+    def __init__(self, minutes: Mapping[tuple[int, int], Minutes]) -> None:
+        """``minutes``: kinds of day, of today and of yesterday -> its minutes."""
+        self.minutes = minutes
+
+    def __str__(self) -> str:
+        return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Hours:
     """It holds while one of its windows does."""
@@ -66,22 +81,25 @@ class Hours:
     windows: tuple[Window, ...]
     constant: bool = field(init=False, compare=False, repr=False)
     """True where they hold at every minute of every kind of day."""
+    days: DayTable = field(init=False, compare=False, repr=False)
+    """For speed."""
 
     def __post_init__(self) -> None:
         days = ((day, before) for day in EVERY_DAY for before in EVERY_DAY)
-        whole = all(self.minutes_of(day, before) == ((0, DAY_MIN - 1),) for day, before in days)
+        table = DayTable({both: self._minutes_of(*both) for both in days})
+        whole = all(minutes == ((0, DAY_MIN - 1),) for minutes in table.minutes.values())
+        object.__setattr__(self, "days", table)
         object.__setattr__(self, "constant", whole)
 
     def holds(self, minute: int, today: int, yesterday: int) -> bool:
         """True at this minute of the day, 0 to 1439. The other arguments are kinds of day."""
-        for window in self.windows:
-            for first, last in window.minutes_of(today, yesterday):
-                if first <= minute <= last:
-                    return True
-        return False
+        return any(first <= minute <= last for first, last in self.days.minutes[today, yesterday])
 
-    def minutes_of(self, today: int, yesterday: int) -> tuple[tuple[int, int], ...]:
+    def minutes_of(self, today: int, yesterday: int) -> Minutes:
         """All its minutes of a day: sorted ranges with both ends, which do not touch."""
+        return self.days.minutes[today, yesterday]
+
+    def _minutes_of(self, today: int, yesterday: int) -> Minutes:
         found = sorted(span for window in self.windows for span in window.minutes_of(today, yesterday))
         joined: list[tuple[int, int]] = []
         for first, last in found:
@@ -103,7 +121,7 @@ class Hours:
             day = ordinal + later
             spans = self.minutes_of(calendar.kind(day), calendar.kind(day - 1))
             begin = minute if not later else 0
-            change = _first_change(spans, begin, now)
+            change = first_change(spans, begin, now)
             if change is not None:
                 return later * DAY_MIN + change - minute
         return LOOK_DAYS * DAY_MIN - minute
@@ -112,7 +130,7 @@ class Hours:
         return ", ".join(window_text(window) for window in self.windows)
 
 
-def _first_change(spans: tuple[tuple[int, int], ...], begin: int, now: bool) -> int | None:
+def first_change(spans: Minutes, begin: int, now: bool) -> int | None:
     """The first minute of a day, from ``begin`` on, at which the hours are not as they are now; None: there is
     none."""
     minute = begin

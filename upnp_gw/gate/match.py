@@ -2,7 +2,7 @@
 
 from upnp_gw.gate import floor
 from upnp_gw.gate.decision import External, Facts, PortRanges
-from upnp_gw.gate.hours import Hours
+from upnp_gw.gate.hours import Hours, first_change
 from upnp_gw.gate.portset import UNPRIVILEGED, contains, normalized
 from upnp_gw.gate.remote_match import admits
 from upnp_gw.gate.schema import Family, Forbid, Grant, Policy
@@ -76,16 +76,22 @@ class RuleInput:
 
     def left_s(self, grant: Grant) -> float | None:
         """Seconds (>= 0) until the grant or its hours end; None: neither will."""
-        ends = [] if grant.hours is None or (at := self.change_s(grant.hours)) is None else [at]
-        if grant.until is not None:
-            ends.append(grant.until - self.facts.wall)
-        return min(ends, default=None)
+        change_s = None if grant.hours is None else self.change_s(grant.hours)
+        if grant.until is None:
+            return change_s
+        left_s = grant.until - self.facts.wall
+        return left_s if change_s is None else min(left_s, change_s)
 
     def change_s(self, hours: Hours) -> float | None:
         """Seconds (>= 0) until these hours begin or end; None: never. Or until the local clock is set forward or
         back, since they may begin or end at that moment, or be longer."""
-        facts = self.facts
-        minutes = hours.changes_in_min(facts.today, facts.minute_of_day, self.policy.calendar)
+        facts, minute = self.facts, self.facts.minute_of_day
+        if hours.constant:
+            return None
+        change = first_change(hours.days.minutes[self.days], minute, self.in_hours(hours))
+        minutes = (
+            hours.changes_in_min(facts.today, minute, self.policy.calendar) if change is None else change - minute
+        )
         if minutes is None:
             return None
         left_s = max(0.0, minutes * 60 - facts.second_of_minute)
@@ -93,10 +99,15 @@ class RuleInput:
 
     def in_hours(self, hours: Hours) -> bool:
         """True where these hours are now."""
+        return hours.holds(self.facts.minute_of_day, *self.days)
+
+    @property
+    def days(self) -> tuple[int, int]:
+        """The kinds of day of today and yesterday."""
         if self._days is None:
             calendar, today = self.policy.calendar, self.facts.today
             self._days = calendar.kind(today), calendar.kind(today - 1)
-        return hours.holds(self.facts.minute_of_day, *self._days)
+        return self._days
 
 
 def forbids(rule: Forbid, rule_input: RuleInput) -> bool:

@@ -15,6 +15,8 @@ from upnp_gw.model.request import MapRequest
 
 EVERYWHERE: dict[int, IPNetwork] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
 """IP version -> all its hosts."""
+EVERYBODY: tuple[tuple[IPNetwork, ...], Screen] = ((), NO_SCREEN)
+"""``narrowed_to`` where no rule narrows anything."""
 MOST_PIECES = 4 * MOST_FILTERS
 """Prefixes of an answer to FILTERs. The kernel holds ``MOST_FILTERS`` of them; more are a refusal of the ledger."""
 
@@ -57,6 +59,8 @@ def admits(remote: RemoteHosts, request: MapRequest) -> bool:
     if request.remote is not None:
         return remote.includes(request.remote)
     version = version_of(request)
+    if remote.never is None and not request.filters:
+        return remote.any_of(version)
     return any(somebody_left(remote, (), net, version) for net in wanted(request))
 
 
