@@ -13,6 +13,7 @@ from tests.fixtures.gateway import Clock, GatewayFixture
 from tests.fixtures.policy_reload import ReloadFixture, reload_home
 from upnp_gw.engine.kept_policies import OTHER_LISTS
 from upnp_gw.gate.managed_file import ManagedChange
+from upnp_gw.gate.operator_rules import OperatorRules
 from upnp_gw.ledger.events import PolicyRefused
 from upnp_gw.model.mapping import DAY_S, RemotePeers, Transport, Via
 from upnp_gw.model.request import Granted, Refusal
@@ -221,3 +222,57 @@ async def test_an_old_decision_is_explained_while_its_lists_are_the_same(tmp_pat
         explained = await made.policy_commands.explain(granted.mapping.decision)
         assert explained is not None
         assert explained.note == OTHER_LISTS
+
+
+ASKING = """
+version = 1
+[set.bots]
+file = "bots.txt"
+[set.office]
+file = "office.txt"
+[[grant]]
+name = "ask"
+who = "*"
+approve = true
+int_ports = ["8000-8999"]
+remote = { only = ["@office", "198.51.100.0/24"], never = ["@bots"] }
+hours = ["mon-fri 06:00-22:00", "sat-sun,holidays"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("remote", "line"),
+    [
+        (None, 'only = ["@office", "198.51.100.0/24"]\nnever = ["@bots"]'),
+        ("192.0.2.9", 'only = ["192.0.2.9/32"]\nnever = ["@bots"]'),
+    ],
+)
+async def test_an_approval_copies_the_lists_and_the_hours_of_the_grant_that_waited(
+    tmp_path: Path, remote: str | None, line: str
+) -> None:
+    async with home(tmp_path, ASKING) as made:
+        fixture = made.gateway_fixture
+        refused = await fixture.refused(8000, remote=remote)
+        assert refused.refusal is Refusal.ASK
+        (question,) = fixture.decider.questions.all(fixture.clock.now.wall)
+        rules = OperatorRules(fixture.policy, fixture.clock.now.wall, "lan0")
+        text = rules.toml(question)
+        assert f"[grant.remote]\n{line}" in text
+        assert 'hours = ["mon-fri 06:00-22:00", "sat-sun,holidays 00:00-24:00"]' in text
+        await made.policy_updates.change(lambda: rules.approve(question, None))
+        await fixture.granted(8000, remote=remote)
+        assert lets_in(fixture) == ({"desk"} if remote else {"desk", "guest"})
+
+
+async def test_an_approval_for_a_list_that_is_gone_lets_nobody_in(tmp_path: Path) -> None:
+    async with home(tmp_path, ASKING) as made:
+        fixture = made.gateway_fixture
+        await fixture.refused(8000)
+        (question,) = fixture.decider.questions.all(fixture.clock.now.wall)
+        rules = OperatorRules(fixture.policy, fixture.clock.now.wall, "lan0")
+        await made.policy_updates.change(lambda: rules.approve(question, None))
+        await fixture.granted(8000)
+        made.file.write_text("version = 1\n")
+        done = await made.policy_updates.reload()
+        assert [one.mapping.key.external_port for one in done.revoked] == [8000]
+        assert any("no set of the policy is named bots" in warning for warning in done.warnings)

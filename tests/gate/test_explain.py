@@ -1,16 +1,20 @@
 """``explain`` looks at every rule, and never says anything else than ``decide`` did."""
 
 import re
+from ipaddress import ip_network
+from typing import Any
 
 import pytest
 from hypothesis import given
 
+from tests.fixtures.address_lists import ListsInMemory
 from tests.fixtures.examples import examples
-from tests.fixtures.policies import GUEST, PC, PC6, PC_MAC, TV, facts_of, map_request, suggested
+from tests.fixtures.policies import GUEST, PC, PC6, PC_MAC, TODAY, TV, facts_of, map_request, suggested
 from tests.fixtures.policies import policy_of as policy
 from tests.gate.test_decide_model import made, policies, questions
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome
 from upnp_gw.gate.explain import Effect, explain, ports_text
+from upnp_gw.gate.load import load_text
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.mapping import Endpoint, Transport, Via
 from upnp_gw.model.request import MapRequest
@@ -170,3 +174,69 @@ def test_an_error_in_a_decision_is_explained_by_its_denial() -> None:
 def test_long_lists_of_ports_are_cut() -> None:
     assert ports_text(((22, 22), (137, 139))) == "22, 137-139"
     assert re.fullmatch(r"1, 3, 5, 7, 9, 11 and 4 more", ports_text(tuple((n, n) for n in range(1, 20, 2))))
+
+
+LISTED = load_text(
+    f"""
+    version = 1
+    [device.pc]
+    mac = ["{PC_MAC}"]
+    [zone]
+    guest = ["192.168.20.0/24"]
+    [set.bots]
+    file = "bots.txt"
+    [set.office]
+    file = "office.txt"
+    [[forbid]]
+    name = "bots"
+    remote = ["@bots"]
+    [[forbid]]
+    name = "ends"
+    zone = {{ from = "guest", for = "guest" }}
+    [[forbid]]
+    name = "night"
+    hours = "mon-fri 22:00-06:00"
+    [[forbid]]
+    name = "udp-protocols"
+    via = ["natpmp", "pcp"]
+    [[grant]]
+    name = "office"
+    who = "pc"
+    remote = {{ only = ["@office"], never = ["203.0.113.9"] }}
+    [[grant]]
+    name = "bots-only"
+    who = "pc"
+    remote = ["@bots"]
+    """,
+    "policy.toml",
+    TODAY,
+    ListsInMemory({"bots.txt": "203.0.113.0/25", "office.txt": "203.0.113.0/24"}),
+).policy
+LISTED_WHY = [
+    (map_request(), {}, "bots", "narrows", "keeps out the remote hosts: only @bots"),
+    (map_request(remote=ip_network("203.0.113.7")), {}, "bots", "denies", "remote hosts: only @bots"),
+    (map_request(remote=ip_network("203.0.113.200")), {}, "bots", "none", "is for the remote hosts: only @bots"),
+    (map_request(), {"stale_sets": frozenset({"bots"})}, "bots", "denies",
+     "the address list bots of rule bots is out of date"),
+    (map_request(), {}, "ends", "none",
+     "the requester is not in zone guest; the internal client is not in zone guest"),
+    (map_request(), {}, "night", "none", "outside its hours mon-fri 22:00-06:00"),
+    (map_request(), {"minute_of_day": 1320}, "night", "denies", "hours mon-fri 22:00-06:00"),
+    (map_request(), {}, "udp-protocols", "none", "is for natpmp, pcp"),
+    (map_request(via=Via.PCP), {}, "udp-protocols", "denies", "over pcp"),
+    (map_request(), {}, "office", "charged", "no limit on mappings"),
+    (map_request(), {}, "bots-only", "none", "forbids keep out all of its remote hosts"),
+    (map_request(remote=ip_network("8.8.8.8")), {}, "office", "none",
+     "remote hosts: only @office, never 203.0.113.9"),
+    (map_request(remote=ip_network("203.0.113.200")), {"stale_sets": frozenset({"office"})}, "office", "full",
+     "the address list office of rule office is out of date"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("request_", "more", "rule", "effect", "why"), LISTED_WHY)
+def test_an_explanation_knows_lists_hours_protocols_and_both_ends(
+    request_: MapRequest, more: dict[str, Any], rule: str, effect: str, why: str
+) -> None:
+    explanation = explain(LISTED, facts_of(**more), request_)
+    (found,) = [one for one in (*explanation.forbids, *explanation.grants) if one.name == rule]
+    assert (found.effect.value, found.why) == (effect, why)

@@ -4,6 +4,7 @@ from datetime import date
 
 import pytest
 
+from tests.fixtures.address_lists import ListsInMemory
 from tests.fixtures.policies import PC_MAC, TODAY
 from upnp_gw.gate.load import load_text
 
@@ -23,8 +24,13 @@ NO_CHOICE = (
 )
 
 
+LISTS = ListsInMemory({"office.txt": "203.0.113.0/24", "none.txt": "# nobody"})
+SETS = '[set.office]\nfile = "office.txt"\n[set.none]\nfile = "none.txt"\n'
+BOTH = 'remote = { only = ["@office"], never = ["@none"] }\n'
+
+
 def warnings(text: str, today: date = TODAY) -> list[str]:
-    return [str(finding) for finding in load_text(HEAD + text, "policy.toml", today).warnings]
+    return [str(finding) for finding in load_text(HEAD + text, "policy.toml", today, LISTS).warnings]
 
 
 FINDINGS = [
@@ -72,6 +78,16 @@ FINDINGS = [
         [f"device pc: {PC_MAC} is the MAC address of several devices: pc, second"],
     ),
     ("[group]\nnone = []", ["group none: has no members"]),
+    (SETS, ["set none: no rule names it", "set office: no rule names it"]),
+    (SETS + GRANT + BOTH, ["set none: has no addresses"]),
+    (
+        GRANT + 'hours = "holidays 10:00-12:00"',
+        ["grant g: hours name holidays, and the policy has none: write holidays = [...]"],
+    ),
+    (GRANT + FORBID + 'hours = "mon"', []),
+    (GRANT + FORBID + 'via = "pcp"', []),
+    (GRANT + FORBID + 'zone = { from = "guest" }', []),
+    (GRANT + FORBID + 'remote = ["203.0.113.0/24"]', []),
 ]
 
 

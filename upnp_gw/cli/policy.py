@@ -147,6 +147,8 @@ def show_policy(daemon: DaemonClient, as_json: bool) -> None:
     print_text(f"# {source}: policy {shown(policy.hash)}, in force since {since}", further="# ")
     for warning in policy.warnings:
         print_text(f"# {paint('warning:', CAUTION)} {shown(warning, 1000)}", further="# ")
+    for line in _format_lists(policy.lists):
+        print_text(f"# {line}", further="# ")
     if policy.problem:
         print_text(
             f"# {paint('NOT IN FORCE', BAD)}, as the files are now: {shown(policy.problem, 1000)}", further="# "
@@ -154,6 +156,15 @@ def show_policy(daemon: DaemonClient, as_json: bool) -> None:
     click.echo(_escape_lines(policy.text))
     if policy.approved:
         click.echo(f"\n# {shown(policy.approved_file, LONGEST_TEXT)}\n{_escape_lines(policy.approved)}")
+
+
+def _format_lists(lists: list[api.AddressList]) -> Iterator[str]:
+    """A line for each address list."""
+    for one in lists:
+        age = f"changed {formats.time(one.changed_at)}"
+        until = "" if one.stale_at is None else f", up to date until {formats.time(one.stale_at)}"
+        state = f", {paint('out of date', BAD)}" if one.stale else until
+        yield f"set {shown(one.name)}: {one.entries} entries of {shown(one.file, LONGEST_TEXT)}, {age}{state}"
 
 
 def _escape_lines(text: str) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 
 from upnp_gw.gate.decision import External
 from upnp_gw.gate.floor import PRIVILEGED_BELOW
+from upnp_gw.gate.hours import EVERY_DAY, HOLIDAY, NO_HOLIDAYS
 from upnp_gw.gate.portset import ALL_PORTS, includes, intersection
 from upnp_gw.gate.schema import ANYWHERE, Family, Forbid, Grant, Policy
 from upnp_gw.gate.values import duration_text
@@ -38,8 +39,7 @@ def lint(policy: Policy, today: date) -> tuple[Finding, ...]:
     rules: tuple[Forbid | Grant, ...] = (*policy.forbids, *policy.grants)
     for rule in rules:
         if rule.until is not None and (ended := datetime.fromtimestamp(rule.until, UTC).date()) < today:
-            kind = "grant" if isinstance(rule, Grant) else "forbid"
-            findings.append(Finding(f"{kind} {rule.name}", f"no effect: it ended on {ended}"))
+            findings.append(Finding(_named(rule), f"no effect: it ended on {ended}"))
     return tuple(findings)
 
 
@@ -68,6 +68,33 @@ def _empty_groups(policy: Policy) -> Iterator[tuple[str, str]]:
     for name, members in policy.groups.items():
         if not members:
             yield f"group {name}", "has no members"
+
+
+def _lists(policy: Policy) -> Iterator[tuple[str, str]]:
+    rules: tuple[Forbid | Grant, ...] = (*policy.forbids, *policy.grants)
+    named = frozenset(name for rule in rules if rule.remote is not None for name in rule.remote.sets)
+    for name, one in sorted(policy.sets.items()):
+        if name not in named:
+            yield f"set {name}", "no rule names it"
+        elif not one.ranges:
+            yield f"set {name}", "has no addresses"
+    for rule in rules:
+        for name in sorted(() if rule.remote is None else rule.remote.sets - policy.sets.keys()):
+            yield _named(rule), f"no set of the policy is named {name}"
+
+
+def _days_without_holidays(policy: Policy) -> Iterator[tuple[str, str]]:
+    if policy.calendar != NO_HOLIDAYS:
+        return
+    rules: tuple[Forbid | Grant, ...] = (*policy.forbids, *policy.grants)
+    for rule in rules:
+        windows = () if rule.hours is None else rule.hours.windows
+        if any(HOLIDAY in window.days and window.days != EVERY_DAY for window in windows):
+            yield _named(rule), "hours name holidays, and the policy has none: write holidays = [...]"
+
+
+def _named(rule: Forbid | Grant) -> str:
+    return f"{'grant' if isinstance(rule, Grant) else 'forbid'} {rule.name}"
 
 
 def _nobody(policy: Policy, grant: Grant) -> Iterator[str]:
@@ -119,7 +146,8 @@ def _no_port(policy: Policy, grant: Grant) -> Iterator[str]:
 def _no_remote(policy: Policy, grant: Grant) -> Iterator[str]:
     for family in sorted(grant.families):
         version = VERSION_OF[family]
-        if grant.remote is not None and not grant.remote.any_of(version):
+        # a list may get addresses of the other family at any time
+        if grant.remote is not None and not grant.remote.sets and not grant.remote.any_of(version):
             yield f"allows no {family} request: remote has no IPv{version} prefix"
         if grant.targets and all(net.version != version for net in grant.targets):
             yield f"allows no {family} request: for has no IPv{version} prefix"
@@ -156,6 +184,8 @@ _WHOLE: tuple[Callable[[Policy], Iterator[tuple[str, str]]], ...] = (
     _shared_macs,
     _empty_groups,
     _wide_forbids,
+    _lists,
+    _days_without_holidays,
 )
 _GRANT: tuple[Callable[[Policy, Grant], Iterator[str]], ...] = (
     _nobody,

@@ -55,7 +55,7 @@ class Hosts:
     @property
     def texts(self) -> list[str]:
         """Its entries in the policy file."""
-        return [*(f"@{name}" for name in self.sets), *map(str, self.prefixes)]
+        return [*(f"@{name}" for name in self.sets), *map(_prefix_text, self.prefixes)]
 
     @property
     def text(self) -> str:
@@ -155,6 +155,11 @@ class RemoteHosts:
             return self.only.texts
         both = {"only": self.only, "never": self.never}
         return {key: hosts.texts for key, hosts in both.items() if hosts is not None}
+
+
+def _prefix_text(net: IPNetwork) -> str:
+    """A prefix, or an address without the prefix length of a single host."""
+    return str(net.network_address) if net.prefixlen == net.max_prefixlen else str(net)
 
 
 def _tuple(hosts: Hosts | None) -> tuple[Hosts, ...]:
