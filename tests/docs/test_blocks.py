@@ -13,6 +13,7 @@ import yaml
 from tests import ROOT
 from tests.docs import shell
 from tests.docs.blocks import PAGES, PASTED, PLACES, Block, blocks_of, marks_of, read, script, session, taken_whole
+from tests.fixtures.address_lists import ListsInMemory
 from tests.fixtures.policies import TODAY
 from upnp_gw.config.file import TABLES, parse_text
 from upnp_gw.gate.load import load_text
@@ -27,6 +28,10 @@ POLICY_TABLES = frozenset(TopTable.__struct_fields__)
 
 def where(block: Block) -> str:
     return block.where
+
+
+LISTS = ListsInMemory({"office.txt": "203.0.113.0/24\n2001:db8::/32\n", "blocklist.txt": "198.51.100.0/24\n"})
+"""The address lists that pages name."""
 
 
 def problem(block: Block, above: list[Block]) -> str:
@@ -52,14 +57,14 @@ def toml_problem(block: Block, above: list[Block]) -> str:
 def policy_problem(text: str, above: list[str]) -> str:
     """A policy without ``version`` is a part of one: of its own, or of the last whole one above it."""
     if "version" in tomllib.loads(text):
-        return "; ".join(map(str, load_text(text, "page", TODAY).warnings))
+        return "; ".join(map(str, load_text(text, "page", TODAY, LISTS).warnings))
     try:
-        load_text(f"version = 1\n{text}", "page", TODAY)
+        load_text(f"version = 1\n{text}", "page", TODAY, LISTS)
     except ConfigError:
         whole = [each for each in above if "version" in tomllib.loads(each)]
         if not whole:
             raise
-        load_text(f"{whole[-1]}\n{text}", "page, with the policy above it", TODAY)
+        load_text(f"{whole[-1]}\n{text}", "page, with the policy above it", TODAY, LISTS)
     return ""
 
 

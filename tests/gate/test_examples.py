@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests import ROOT
+from tests.fixtures.address_lists import ListsInMemory
 from tests.fixtures.policies import TODAY
 from upnp_gw.gate.builtin import PROFILES, profile_text
 from upnp_gw.gate.decision import Outcome
@@ -26,11 +27,13 @@ def blocks() -> list[tuple[str, str]]:
 
 
 BLOCKS = blocks()
+LISTS = ListsInMemory({"office.txt": "203.0.113.0/24\n2001:db8::/32\n", "blocklist.txt": "198.51.100.0/24\n"})
+"""The address lists that pages name."""
 
 
 @pytest.mark.parametrize("text", [text for _, text in BLOCKS], ids=[where for where, _ in BLOCKS])
 def test_a_policy_on_a_page_loads_and_its_tests_pass(text: str) -> None:
-    loaded = load_text(text, "page", TODAY)
+    loaded = load_text(text, "page", TODAY, LISTS)
     assert not loaded.warnings
     assert loaded.policy.cases
 
@@ -43,11 +46,11 @@ TEAMS = (ROOT / "examples" / "policies" / "teams.toml").read_text("utf-8")
 )
 def test_each_of_its_tests_can_fail(text: str) -> None:
     """Turned round one by one, every test keeps the file out."""
-    for found in re.finditer(r'^want = "(\w+)"((?:\n(?:ttl|rule) .*)*)', text, re.M):
+    for found in re.finditer(r'^want = "(\w+)"((?:\n(?:ttl|rule|ext|remote) .*)*)', text, re.M):
         other = "ask" if found[1] == "allow" else "allow"
         turned = f'{text[: found.start()]}want = "{other}"{text[found.end() :]}'
         with pytest.raises(ConfigError, match="failed: wanted"):
-            load_text(turned, "page", TODAY)
+            load_text(turned, "page", TODAY, LISTS)
 
 
 def test_the_pages_have_the_recipes() -> None:
