@@ -4,6 +4,7 @@ import sys
 import tracemalloc
 from collections import Counter
 from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 from hypothesis import strategies as st
@@ -13,8 +14,14 @@ from tests.fixtures.examples import examples
 from tests.fixtures.mapping_rows import CONSOLE, PC, mapping
 from upnp_gw.ledger.charges import InternalPort, internal_port_of
 from upnp_gw.ledger.table import MappingTable, TableDelta
-from upnp_gw.model.mapping import Mapping, MappingKind, Transport
+from upnp_gw.model.mapping import Above, Endpoint, Mapping, MappingKind, Transport, Via
 
+OUTSIDE = Endpoint(IPv4Address("198.51.100.7"), 40_000)
+LEASES = {
+    "waits": Above(b"n" * 12, 1014.0),
+    "granted": Above(b"n" * 12, 2800.0, Via.PCP, IPv4Address("192.168.1.1"), OUTSIDE),
+    "lost": Above(b"n" * 12, 900.0, Via.PCP, IPv4Address("192.168.1.1"), OUTSIDE, "it does not answer"),
+}
 INNER = InternalPort(Transport.TCP, 80, None)
 
 
@@ -94,6 +101,7 @@ class Model(RuleBasedStateMachine):
         client=st.sampled_from(["192.168.77.10", "192.168.77.20"]),
         nat=st.booleans(),
         enabled=st.booleans(),
+        above=st.sampled_from([None, "waits", "granted", "lost"]),
     )
     def put(
         self,
@@ -107,6 +115,7 @@ class Model(RuleBasedStateMachine):
         client: str,
         nat: bool,
         enabled: bool,
+        above: str | None,
     ) -> None:
         row = mapping(
             number,
@@ -120,7 +129,7 @@ class Model(RuleBasedStateMachine):
             client=client,
             nat=nat,
         )
-        row = replace(row, enabled=enabled)
+        row = replace(row, enabled=enabled, above=LEASES[above] if above else None)
         self.delta.put(row)
         self.rows[row.id] = row
 
@@ -145,12 +154,15 @@ class Model(RuleBasedStateMachine):
     def agrees(self) -> None:
         rows = list(self.rows.values())
         assert {m.id: m for m in self.table} == self.rows
-        assert sorted(self.table.numbering(None)) == sorted(self.rows)
-        states = sum(m.active for m in rows), sum(m.parked for m in rows)
+        assert sorted(self.table.numbering(None)) == sorted(m.id for m in rows if not m.waits)
+        told = {m.id for m in rows if m.outside_port == OUTSIDE.port and m.key.transport is Transport.TCP}
+        assert {m.id for m in self.table.told_as(Transport.TCP, OUTSIDE.port)} == told
+        closed = [m for m in rows if m.parked or (m.above is not None and not m.above.granted)]
+        states = sum(m.active for m in rows), len(closed)
         assert self.table.states() == (*states, len(rows) - sum(states))
         for device in (CONSOLE, PC):
             own = {m.id for m in rows if m.device == device}
-            assert set(self.table.numbering(device)) == own
+            assert set(self.table.numbering(device)) == {m.id for m in rows if m.id in own and not m.waits}
             assert {m.id for m in self.table.of_device(device)} == own
             assert self.table.held_by(device) == len(own)
             self.charged(device, [m for m in rows if m.device == device])
