@@ -127,19 +127,25 @@ def test_without_systemd_there_are_no_units(machine: Machine, programs: Programs
     assert program_in_use(machine.root) == "0.2.0"
 
 
+DROP_IN = "etc/systemd/system/upnp-gw.service.d/router.conf"
+
+
+def write(root: Path, names: set[str]) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("")
+
+
 def test_the_removal_leaves_configuration_and_state(machine: Machine, programs: Programs) -> None:
     before = tree(machine.root)
     perform(install_steps(machine, NEW, MANUAL))
-    for name in ("etc/upnp-gw/config.toml", "var/lib/upnp-gw/ledger.db"):
-        (machine.root / name).parent.mkdir(parents=True, exist_ok=True)
-        (machine.root / name).write_text("")
-    (machine.root / "etc/systemd/system/upnp-gw.service.d").mkdir()
+    stay = {"etc/upnp-gw/config.toml", "var/lib/upnp-gw/ledger.db", DROP_IN, "etc/sysctl.d/60-upnp-gw.conf"}
+    write(machine.root, stay)
     closed: list[bool] = []
     perform(remove_steps(machine, MANUAL, lambda: closed.append(True), purge=False))
     assert closed == [True]
     left = {name for name in tree(machine.root) - before if (machine.root / name).is_file()}
-    assert left == {"etc/upnp-gw/config.toml", "var/lib/upnp-gw/ledger.db"}
-    assert not any("upnp-gw" in name for name in tree(machine.root) if not name.startswith(("etc/upnp", "var/lib")))
+    assert left == stay
     assert (
         "systemctl disable --now upnp-gw.service upnp-gw-page.service upnp-gw-closed.service" in programs.commands
     )
@@ -147,7 +153,7 @@ def test_the_removal_leaves_configuration_and_state(machine: Machine, programs: 
 
 def test_a_purge_leaves_nothing(machine: Machine, programs: Programs) -> None:
     perform(install_steps(machine, NEW, MANUAL))
-    (machine.root / "var/lib/upnp-gw").mkdir(parents=True)
+    write(machine.root, {"var/lib/upnp-gw/ledger.db", DROP_IN, "etc/sysctl.d/60-upnp-gw.conf"})
     (machine.root / "etc/passwd").write_text("upnp-gw:x:999:\nupnp-gw-page:x:998:\n")
     perform(remove_steps(machine, MANUAL, lambda: None, purge=True))
     assert [name for name in tree(machine.root) if "upnp-gw" in name] == []

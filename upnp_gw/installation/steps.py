@@ -26,6 +26,7 @@ LINK = PurePosixPath("usr/local/bin/upnp-gw")
 LOCAL = PurePosixPath("usr/local")
 CONFIGURATION = PurePosixPath("etc/upnp-gw")
 CONFIG_FILE = CONFIGURATION / "config.toml"
+DROP_INS = tuple(PurePosixPath(f"etc/systemd/system/{name}.service.d") for name in ("upnp-gw", "upnp-gw-page"))
 STATE = (PurePosixPath("var/lib/upnp-gw"), PurePosixPath("var/lib/upnp-gw-page"))
 RESTARTED = ("upnp-gw.service", "upnp-gw-page.service")
 LARGEST = 1024 * 1024
@@ -106,9 +107,9 @@ def remove_steps(machine: Machine, manual: Texts, close: Callable[[], object], p
             bool(_known(machine)),
         )
     yield Step("remove the table of upnp-gw from the kernel: every mapping closes", close)
-    files = [*service_files(Layout.ADMINISTRATOR), *forwarding_files()]
-    drop_ins = PurePosixPath("etc/systemd/system/upnp-gw.service.d")
-    yield _remove(root, "units and users' files", *files, drop_ins)
+    # what setup wrote stays: a later installation with the same configuration needs it
+    by_setup = (*DROP_INS, *forwarding_files()) if purge else ()
+    yield _remove(root, "units and users' files", *service_files(Layout.ADMINISTRATOR), *by_setup)
     if machine.has_systemd:
         yield Step("tell systemd of it", lambda: machine.run("systemctl", "daemon-reload"))
     yield _remove(root, "man pages and completions", *(LOCAL / place for place in manual))
