@@ -3,6 +3,7 @@ clients that are attacks."""
 
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import quote
@@ -11,6 +12,7 @@ import pytest
 
 from tests.fixtures.gateway import PC, PC_IP
 from tests.fixtures.page_home import LAPTOP_IP, Browser, PageHome, page_home
+from upnp_gw.engine.above_changes import lose
 from upnp_gw.engine.environment import FixedLeases
 from upnp_gw.model.dhcp import Leases
 from upnp_gw.model.mapping import Transport, Via
@@ -161,6 +163,25 @@ async def test_the_overview_and_lists_say_what_there_is(home: PageHome) -> None:
         assert status == 404
         _, text = await operator.get("/policy")
         assert "1 passes" in text
+
+
+async def test_both_hops_are_shown_where_there_is_a_gateway_above(tmp_path: Path) -> None:
+    async with page_home(tmp_path, behind=True) as home:
+        await home.home.granted(3074)
+        async with home.operator() as operator:
+            _, text = await operator.get("/")
+            assert "double NAT: 192.168.1.1 grants over pcp; outside is 198.51.100.7" in text
+            _, text = await operator.get("/mappings/m1")
+            for part in (
+                "198.51.100.7, 3074",
+                "Here, below 192.168.1.1",
+                "192.168.1.44, 3074",
+                "granted, over pcp",
+            ):
+                assert part in text
+            await home.home.gateway.submit(partial(lose, home.home.decider, ["m1"], "the gateway above is gone"))
+            _, text = await operator.get("/mappings/m1")
+            assert "the gateway above is gone" in text
 
 
 async def test_a_device_is_named_allowed_blocked_and_released_and_each_shows_its_toml_first(home: PageHome) -> None:

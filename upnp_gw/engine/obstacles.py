@@ -68,4 +68,10 @@ def _external_problems(network: Network) -> Iterator[str]:
         )
     external = network.advertised
     if external is not None and (why := private_external(external)) is not None:
-        yield f"the external address {external} is not public ({why}): the internet cannot reach mapped ports"
+        if network.behind:
+            yield f"the address outside, {external}, is not public ({why}): there is one more router above"
+        else:
+            yield (
+                f"the external address {external} is not public ({why}): the internet cannot reach mapped ports;"
+                ' when = "private" in [upstream] asks the router above for each of them'
+            )
