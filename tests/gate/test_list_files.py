@@ -99,7 +99,7 @@ def test_a_list_that_everybody_may_write_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_policy_without_a_file_has_no_lists() -> None:
-    with pytest.raises(ConfigError, match="this policy is not in a file"):
+    with pytest.raises(ConfigError, match="no address list can be read here"):
         load_text(POLICY, "text", TODAY)
 
 

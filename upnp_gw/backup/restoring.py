@@ -18,6 +18,7 @@ from upnp_gw.backup.problem import BackupProblem
 from upnp_gw.backup.rebuilding import Choice, PresentLedger, Selection, read_present, rebuild, sort_mappings
 from upnp_gw.config.file import parse_text
 from upnp_gw.engine.policy_files import PolicyFiles, local_today
+from upnp_gw.gate.address_lists import list_names
 from upnp_gw.gate.load import LARGEST, LoadedPolicy, load_text
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Instant
@@ -131,6 +132,8 @@ def read_files(file: BinaryIO, staging: Path) -> dict[str, tuple[str, list[str]]
 def _findings(name: str, text: str) -> list[str]:
     """Warnings about a file, or the reason why it is not accepted."""
     try:
+        if name == POLICY and (lists := list_names(text, name)):
+            return [f"it needs its address lists beside it: {', '.join(lists)}"]
         if name == POLICY:
             return [str(finding) for finding in load_text(text, name, local_today(time.time())).warnings]
         parse_text(text, name)

@@ -63,6 +63,8 @@ class PolicyUpdates:
         self.list_problem: str | None = None
         """The same of the address lists."""
         self._stale: frozenset[str] = frozenset()
+        self._lists_came = asyncio.Event()
+        """Set where a policy with address lists came into force."""
         self._decider = decider
         self._submit = submit
         self._events = events
@@ -96,9 +98,12 @@ class PolicyUpdates:
     async def follow_lists(self) -> None:
         """Brings each change of an address list into force, until cancelled."""
         while True:
+            if not self.in_force.policy.sets:
+                self._lists_came.clear()
+                await self._lists_came.wait()
             await asyncio.sleep(LISTS_S)
             self._note_stale()
-            if self.in_force.policy.sets and self.files.lists.settled_change():
+            if self.files.lists.settled_change():
                 await self.load_lists()
 
     async def load_lists(self) -> None:
@@ -212,6 +217,8 @@ class PolicyUpdates:
         for warning in warnings:
             log.warning("policy: %s", warning)
         log_revoked(revoked)
+        if loaded.policy.sets:
+            self._lists_came.set()
         log.info("policy %s in force", loaded.policy.digest)
         self._events.publish(PolicyChanged(loaded.policy.digest))
         return update

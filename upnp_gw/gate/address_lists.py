@@ -17,6 +17,7 @@ from upnp_gw.gate.remote import AddressSet
 from upnp_gw.gate.values import KeyPath
 from upnp_gw.model.address_ranges import AddressRanges, Span
 from upnp_gw.model.errors import ConfigError
+from upnp_gw.text.toml import parse_tables
 
 MOST_ENTRIES = 100_000
 LARGEST_LIST = 8 * 1024 * 1024
@@ -68,7 +69,7 @@ class NoLists:
     """For a policy that is not in a file: its lists cannot be found."""
 
     def read(self, file: str) -> ListFile:
-        raise ConfigError(file, "", "this policy is not in a file, so it can have no address lists")
+        raise ConfigError(file, "", "no address list can be read here: the policy is given as a text")
 
     def parsed(self, file: ListFile, kind: ListFormat) -> ParsedList:
         return parse_list(file, kind)
@@ -93,6 +94,13 @@ class LoadedLists:
     def parsed(self, file: ListFile, kind: ListFormat) -> ParsedList:
         one = self._by_path[file.path]
         return ParsedList(one.ranges, one.entries)
+
+
+def list_names(text: str, where: str) -> list[str]:
+    """The files of the address lists of a policy, as it names them. Raises ConfigError."""
+    sets = parse_tables(text, where).get("set", {})
+    tables = sets.values() if isinstance(sets, dict) else ()
+    return sorted(str(table["file"]) for table in tables if isinstance(table, dict) and "file" in table)
 
 
 def read_set(name: str, raw: object, place: KeyPath, lists: AddressLists) -> AddressSet:

@@ -16,6 +16,7 @@ import msgspec
 
 from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.model.mapping import (
+    NO_SCREEN,
     Above,
     DecisionId,
     Endpoint,
@@ -155,14 +156,22 @@ def mapping_values(mapping: Mapping, number: int, boot: str, now: Instant) -> Se
 
 def _granted_text(mapping: Mapping) -> str:
     """The column ``filters``: the prefixes of the grant, or the lists of the screen."""
+    if not mapping.screen.name:
+        return " ".join(map(str, mapping.filters))
     lists = (f"{side}{one}" for side, names in zip(SIDES, mapping.screen, strict=True) for one in names)
     return " ".join((*map(str, mapping.filters), *lists))
+
+
+def _screen_of(words: Sequence[str]) -> Screen:
+    only, never = (tuple(word[1:] for word in words if word[0] == side) for side in SIDES)
+    return Screen(only, never) if only or never else NO_SCREEN
 
 
 def stored_row(values: Sequence[Any], boot: str, now: Instant) -> StoredRow:
     """The row of these columns. Its holds are on the clock of the present boot."""
     remote = ip_network(values[5]) if values[5] is not None else None
     key = MappingKey(Transport(values[2]), _address(values[3]), values[4], remote, values[18])
+    granted = values[15].split()
     mapping = Mapping(
         id=f"m{values[0]}",
         key=key,
@@ -176,8 +185,8 @@ def stored_row(values: Sequence[Any], boot: str, now: Instant) -> StoredRow:
         decision=DecisionId(f"d{values[13]}"),
         rule=shared_text(values[14]),
         recheck_at=0,
-        filters=tuple(ip_network(net) for net in values[15].split() if net[0] not in SIDES),
-        screen=Screen(*(tuple(word[1:] for word in values[15].split() if word[0] == side) for side in SIDES)),
+        filters=tuple(ip_network(net) for net in granted if net[0] not in SIDES),
+        screen=_screen_of(granted) if granted else NO_SCREEN,
         delegated=bool(values[16]),
         permanent=bool(values[17]),
         above=None if values[21] is None else _above(values[21], values[19] == boot, now),

@@ -32,7 +32,7 @@ from upnp_gw.firewall.nftables.growth import ElementChange, GrowthReader
 from upnp_gw.firewall.nftables.monitor import TableMonitor
 from upnp_gw.firewall.nftables.ruleset import contents, deleted, rules, structure, version
 from upnp_gw.firewall.nftables.ruleset_delta import RulesetDelta, delta_of
-from upnp_gw.firewall.nftables.screening import Screening
+from upnp_gw.firewall.nftables.screening import Screening, needs_screens
 from upnp_gw.firewall.nftables.screens import is_of_screens, own_maps
 from upnp_gw.firewall.nftables.state import LIVE_GRACE_S, RulesetState
 from upnp_gw.firewall.nftables.totals import Totals
@@ -249,8 +249,8 @@ class NftablesFirewall:
         then: Callable[[], None] | None,
     ) -> Sequence[FlowsToEnd]:
         """Returns the flows to end. Those of a place that leads to another host now do not wait for ``then``."""
-        screening = self._screening(state)
-        undo = screening.prepare(changes)
+        screening = self._screening(state) if needs_screens(changes) else None
+        undo = screening.prepare(changes) if screening is not None else None
         try:
             delta = delta_of(state, changes, self._clock())
             with ElementChange(self._totals, delta, self._reader()) as change:
@@ -259,9 +259,11 @@ class NftablesFirewall:
                 delta.commit()
                 change.done(state.forwards)
         except FirewallError:
-            undo()
+            if undo is not None:
+                undo()
             raise
-        screening.settle(changes)
+        if screening is not None:
+            screening.settle(changes)
         flows = delta.flows()
         if flows and delta.taken_over:
             taken_over(flows)

@@ -64,8 +64,8 @@ def deleted_all(name: str) -> bytes:
 def element_list(name: str, bodies: Iterable[bytes]) -> bytes:
     """The body of a message with elements of a map or set: at most 64 KiB."""
     parts: list[bytes] = []
-    for body in bodies:
-        parts += (_ATTRIBUTE.pack(4 + len(body), 1 | NLA_F_NESTED), body)
+    for number, body in enumerate(bodies, 1):
+        parts += (_ATTRIBUTE.pack(4 + len(body), number | NLA_F_NESTED), body)
     return _head(name) + attribute(LIST_ELEMENTS | NLA_F_NESTED, b"".join(parts))
 
 

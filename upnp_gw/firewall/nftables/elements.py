@@ -17,6 +17,7 @@ from upnp_gw.firewall.nftables.ruleset import CARRYING, INTERVALS
 from upnp_gw.firewall.nftables.screens import own_of
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import (
+    NO_SCREEN,
     DecisionId,
     Endpoint,
     IPAddress,
@@ -173,7 +174,7 @@ def external_key(forward: Forward | HeldForward) -> Key:
 def _slot(name: str, key: Key, forward: Forward | HeldForward) -> Slot:
     """The slot of a forward with this key for any remote host: its map depends on the remote hosts."""
     if forward.remote is None and not forward.remote_port:
-        return Slot(own_of(name, forward.screen) if forward.screen.name else name, key)
+        return Slot(name if forward.screen is NO_SCREEN else own_of(name, forward.screen), key)
     remote = _remote_of(forward)
     if remote is None:
         return Slot(name, key)

@@ -8,7 +8,7 @@ from upnp_gw.firewall.nftables.screens import host_sets, hosts_of, own_maps
 from upnp_gw.firewall.nftables.state import RulesetState
 from upnp_gw.model.address_ranges import NO_ADDRESSES, AddressRanges
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import Screen
+from upnp_gw.model.mapping import NO_SCREEN, Screen
 
 
 class Screening:
@@ -71,6 +71,17 @@ class Screening:
         all_screens = (*known, *new)
         self._run(screens_declared(self._settings, new, ()) + rules(self._settings, all_screens))
         self._state.screens = all_screens
+
+
+def needs_screens(changes: Sequence[Change]) -> bool:
+    """True where these changes are about a screen or about lists of hosts: hardly ever."""
+    for change in changes:
+        if isinstance(change, Open):
+            if change.forward.screen is not NO_SCREEN and change.forward.screen.name:
+                return True
+        elif isinstance(change, UpdateHosts | Refill):
+            return True
+    return False
 
 
 def _wanted_hosts(changes: Sequence[Change]) -> HostLists | None:
