@@ -45,7 +45,7 @@ def policy_files(directory: Path) -> list[str]:
 
 def change(both: PolicyFiles, change: ManagedChange) -> LoadedPolicy:
     """A change that comes into force."""
-    loaded, _ = both.prepare(change, OWN)
+    loaded, _ = both.prepare(change, both.load())
     both.keep()
     return loaded
 

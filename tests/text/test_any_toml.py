@@ -100,7 +100,7 @@ def machine_owned(path: Path) -> Policy:
     PolicyInForce(loaded, WALL).next_end()
     devices = {"new": {"ip": ["192.168.1.99"]}, "box": {"mac": [MAC]}}
     change = ManagedChange(devices, renamed={"pc": "box"}, without=frozenset({"h"}))
-    changed, _ = files.prepare(change, loaded.text)
+    changed, _ = files.prepare(change, loaded)
     assert ip_address("192.168.1.99") in changed.policy.by_address
     return loaded.policy
 

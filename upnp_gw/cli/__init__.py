@@ -11,7 +11,9 @@
     retract
     queue approve deny                          requests that wait           (queue)
     explain try reload                          decisions, a new policy      (explain)
-    policy                                      policy files                 (policy; prove)
+    policy                                      policy files                 (policy; prove, prove_kernel,
+                                                                             prove_question,
+                                                                             policy_sources)
     evidence stale                              used and unused rules        (evidence)
     status doctor                               state and problems           (health)
     page open token                             the page for people          (page)

@@ -3,9 +3,9 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import msgspec
@@ -16,6 +16,7 @@ from upnp_gw.cli.client import REFUSED, DaemonClient, daemon_command, print_json
 from upnp_gw.cli.decisions import OPTION_OF, format_request_parts
 from upnp_gw.cli.evidence import suggest
 from upnp_gw.cli.parameters import time_option
+from upnp_gw.cli.policy_sources import exit_with_problem, written_rules
 from upnp_gw.cli.prove import prove
 from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, LONGEST_TEXT, VERDICTS, paint, print_text
 from upnp_gw.model.errors import ConfigError
@@ -43,7 +44,8 @@ policy.add_command(prove)
 def check(file: Path, strict: bool, as_json: bool) -> None:
     """Check a policy file.
 
-    Looks at keys, values and common mistakes, and runs the [[test]] blocks. Needs no daemon.
+    Looks at keys, values and common mistakes, runs the [[test]] blocks, and proves [[never]] and [[always]]. Needs
+    no daemon.
 
     Exit code 0: the gateway would load it; 1: it would refuse it; 2: the file cannot be read.
     """
@@ -54,13 +56,13 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
     try:
         text = read_named_text(file)
     except ConfigError as error:
-        _exit_with_problem(error, as_json, UNUSABLE)
+        exit_with_problem(error, as_json, UNUSABLE)
     try:
         checked = check_text(text, str(file), datetime.now().astimezone().date(), ListFiles(file.parent))
     except ConfigError as error:
-        _exit_with_problem(error, as_json, REFUSED)
+        exit_with_problem(error, as_json, REFUSED)
     warnings = [str(finding) for finding in checked.warnings]
-    ok = not checked.failed and not (strict and warnings)
+    ok = not checked.failed and not checked.violated and not (strict and warnings)
     if as_json:
         tests = [
             {
@@ -73,8 +75,17 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
             }
             for result in checked.results
         ]
+        invariants = [
+            {
+                "name": result.proof.invariant.name,
+                "key": result.proof.invariant.key,
+                "standing": result.proof.standing,
+                "problem": None if result.error is None else result.error.problem,
+            }
+            for result in checked.invariants
+        ]
         report = {"ok": ok, "file": str(file), "hash": checked.policy.digest, "warnings": warnings, "tests": tests}
-        click.echo(json.dumps(report))
+        click.echo(json.dumps({**report, "invariants": invariants}))
         sys.exit(0 if ok else REFUSED)
     for warning in warnings:
         print_text(paint("warning:", CAUTION) + f" {shown(warning, 1000)}", err=not ok)
@@ -82,6 +93,9 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
         print_text(
             shown(str(with_line(ConfigError(str(file), failed.case.key, str(failed)), text)), 1000), err=True
         )
+    for violated in checked.violated:
+        if violated.error is not None:
+            print_text(shown(str(with_line(violated.error, text)), 1000), err=True)
     if not ok:
         sys.exit(REFUSED)
     counts = ", ".join(
@@ -89,18 +103,10 @@ def check(file: Path, strict: bool, as_json: bool) -> None:
             formats.plural(len(checked.policy.grants), "grant"),
             formats.plural(len(checked.policy.forbids), "forbid"),
             f"{formats.plural(len(checked.results), 'test')} passed",
+            *([f"{formats.plural(len(checked.invariants), 'invariant')} proved"] if checked.invariants else []),
         )
     )
     print_text(f"{shown(str(file), 1000)}: {paint('ok', GOOD)}: {counts}")
-
-
-def _exit_with_problem(error: ConfigError, as_json: bool, code: int) -> NoReturn:
-    if as_json:
-        report = {"ok": False, "file": error.where, "line": error.line, "key": error.key, "problem": error.problem}
-        click.echo(json.dumps(report))
-    else:
-        print_text(shown(str(error), 1000), err=True)
-    sys.exit(code)
 
 
 @policy.command()
@@ -195,17 +201,12 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
     answer differs; 1: some do.
     """
     from upnp_gw.control.replay import replay
-    from upnp_gw.gate.build import ManagedPolicy
     from upnp_gw.gate.list_files import ListFiles
     from upnp_gw.gate.load import load_tables, read_named_text
-    from upnp_gw.gate.managed_file import ended
     from upnp_gw.text.toml import locate_errors, parse_tables
 
     now = msgspec.json.decode(daemon.request("GET", "/v1/policy"), type=api.PolicyText)
-    written = None
-    if now.approved:
-        raw = parse_tables(now.approved, now.approved_file)
-        written = ManagedPolicy(raw, now.approved_file, ended(raw, datetime.now(UTC).timestamp()))
+    written = written_rules(now)
     try:
         text, today = read_named_text(file), datetime.now().astimezone().date()
         with locate_errors(text, str(file)):
@@ -216,7 +217,7 @@ def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, dev
             print_text(
                 f"The gateway continues with the file as it was loaded (policy {shown(now.hash)}).", err=True
             )
-        _exit_with_problem(error, as_json, UNUSABLE)
+        exit_with_problem(error, as_json, UNUSABLE)
     done = replay(other, _records(daemon, {"since": since, "device": device}))
     if as_json:
         changes = [

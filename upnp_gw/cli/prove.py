@@ -1,77 +1,63 @@
-"""``policy prove``: whether the kernel lets in nothing but mappings."""
+"""``policy prove``: proofs about a policy, and about the running kernel."""
 
 import sys
 from pathlib import Path
-from time import perf_counter
 
 import click
-import msgspec
 
-from upnp_gw import api
-from upnp_gw.cli import formats
-from upnp_gw.cli.client import REFUSED, DaemonClient, daemon_command, print_json
-from upnp_gw.cli.run import configure, interface_options
-from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, paint, print_text
-from upnp_gw.model.errors import GatewayError
-from upnp_gw.text.escape import shown
+from upnp_gw.cli.client import DaemonClient, daemon_command
+from upnp_gw.cli.run import interface_options
 
-UNKNOWN = 2
-LONGEST_SENTENCE = 1500
-EXIT_CODES = {"proved": 0, "open": REFUSED, "unknown": UNKNOWN}
+QUESTION = {"proto": "proto", "int_ports": "int", "ext": "ext", "target": "for", "remote": "remote"} | {
+    "family": "family",
+    "at": "at",
+}
+"""Option -> key of ``request`` of a ``[[never]]``."""
 
 
 @click.command()
-@click.option("--kernel", is_flag=True, required=True, help="Check the rules of the running kernel.")
+@click.argument("words", nargs=-1, metavar="[FILE] [QUESTION]")
+@click.option("--who", metavar="WHO", help="A device, @group, zone, address or MAC address.  [default: anyone]")
+@click.option("--proto", type=click.Choice(["tcp", "udp"]), help="Transport.")
+@click.option("--int", "int_ports", metavar="PORTS", help="Internal ports, such as 22,8000-8099.")
+@click.option("--ext", metavar="PORTS", help="External ports.")
+@click.option("--for", "target", metavar="PREFIX", help="Internal clients.")
+@click.option("--remote", metavar="PREFIX", help="Remote hosts that could connect.")
+@click.option("--family", type=click.Choice(["ip4", "ip6"]), help="Port mappings or pinholes.")
+@click.option("--over", metavar="PROTOCOL", help="igd1, igd2, natpmp or pcp.")
+@click.option("--at", metavar="HH:MM-HH:MM", help="Local time.")
+@click.option("--kernel", is_flag=True, help="Check the rules of the running kernel instead.")
 @interface_options
 @click.option("--state-dir", type=click.Path(path_type=Path), metavar="DIR", help="Directory of the mappings.")
 @daemon_command
-def prove(daemon: DaemonClient, as_json: bool, kernel: bool, config_file: Path | None, **given: object) -> None:
-    """Prove that only mappings let packets in.
+def prove(
+    daemon: DaemonClient,
+    as_json: bool,
+    words: tuple[str, ...],
+    kernel: bool,
+    who: str | None,
+    over: str | None,
+    config_file: Path | None,
+    **given: object,
+) -> None:
+    """Prove that nobody can open a port, or show who can.
+
+    Looks at all requests that there are, by the policy of FILE or by the one in force. An answer that needs your
+    approval counts as a yes. Your own upnp-gw add is no part of it. QUESTION: "can guest open tcp 8443".
 
     With --kernel: reads every table and the flows of the running kernel, and follows all packets from the WAN. Each
     one that reaches a host of the LAN has to be a mapping's, and has to end with it. Names a packet that gets in
     without one. If the daemon runs, its ledger counts; else, as root, the configuration and the mappings on disk.
 
-    Exit code 0: proved; 1: a packet gets through; 2: a rule or a table cannot be decided.
+    Exit code 0: never, or proved; 1: a request or a packet gets through; 2: not known.
     """
-    if daemon.running():
-        proof = msgspec.json.decode(daemon.request("GET", "/v1/policy/kernel"), type=api.KernelProof)
-    else:
-        options = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
-        proof = _proof_here(config_file, options)
-    if as_json:
-        print_json(api.encode(proof))
-    else:
-        _print(proof)
-    sys.exit(EXIT_CODES[proof.verdict])
+    question = {key: value for option, key in QUESTION.items() if isinstance(value := given.pop(option), str)}
+    if kernel:
+        from upnp_gw.cli.prove_kernel import prove_kernel
 
+        if words or who or over or question:
+            raise click.UsageError("--kernel takes neither a file nor a question")
+        sys.exit(prove_kernel(daemon, as_json, config_file, given))
+    from upnp_gw.cli.prove_question import prove_question
 
-def _proof_here(config_file: Path | None, options: dict[str, object]) -> api.KernelProof:
-    """The proof while no daemon runs. Ends the command where it cannot be made."""
-    from upnp_gw.control.kernel_proof import to_api
-    from upnp_gw.doctor.stopped_daemon import prove_stopped
-    from upnp_gw.firewall.libnftables import check_library
-
-    began = perf_counter()
-    try:
-        config, _, _ = configure(config_file, options)
-        check_library()
-        return to_api(prove_stopped(config), perf_counter() - began)
-    except GatewayError as error:
-        print_text(f"not proved: {shown(str(error), LONGEST_SENTENCE)}", err=True)
-        sys.exit(UNKNOWN)
-
-
-def _print(proof: api.KernelProof) -> None:
-    for finding in proof.findings:
-        word = paint("unknown:", CAUTION) if finding.fault == "unknown" else paint("open:", BAD)
-        print_text(f"{word} {shown(finding.sentence, LONGEST_SENTENCE)}", further="    ")
-    for mapping in proof.shut:
-        print_text(f"{paint('shut:', CAUTION)} no packet from the WAN comes through {shown(mapping)}")
-    counts = (
-        f"{formats.plural(proof.mappings, 'active mapping')}, {formats.plural(proof.flows, 'flow')} from outside"
-    )
-    if proof.verdict == "proved":
-        print_text(f"{paint('proved', GOOD)}: nothing from the WAN reaches a LAN host but by a mapping ({counts})")
-    else:
-        print_text(f"not proved ({counts})")
+    sys.exit(prove_question(daemon, as_json, words, who, over, question))

@@ -10,7 +10,7 @@ whatever is being written in the file meanwhile.
 
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -22,9 +22,8 @@ from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.builtin import WHERE as HOME
 from upnp_gw.gate.builtin import home_text
 from upnp_gw.gate.list_files import ListFiles
-from upnp_gw.gate.load import LoadedPolicy, load_tables, read_own_text, read_text
+from upnp_gw.gate.load import LoadedPolicy, load_over_approved, load_tables, read_own_text, read_text
 from upnp_gw.gate.managed_file import ManagedChange, ManagedText, ended
-from upnp_gw.gate.remote import AddressSet
 from upnp_gw.model.errors import ConfigError, StoreError
 from upnp_gw.system.files import FileProblem, sync_directory, write_own
 from upnp_gw.text.toml import locate_errors, parse_tables, with_line
@@ -32,6 +31,7 @@ from upnp_gw.text.toml import locate_errors, parse_tables, with_line
 log = logging.getLogger(__name__)
 
 APPROVED = "approved.toml"
+Load = Callable[[Mapping[str, object], str, date, ManagedPolicy, AddressLists], LoadedPolicy]
 
 
 def local_today(wall: float) -> date:
@@ -61,28 +61,27 @@ class PolicyFiles:
         """Both files as they are now. Raises ConfigError, which names the file and the key."""
         operator_text = read_text(self.operator) if self.operator is not None else home_text()
         self.lists.forget()
-        return self._judged(operator_text, self.text(), self.lists)
+        return self._judged(operator_text, self.text(), self.lists, load_over_approved)
 
     def with_lists(self, loaded: LoadedPolicy) -> LoadedPolicy:
         """A policy with its address lists as they are now; the operator's file is not read. Raises ConfigError."""
-        return self._judged(loaded.text, self.text(), self.lists)
+        return self._judged(loaded.text, self.text(), self.lists, load_over_approved)
 
-    def prepare(
-        self, change: ManagedChange, operator_text: str, sets: Iterable[AddressSet] = ()
-    ) -> tuple[LoadedPolicy, ManagedText]:
+    def prepare(self, change: ManagedChange, in_force: LoadedPolicy) -> tuple[LoadedPolicy, ManagedText]:
         """Writes a draft beside the machine-owned file: with the change, without rules that have ended, where the
-        whole is sound with ``operator_text``, the operator's file as it is in force, and its address lists.
-        ``keep`` or ``drop`` follows.
+        whole is sound with the operator's file and its address lists as they are in force. ``keep`` or ``drop``
+        follows.
 
         Raises ConfigError where it is not, StoreError where it cannot be written; nothing is beside it then.
         """
         text = self.text()
-        ended_rules = ended(self._parsed(text), self.clock())
+        ended_rules = ended(self._parsed(text), self.clock()) | in_force.crossing
         full = ManagedChange(
             change.devices, change.forbids, change.grants, change.without | ended_rules, change.renamed
         )
         written = self._written(text, full)
-        loaded = self._judged(operator_text, written.text, LoadedLists(sets))
+        lists = LoadedLists(in_force.policy.sets.values())
+        loaded = self._judged(in_force.text, written.text, lists, load_tables)
         write_file(self._draft, written.text)
         return loaded, written
 
@@ -116,7 +115,7 @@ class PolicyFiles:
     def _draft(self) -> Path:
         return self.machine.with_name(f".{self.machine.name}.new")
 
-    def _judged(self, own_text: str, text: str, lists: AddressLists) -> LoadedPolicy:
+    def _judged(self, own_text: str, text: str, lists: AddressLists, load: Load) -> LoadedPolicy:
         """The policy with these texts as the two files. Rules that have ended are left out."""
         where, today = self.source, local_today(self.clock())
         with locate_errors(own_text, where), locate_errors(text, str(self.machine)):
@@ -125,8 +124,8 @@ class PolicyFiles:
             approved = ManagedPolicy(written, str(self.machine), ended_rules)
             own = parse_tables(own_text, where)
             try:
-                found = load_tables(own, where, today, approved, lists)
-                return replace(found, text=own_text, approved=text, ended=ended_rules)
+                found = load(own, where, today, approved, lists)
+                return replace(found, text=own_text, approved=text, ended=ended_rules | found.crossing)
             except ConfigError as error:
                 if error.where != where:
                     raise

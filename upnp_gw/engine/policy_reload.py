@@ -154,8 +154,7 @@ class PolicyUpdates:
         """
         async with self._lock:
             before = self.in_force.loaded
-            sets = tuple(before.policy.sets.values())
-            loaded, written = await asyncio.to_thread(self.files.prepare, make(), before.text, sets)
+            loaded, written = await asyncio.to_thread(self.files.prepare, make(), before)
             try:
                 update = await self._enforce(loaded)
             except BaseException:

@@ -15,6 +15,8 @@ HOURS = (
     "HH:MM-HH:MM, where the two times differ, with days before it or alone, such as mon-fri,holidays; or a list"
     " of these"
 )
+SOME_PREFIXES = "an address or a prefix without host bits, or a list of them"
+SOME_PORTS = "a port 1 to 65535, a range in quotes, or a list of both"
 COUNT = "a number 1 to 65535"
 MOMENT = "a time with its offset, of the years 1 to 9999 in UTC"
 TEXT = "a text"
@@ -45,6 +47,13 @@ _RULE: Keys = {
     "owner": (TEXT, '"Anna"'),
     "reason": (TEXT, '"games of the children"'),
 }
+_INVARIANT: Keys = {
+    "name": (TEXT, '"guests open nothing"'),
+    "from": ("a table", '{ zone = "guest" }'),
+    "request": ("a table", "{ int = [22, 3389] }"),
+    "owner": (TEXT, '"Anna"'),
+    "reason": (TEXT, '"the security guideline"'),
+}
 ACCEPTED: Mapping[str, Keys] = {
     "": {
         "version": ("1", "1"),
@@ -62,6 +71,11 @@ ACCEPTED: Mapping[str, Keys] = {
             "a table for each test: [[test]]",
             '[{ name = "no-ssh", from = { ip = "192.168.1.77" }, request = { proto = "tcp", int = 22 }, '
             'want = "deny" }]',
+        ),
+        "never": ("a table for each: [[never]]", '[{ name = "no-rdp", request = { int = 3389 } }]'),
+        "always": (
+            "a table for each: [[always]]",
+            '[{ name = "nas-seeds", from = { ip = "192.168.1.5" }, request = { int = 51413, ext = 51413 } }]',
         ),
     },
     "limits": {
@@ -147,9 +161,39 @@ ACCEPTED: Mapping[str, Keys] = {
         "remote": ("an address or a prefix without host bits", '"203.0.113.7"'),
         "remote_port": ("a port 1 to 65535", "443"),
     },
+    "never": {
+        **_INVARIANT,
+        "unless": ("a table of ext, remote and lease", '{ lease = "24h" }'),
+    },
+    "always": _INVARIANT,
+    "sender": {
+        "device": (NAMES, '"nas"'),
+        "not": ('a device, "@group", or a list of these', '"@consoles"'),
+        "zone": ("the name of a zone of this file", '"guest"'),
+        "ip": (SOME_PREFIXES, '"192.168.1.0/24"'),
+        "mac": ("a MAC address", '"ac:89:95:00:00:01"'),
+        "lan": ("a LAN interface of the gateway", '"br-lan"'),
+        "via": ('"igd1", "igd2", "natpmp", "pcp" or a list of them', '["natpmp", "pcp"]'),
+    },
+    "requested": {
+        "proto": (PROTO, '"tcp"'),
+        "int": (SOME_PORTS, "[22, 3389]"),
+        "ext": (SOME_PORTS, '"1024-3999"'),
+        "family": (FAMILY, '"ip4"'),
+        "for": (SOME_PREFIXES, '"10.0.40.0/28"'),
+        "remote": (f"{HOSTS}, or a table of only and never", '["203.0.113.0/24"]'),
+        "at": (HOURS, '"22:00-06:00"'),
+    },
+    "unless": {
+        "ext": (SOME_PORTS, '"40000-40999"'),
+        "remote": (f"{HOSTS}, or a table of only and never", '["203.0.113.0/24"]'),
+        "lease": (TIME, '"24h"'),
+    },
 }
 """Table of the policy file -> its keys. ``*``: any key."""
 
+_INNER = {"from": "sender", "request": "requested", "unless": "unless"}
+"""Key of a ``[[never]]`` or ``[[always]]`` -> the table that it is."""
 _INDEX = re.compile(r"(\[[^\]]*\])+$")
 
 
@@ -183,4 +227,9 @@ def _table_and_key(path: str) -> tuple[str, str]:
         table, rest = "remote", rest.removeprefix("remote.")
     if rest.startswith("zone.") and table == "forbid":
         table, rest = "zones", rest.removeprefix("zone.")
+    if table in ("never", "always") and rest.partition(".")[0] in _INNER and "." in rest:
+        outer, _, rest = rest.partition(".")
+        table = _INNER[outer]
+    if rest.startswith("remote.") and table in ("requested", "unless"):
+        table, rest = "remote", rest.removeprefix("remote.")
     return table, rest

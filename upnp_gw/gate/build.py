@@ -13,7 +13,9 @@ from upnp_gw.gate.address_lists import NO_LISTS, AddressLists, read_set
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.file_tests import build_case
 from upnp_gw.gate.hours import Calendar
+from upnp_gw.gate.invariant import Invariant, InvariantKind
 from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, Names, TopTable, to_table
+from upnp_gw.gate.read_invariants import read_invariant
 from upnp_gw.gate.read_times import read_holidays
 from upnp_gw.gate.rules import PolicyRules
 from upnp_gw.gate.schema import ELEMENTS_EACH, Assurance, Case, Device, Limits, Mode, OnIncident, Policy, Zone
@@ -86,6 +88,7 @@ def build_policy(
         sets=sets,
         calendar=calendar,
         cases=_cases(top.test, rules, calendar, root.at("test")),
+        invariants=tuple(_invariants(top, rules, root)),
     )
 
 
@@ -93,6 +96,12 @@ def _cases(
     tables: list[dict[str, Any]], rules: PolicyRules, calendar: Calendar, place: KeyPath
 ) -> tuple[Case, ...]:
     return tuple(build_case(raw, rules, calendar, place.at(index)) for index, raw in enumerate(tables))
+
+
+def _invariants(top: TopTable, rules: PolicyRules, root: KeyPath) -> Iterator[Invariant]:
+    for kind, tables in ((InvariantKind.NEVER, top.never), (InvariantKind.ALWAYS, top.always)):
+        for index, raw in enumerate(tables):
+            yield read_invariant(raw, kind, rules, root.at(kind.value).at(index))
 
 
 def _live(rules: list[dict[str, Any]], place: KeyPath, ended: frozenset[str]) -> Iterator[tuple[object, KeyPath]]:

@@ -1,11 +1,11 @@
 """Loads a policy file, whole or not at all (SR-30).
 
-The steps are TOML, shape, values, names, indexes, lint, then every ``[[test]]``. The first mistake is a
-``ConfigError``, and the caller keeps its old policy. Findings of lint are warnings.
+The steps are TOML, shape, values, names, indexes, lint, then every ``[[test]]``, ``[[never]]`` and ``[[always]]``.
+The first mistake is a ``ConfigError``, and the caller keeps its old policy. Findings of lint are warnings.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
@@ -13,6 +13,14 @@ from upnp_gw.gate import file_tests
 from upnp_gw.gate.address_lists import NO_LISTS, AddressLists
 from upnp_gw.gate.build import ManagedPolicy, build_policy
 from upnp_gw.gate.index import with_indexes
+from upnp_gw.gate.invariant_checks import (
+    CrossedInvariant,
+    InvariantResult,
+    Source,
+    check_invariants,
+    invariant_results,
+    observe_finding,
+)
 from upnp_gw.gate.lint import Finding, lint
 from upnp_gw.gate.list_files import ListFiles
 from upnp_gw.gate.schema import Policy
@@ -35,7 +43,9 @@ class LoadedPolicy:
     approved: str = ""
     """The text of approved.toml; empty: there is none."""
     ended: frozenset[str] = frozenset()
-    """Names of rules of approved.toml that had expired."""
+    """Names of rules of approved.toml that had expired, and of those that cross a ``[[never]]``."""
+    crossing: frozenset[str] = frozenset()
+    """Names of grants of approved.toml that cross a ``[[never]]``: they are older than it, and have ended."""
 
 
 def load_file(path: Path, today: date) -> LoadedPolicy:
@@ -98,18 +108,33 @@ class CheckedPolicy:
     policy: Policy
     warnings: tuple[Finding, ...]
     results: tuple[file_tests.CaseResult, ...]
+    invariants: tuple[InvariantResult, ...]
 
     @property
     def failed(self) -> tuple[file_tests.CaseResult, ...]:
         """The tests that failed, in the order of the file."""
         return tuple(result for result in self.results if not result.passed)
 
+    @property
+    def violated(self) -> tuple[InvariantResult, ...]:
+        """The invariants that do not hold or are not known to, in the order of the file."""
+        return tuple(result for result in self.invariants if result.error is not None)
+
 
 def check_text(text: str, where: str, today: date, lists: AddressLists = NO_LISTS) -> CheckedPolicy:
-    """Runs every test of a text, also after a failure. Raises ConfigError for a mistake in the tables."""
+    """Runs every test and every proof of a text, also after a failure. Raises ConfigError for a mistake in the
+    tables."""
     with locate_errors(text, where):
-        policy = with_indexes(build_policy(parse_tables(text, where), where, lists=lists))
-        return CheckedPolicy(policy, lint(policy, today), tuple(file_tests.case_results(policy, where)))
+        raw = parse_tables(text, where)
+        policy = with_indexes(build_policy(raw, where, lists=lists))
+        invariants = tuple(invariant_results(policy, Source(raw, where), None, today))
+        observed = [finding for one in invariants if (finding := observe_finding(one.proof)) is not None]
+        return CheckedPolicy(
+            policy,
+            (*lint(policy, today), *observed),
+            tuple(file_tests.case_results(policy, where)),
+            invariants,
+        )
 
 
 def load_tables(
@@ -123,4 +148,25 @@ def load_tables(
     policy = with_indexes(build_policy(raw, where, approved, lists))
     findings = lint(policy, today)
     file_tests.check_cases(policy, where)
-    return LoadedPolicy(policy, findings)
+    return LoadedPolicy(policy, (*findings, *check_invariants(policy, Source(raw, where), approved, today)))
+
+
+def load_over_approved(
+    raw: Mapping[str, object], where: str, today: date, approved: ManagedPolicy, lists: AddressLists = NO_LISTS
+) -> LoadedPolicy:
+    """The same, where a new ``[[never]]`` ends the grants of approved.toml that cross it. Raises ConfigError."""
+    crossing: dict[str, Finding] = {}
+    while True:
+        try:
+            loaded = load_tables(
+                raw, where, today, replace(approved, ended=approved.ended | crossing.keys()), lists
+            )
+        except CrossedInvariant as error:
+            if error.grant is None or error.grant in crossing:
+                raise
+            crossing[error.grant] = Finding(f"grant {error.grant}", f"has ended: it {error.problem}")
+            continue
+        warnings = (*crossing.values(), *loaded.warnings)
+        return replace(
+            loaded, warnings=warnings, ended=approved.ended | crossing.keys(), crossing=frozenset(crossing)
+        )

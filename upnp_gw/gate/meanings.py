@@ -20,6 +20,14 @@ _RULE: Meanings = {
     "reason": (NONE, "The reason for the rule. It decides nothing; explain and the page show it."),
 }
 
+_INVARIANT: Meanings = {
+    "name": ("", "The name, for messages."),
+    "from": ("anyone", "The requesters: a table, below."),
+    "request": ("any", "The requests: a table, below."),
+    "owner": (NONE, "A person to ask about it. It decides nothing."),
+    "reason": (NONE, "The reason for it. It decides nothing."),
+}
+
 TABLES: Mapping[str, tuple[str, str]] = {
     "": ("Top level", "The keys before the first table."),
     "limits": ("[limits]", "They apply whatever the grants say. None of them changes the floor."),
@@ -49,6 +57,22 @@ TABLES: Mapping[str, tuple[str, str]] = {
     "test": ("[[test]]", "A request and its expected answer. A file that fails one of its tests is not loaded."),
     "from": ("from of a [[test]]", "The requester. A named device has all its facts."),
     "request": ("request of a [[test]]", "The request."),
+    "never": (
+        "[[never]]",
+        "No request of this kind is ever allowed or asked about. What is left out means any. A file that lets one"
+        " through is not loaded.",
+    ),
+    "always": (
+        "[[always]]",
+        "Every request of this kind is allowed, while its grants have room. What is left out means any.",
+    ),
+    "sender": (
+        "from of a [[never]] or [[always]]",
+        "The requesters. In a [[never]] one fact of a device is enough, of the requester or of the internal client;"
+        " in an [[always]] all facts of the requester must agree.",
+    ),
+    "requested": ("request of a [[never]] or [[always]]", "The requests."),
+    "unless": ("unless of a [[never]]", "A mapping within all of these bounds is none that it excludes."),
 }
 """Table -> its heading, and its meaning. The order is that of the manual."""
 
@@ -69,6 +93,8 @@ MEANINGS: Mapping[str, Meanings] = {
         "forbid": (NONE, "Rules that deny."),
         "grant": (NONE, "Rules that allow."),
         "test": (NONE, "Requests with their expected answers."),
+        "never": (NONE, "Requests that nobody ever gets an answer but no to."),
+        "always": (NONE, "Requests that are always allowed."),
     },
     "limits": {
         "total_mappings": (
@@ -200,6 +226,31 @@ MEANINGS: Mapping[str, Meanings] = {
         "for": ("the requester", "The internal client."),
         "remote": ("anyone", "The remote host or prefix."),
         "remote_port": ("any", "The port of the remote host."),
+    },
+    "never": {**_INVARIANT, "unless": (NONE, "Bounds of mappings that it does not exclude: a table, below.")},
+    "always": _INVARIANT,
+    "sender": {
+        "device": ("anyone", "Devices."),
+        "not": ("nobody", "Not these devices: in a [[never]] everybody who is not surely one of them."),
+        "zone": ("any", "Requests that a rule with this zone matches."),
+        "ip": ("any", "Addresses."),
+        "mac": ("any", "A MAC address."),
+        "lan": ("any", "The LAN that it asks from."),
+        "via": ("any", "Protocols."),
+    },
+    "requested": {
+        "proto": ("both", "Transports."),
+        "int": ("any", "Internal ports."),
+        "ext": ("any", "External ports that it asks for, or that the gateway gives it."),
+        "family": ("both", "Port mappings or pinholes."),
+        "for": ("any", "Internal clients. In an [[always]] left out: the requester."),
+        "remote": ("any", "Remote hosts that could connect; in an [[always]] those that the request names."),
+        "at": ("any", "Local time; may cross midnight."),
+    },
+    "unless": {
+        "ext": ("any", "Its external port is one of these."),
+        "remote": ("anyone", "Only these remote hosts can connect."),
+        "lease": ("any", "Its lease is not longer."),
     },
 }
 """Table of the policy file -> its keys. ``*``: any key."""

@@ -39,6 +39,8 @@ class TopTable(TomlTable):
     forbid: list[dict[str, Any]] = []
     grant: list[dict[str, Any]] = []
     test: list[dict[str, Any]] = []
+    never: list[dict[str, Any]] = []
+    always: list[dict[str, Any]] = []
 
 
 class ApprovedTable(TomlTable):

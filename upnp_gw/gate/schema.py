@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 from upnp_gw.gate.decision import External, Outcome, PortRanges
 from upnp_gw.gate.hours import NO_HOLIDAYS, Calendar, Hours
+from upnp_gw.gate.invariant import Invariant
 from upnp_gw.gate.portset import UNPRIVILEGED
 from upnp_gw.gate.remote import AddressSet, Hosts, RemoteHosts
 from upnp_gw.model.mapping import DAY_S, IPAddress, IPNetwork, Transport, Via
@@ -306,8 +307,10 @@ class Policy:
     sets: Mapping[str, AddressSet] = field(default_factory=dict)
     calendar: Calendar = NO_HOLIDAYS
     cases: tuple[Case, ...] = ()
+    invariants: tuple[Invariant, ...] = ()
     digest: str = ""
-    """12 hex digits over everything that can change a verdict: not the order of the file, its comments or tests."""
+    """12 hex digits over everything that can change a verdict: not the order of the file, its comments, tests or
+    invariants."""
     by_mac: Mapping[str, tuple[Device, ...]] = field(default_factory=dict, compare=False, repr=False)
     by_address: Mapping[IPAddress, tuple[Device, ...]] = field(default_factory=dict, compare=False, repr=False)
     grants_of: Mapping[str, DeviceRules[Grant]] = field(default_factory=dict, compare=False, repr=False)

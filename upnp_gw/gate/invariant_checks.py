@@ -1,0 +1,121 @@
+"""Checks the invariants of a policy file before it comes into force, and finds the place to change."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from upnp_gw.gate.build import ManagedPolicy
+from upnp_gw.gate.invariant import Invariant, InvariantKind
+from upnp_gw.gate.lint import Finding
+from upnp_gw.gate.policyfile import printable
+from upnp_gw.gate.proof.answers import DEFAULT_RULE
+from upnp_gw.gate.proof.prove import Proof, Prover, Standing
+from upnp_gw.gate.proof.words import answer_text, request_text
+from upnp_gw.gate.schema import Policy
+from upnp_gw.model.errors import ConfigError
+
+EARLIEST = timedelta(hours=14)
+"""A day begins so much earlier in some time zone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The tables of one policy file, to find the place of a rule."""
+
+    raw: Mapping[str, object]
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class InvariantResult:
+    """The result for one invariant, and where to change the file if it does not hold."""
+
+    proof: Proof
+    error: ConfigError | None
+    """Set where it does not hold, or is not known to."""
+    crossed_by: str | None = None
+    """The grant of approved.toml that violates a ``[[never]]``."""
+
+
+class CrossedInvariant(ConfigError):
+    """A policy violates an invariant. ``grant``: the grant of approved.toml that does, if one does."""
+
+    def __init__(self, error: ConfigError, grant: str | None) -> None:
+        super().__init__(error.where, error.key, error.problem, error.line, error.rule)
+        self.grant = grant
+
+
+def invariant_results(
+    policy: Policy, file: Source, approved: ManagedPolicy | None, today: date
+) -> Iterator[InvariantResult]:
+    """The results for all invariants of a policy, in order. Those that must hold from ``today`` on."""
+    if not policy.invariants:
+        return
+    sources = [file, *([Source(approved.raw, approved.where)] if approved is not None else [])]
+    for proof in Prover(policy, policy.invariants, _since(today)).proofs():
+        yield _result(proof, policy, sources)
+
+
+def check_invariants(
+    policy: Policy, file: Source, approved: ManagedPolicy | None, today: date
+) -> tuple[Finding, ...]:
+    """Warnings about invariants that hold only without observe mode. Raises CrossedInvariant for the first that
+    does not hold."""
+    findings = []
+    for result in invariant_results(policy, file, approved, today):
+        if result.error is not None:
+            raise CrossedInvariant(result.error, result.crossed_by)
+        if (finding := observe_finding(result.proof)) is not None:
+            findings.append(finding)
+    return tuple(findings)
+
+
+def observe_finding(proof: Proof) -> Finding | None:
+    """The warning about an invariant that observe mode breaks."""
+    if not proof.observed or proof.witness is None:
+        return None
+    text = f'does not hold while mode = "observe", which allows what no grant does: {request_text(proof.witness)}'
+    return Finding(named(proof.invariant), text)
+
+
+def named(invariant: Invariant) -> str:
+    """``never "guests open nothing"``."""
+    return f'{invariant.kind} "{printable(invariant.name)}"'
+
+
+def _since(today: date) -> float | None:
+    if today <= date(1970, 1, 2):
+        return None
+    return (datetime(today.year, today.month, today.day, tzinfo=UTC) - EARLIEST).timestamp()
+
+
+def _result(proof: Proof, policy: Policy, sources: Sequence[Source]) -> InvariantResult:
+    invariant, witness = proof.invariant, proof.witness
+    file = sources[0]
+    if proof.standing is Standing.HOLDS:
+        return InvariantResult(proof, None)
+    if proof.standing is Standing.UNKNOWN or witness is None:
+        problem = "failed: wanted a proof; got unknown: it takes too many steps. Name fewer ports or devices in it"
+        return InvariantResult(proof, ConfigError(file.where, invariant.key, problem))
+    never = invariant.kind is InvariantKind.NEVER
+    wanted = "no such request" if never else "every such request allowed"
+    problem = f"failed: wanted {wanted}; got {request_text(witness)}: {answer_text(witness, proof.rule)}"
+    where, key = _place(proof.rule, sources)
+    if where == file.where and not key:
+        return InvariantResult(proof, ConfigError(file.where, invariant.key, problem))
+    problem = f"crosses {named(invariant)}: {problem}"
+    grant = proof.rule if never and where != file.where else None
+    return InvariantResult(proof, ConfigError(where, key, problem), grant)
+
+
+def _place(rule: str | None, sources: Sequence[Source]) -> tuple[str, str]:
+    """(file, key) of the rule; an empty key if it is none of the files."""
+    if rule == DEFAULT_RULE:
+        return sources[0].where, "default"
+    for source in sources:
+        for kind in ("grant", "forbid"):
+            tables = source.raw.get(kind)
+            for index, table in enumerate(tables if isinstance(tables, list) else ()):
+                if isinstance(table, dict) and table.get("name") == rule:
+                    return source.where, f"{kind}[{index}]"
+    return sources[0].where, ""

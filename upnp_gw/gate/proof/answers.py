@@ -1,0 +1,122 @@
+"""The answers of a policy as regions: what each grant opens, and what the operator is asked about.
+
+Room is counted at the moment of a request. A grant with ``max_mappings`` or ``max_ports_per_day`` may have none;
+any other grant always has. A point is one request with the external port and the remote host that it would get.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from upnp_gw.gate.decision import Outcome
+from upnp_gw.gate.proof import dimensions as d
+from upnp_gw.gate.proof import rules
+from upnp_gw.gate.proof.boxes import Algebra, Box, Effort, Region, crossed, merged
+from upnp_gw.gate.proof.dimensions import Shape
+from upnp_gw.gate.proof.space import DEFAULT_EFFORT, Space
+from upnp_gw.gate.schema import OBSERVE_RULE, Grant, Mode, Policy
+
+DEFAULT_RULE = "default"
+"""The name of ``default = "ask"`` among the answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The points to which one rule says yes, or which it asks the operator about: ``region`` without ``taken``."""
+
+    outcome: Outcome
+    rule: str
+    """The grant, ``OBSERVE_RULE`` or ``DEFAULT_RULE``."""
+    grant: Grant | None
+    region: Region
+    taken: Region
+
+    @property
+    def limited(self) -> bool:
+        """True where the rule may have no room."""
+        grant = self.grant
+        return grant is not None and (grant.max_mappings is not None or grant.max_ports_per_day is not None)
+
+
+class Answers:
+    """The regions of one policy in one space. What is not looked at is not computed."""
+
+    def __init__(self, space: Space, policy: Policy, effort: Effort | None = None) -> None:
+        self.space = space
+        self.policy = policy
+        self.algebra: Algebra = space.algebra(effort or Effort(DEFAULT_EFFORT))
+
+    @cached_property
+    def granted(self) -> tuple[Answer, ...]:
+        """The grants, in the order in which they are charged."""
+        return tuple(
+            Answer(
+                Outcome.ASK if grant.approve else Outcome.ALLOW,
+                grant.name,
+                grant,
+                rules.grant_region(self.space, self.policy, grant),
+                self.forbidden,
+            )
+            for grant in self.policy.grants
+        )
+
+    @cached_property
+    def forbidden(self) -> Region:
+        """The points that the forbids take away, the simplest boxes first."""
+        region = [
+            box for forbid in self.policy.forbids for box in rules.forbid_region(self.space, self.policy, forbid)
+        ]
+        return sorted(merged(region), key=len)
+
+    @cached_property
+    def asked_by_default(self) -> Answer:
+        """The points where no grant matches and the operator is asked. A grant outside its hours matches, and so
+        does one that allows other external ports, where the gateway chooses."""
+        region = rules.unasked(self.policy.default is Outcome.ASK)
+        matched: Region = []
+        for granted in self.granted if region else ():
+            matches, grant = granted.region, granted.grant
+            if grant is not None and grant.hours is not None:
+                matches = rules.grant_region(self.space, self.policy, grant, at_any_hour=True)
+            matched += crossed(matches, [{d.SHAPE: Shape.ALL & ~Shape.CHOSEN}])
+            matched += rules.whatever_port(matches)
+        taken = [*self.forbidden, *sorted(merged(matched), key=len)]
+        return Answer(Outcome.ASK, DEFAULT_RULE, None, region, taken)
+
+    @cached_property
+    def observed(self) -> Answer:
+        """The points that observe mode allows, with or without a grant."""
+        region = rules.observed() if self.policy.mode is Mode.OBSERVE else []
+        return Answer(Outcome.ALLOW, OBSERVE_RULE, None, region, self.forbidden)
+
+    def all(self, observe: bool = True) -> Iterator[Answer]:
+        """Every rule that says yes or asks, in order. ``observe`` False: as if the mode were enforce."""
+        yield from self.granted
+        if observe and self.observed.region:
+            yield self.observed
+        if self.asked_by_default.region:
+            yield self.asked_by_default
+
+    def points(self, answer: Answer, scope: Region, *without: Region) -> Iterator[Box]:
+        """The requests of an answer in a part of the space, as disjoint boxes for each box of its region.
+        ``without``: points to leave out."""
+        taken = [box for region in (answer.taken, *without) for box in region]
+        for box in crossed(answer.region, scope):
+            for request in crossed([box], self.space.requests()):
+                yield from self.algebra.left(request, taken, self.space.possible)
+
+    def charged_before(self, grant: Grant) -> Region:
+        """The points at which another grant is charged, whatever room there is: one before it that always has
+        room."""
+        region: Region = []
+        for before in self.granted:
+            if before.grant is grant:
+                break
+            if before.grant is not None and not before.limited and not self._may_be_stale(before.grant):
+                region += before.region
+        return region
+
+    def _may_be_stale(self, grant: Grant) -> bool:
+        """True where the grant depends on an address list that can be out of date."""
+        sets = () if grant.remote is None else grant.remote.sets
+        return any(name in sets and one.max_age_s is not None for name, one in self.policy.sets.items())

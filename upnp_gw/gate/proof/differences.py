@@ -1,0 +1,172 @@
+"""The differences between two policies over all requests: what the new one opens more, less, or by another rule."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from upnp_gw.gate.decision import Outcome
+from upnp_gw.gate.proof.answers import Answer, Answers
+from upnp_gw.gate.proof.boxes import Box, Effort, Region, crossed, merged
+from upnp_gw.gate.proof.describe import box_text
+from upnp_gw.gate.proof.space import DEFAULT_EFFORT, Space
+from upnp_gw.gate.proof.witness import witnesses
+from upnp_gw.gate.schema import Policy
+
+MOST_BOXES = 60
+"""Most boxes of one kind of difference that are made as large as possible."""
+
+
+class Kind(StrEnum):
+    """MORE: deny becomes ask or allow, or ask allow. LESS: the other way. OTHER: the same answer by another rule,
+    or with another lease or other limits."""
+
+    MORE = "opens more"
+    LESS = "opens less"
+    OTHER = "other rule or lease"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One box of requests that the two policies answer differently."""
+
+    kind: Kind
+    text: str
+    """The requests, in words."""
+    was: str
+    now: str
+
+
+class Differences:
+    """Compares two policies. ``since``: wall-clock seconds from which on; None: ever."""
+
+    def __init__(self, old: Policy, new: Policy, since: float | None = None, most: int = DEFAULT_EFFORT) -> None:
+        self.policies = (old, new)
+        self.space = Space(self.policies, since=since)
+        effort = Effort(most)
+        self.old, self.new = Answers(self.space, old, effort), Answers(self.space, new, effort)
+        self.algebra = self.new.algebra
+
+    def all(self) -> Iterator[Difference]:
+        """Every difference, those that open more first. None: the policies answer every request alike. Raises
+        TooMuchWork."""
+        yield from self.more()
+        yield from self._less()
+        yield from self._other()
+
+    def more(self) -> Iterator[Difference]:
+        """The requests to which the new policy says more."""
+        for box in self._raised(self.old, self.new):
+            yield self._difference(Kind.MORE, box)
+
+    def _less(self) -> Iterator[Difference]:
+        for box in self._raised(self.new, self.old):
+            yield self._difference(Kind.LESS, box)
+
+    def _raised(self, old: Answers, new: Answers) -> Iterator[Box]:
+        """Boxes where ``new`` allows what ``old`` does not, or asks about what ``old`` denies."""
+        region: Region = []
+        for answer in new.all():
+            before = [one for one in old.all() if answer.outcome is Outcome.ASK or one.outcome is Outcome.ALLOW]
+            region += self._added(answer, sorted(before, key=lambda one: one.rule != answer.rule))
+        yield from self._largest(region)
+
+    def _added(self, answer: Answer, before: Sequence[Answer]) -> Region:
+        """The points of an answer that are in none of the answers before. The one of the same rule comes first:
+        mostly it leaves nothing."""
+        rest = answer.region
+        for index, one in enumerate(before):
+            if not rest:
+                break
+            apart = self.algebra.subtract(rest, one.region)
+            rest = [*apart, *crossed(rest, one.region, [box for box in one.taken if box not in answer.taken])]
+            if index == 0:
+                rest = self.algebra.subtract(rest, answer.taken)
+        return rest if before else self.algebra.subtract(rest, answer.taken)
+
+    def _other(self) -> Iterator[Difference]:
+        """The same outcome by another rule, or by a rule with other terms, where every grant has room."""
+        before = list(_charged(self.old))
+        region: Region = []
+        for answer, earlier in _charged(self.new):
+            for one, earlier_then in before:
+                same = one.rule == answer.rule and _terms(self.old, one) == _terms(self.new, answer)
+                if same or one.outcome is not answer.outcome:
+                    continue
+                both = crossed(answer.region, one.region)
+                for taken in (answer.taken, one.taken, earlier, earlier_then) if both else ():
+                    both = self.algebra.subtract(both, taken)
+                region += both
+        for box in self._largest(region, grow=False):
+            yield self._difference(Kind.OTHER, box)
+
+    def _largest(self, region: Region, grow: bool = True) -> Iterator[Box]:
+        """A few boxes that together are the region, each as large as possible."""
+        requests = self.space.requests()
+        rest = merged(box for box in crossed(merged(region), requests) if self.space.possible(box))
+        shown: Region = []
+        whole = list(rest)
+        for count, box in enumerate(sorted(rest, key=len)):
+            left = [part for part in self.algebra.cleared(box, shown) if self.space.possible(part)]
+            if not left:
+                continue
+            large = self._grown(box, whole) if grow and count < MOST_BOXES else box
+            shown.append(large)
+            yield large
+
+    def _grown(self, box: Box, whole: Region) -> Box:
+        """The box without each restriction that the region does not need."""
+        for dimension in sorted(box, reverse=True):
+            wider = {key: its for key, its in box.items() if key != dimension}
+            outside = self.algebra.subtract(crossed([wider], self.space.requests()), whole)
+            if not any(self.space.possible(part) for part in outside):
+                box = wider
+        return box
+
+    def _difference(self, kind: Kind, box: Box) -> Difference:
+        old, new = self.policies
+        text = box_text(self.space, self.policies, box)
+        return Difference(kind, text, _answer(self.space, old, box), _answer(self.space, new, box))
+
+
+def _charged(answers: Answers) -> Iterator[tuple[Answer, Region]]:
+    """Each answer, with the points at which an earlier one is charged where every grant has room."""
+    earlier: Region = []
+    for answer in answers.granted:
+        yield answer, list(earlier)
+        earlier += answer.region
+    allowed = [box for answer in answers.granted if answer.outcome is Outcome.ALLOW for box in answer.region]
+    yield answers.observed, allowed
+    yield answers.asked_by_default, []
+
+
+def _terms(answers: Answers, answer: Answer) -> tuple[object, ...]:
+    """Everything about an answer that is not its region."""
+    limits, grant = answers.policy.limits, answer.grant
+    if grant is None:
+        return limits.max_ttl_s, limits.max_hold_s
+    return (
+        min(limits.max_ttl_s, grant.max_ttl_s or limits.max_ttl_s),
+        min(limits.max_hold_s, grant.max_hold_s or limits.max_hold_s),
+        grant.max_mappings,
+        grant.max_ports_per_day,
+        grant.external,
+        grant.approve_for_s,
+    )
+
+
+def _answer(space: Space, policy: Policy, box: Box) -> str:
+    """The answer to a request of the box, with its rule: ``allow by nas-web``."""
+    witness = next(witnesses(space, policy, box), None)
+    if witness is None:
+        return "no answer"
+    verdict = witness.verdict
+    return (
+        f"{verdict.outcome} by {verdict.rule}"
+        if verdict.rule is not None
+        else f"{verdict.outcome}: {verdict.reasons[-1]}"
+    )
+
+
+def counts(differences: Sequence[Difference]) -> dict[Kind, int]:
+    """The number of each kind."""
+    return {kind: sum(1 for one in differences if one.kind is kind) for kind in Kind}
