@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from upnp_gw.gate.decision import Outcome
+from upnp_gw.gate.proof import dimensions as d
 from upnp_gw.gate.proof.answers import Answer, Answers
-from upnp_gw.gate.proof.boxes import Box, Effort, Region, crossed, merged
+from upnp_gw.gate.proof.boxes import Box, Effort, Region, crossed, merged, union
 from upnp_gw.gate.proof.describe import box_text
+from upnp_gw.gate.proof.dimensions import Shape
 from upnp_gw.gate.proof.space import DEFAULT_EFFORT, Space
 from upnp_gw.gate.proof.witness import witnesses
 from upnp_gw.gate.schema import Policy
@@ -110,22 +112,50 @@ class Differences:
             if not left:
                 continue
             large = self._grown(box, whole) if grow and count < MOST_BOXES else box
-            shown.append(large)
+            shown += _by_shape(large)
             yield large
 
     def _grown(self, box: Box, whole: Region) -> Box:
-        """The box without each restriction that the region does not need."""
+        """The box without each restriction that the region does not need, and with the boxes beside it."""
+        for other in whole[:MOST_BOXES]:
+            wider = _joined(box, other)
+            if wider != box and self._inside(wider, whole):
+                box = wider
         for dimension in sorted(box, reverse=True):
             wider = {key: its for key, its in box.items() if key != dimension}
-            outside = self.algebra.subtract(crossed([wider], self.space.requests()), whole)
-            if not any(self.space.possible(part) for part in outside):
+            if self._inside(wider, whole):
                 box = wider
         return box
+
+    def _inside(self, box: Box, whole: Region) -> bool:
+        """True where every request of the box is in the region."""
+        outside = (
+            part
+            for request in crossed([box], self.space.requests())
+            for part in self.algebra.left(request, whole, self.space.possible)
+        )
+        return next(outside, None) is None
 
     def _difference(self, kind: Kind, box: Box) -> Difference:
         old, new = self.policies
         text = box_text(self.space, self.policies, box)
         return Difference(kind, text, _answer(self.space, old, box), _answer(self.space, new, box))
+
+
+def _joined(box: Box, other: Box) -> Box:
+    """The smallest box around both. Where the external port is the internal one, ``EXT`` does not count."""
+    out: Box = {key: union(its, other[key]) for key, its in box.items() if key in other}
+    for one, two in ((box, other), (other, box)):
+        shapes = two.get(d.SHAPE, Shape.ALL)
+        if d.EXT in one and d.EXT not in two and isinstance(shapes, int) and not shapes & Shape.OTHER:
+            out[d.EXT] = one[d.EXT]
+    return out
+
+
+def _by_shape(box: Box) -> Region:
+    """The same requests, with ``EXT`` only where it counts."""
+    same: Box = {key: its for key, its in box.items() if key != d.EXT}
+    return crossed([same], [{d.SHAPE: Shape.SAME}]) + crossed([box], [{d.SHAPE: Shape.OTHER}])
 
 
 def _charged(answers: Answers) -> Iterator[tuple[Answer, Region]]:

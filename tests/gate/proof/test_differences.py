@@ -1,0 +1,65 @@
+"""Two policies compared over all requests."""
+
+import pytest
+
+from tests.fixtures.policies import policy_of
+from upnp_gw.gate.proof.differences import Differences, Kind
+
+HEAD = '[device.nas]\nmac = ["00:11:32:00:00:02"]\n[zone]\nguest = ["192.168.20.0/24"]\n'
+WEB = '[[grant]]\nname = "nas-web"\nwho = "nas"\nproto = "tcp"\nint_ports = ["8000-8099"]\next = "same"\n'
+ALL = '[[grant]]\nname = "all"\nwho = "*"\nint_ports = ["1024-65535"]\n'
+ADMIN = '[[forbid]]\nname = "admin"\nint_ports = [3389]\n'
+
+
+def differences(old: str, new: str) -> list[tuple[str, str, str, str]]:
+    return [
+        (one.kind.value, one.text, one.was, one.now)
+        for one in Differences(policy_of(HEAD + old), policy_of(HEAD + new)).all()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (WEB, WEB),
+        (ALL + ADMIN, ADMIN + ALL),
+        (ALL, ALL.replace('["1024-65535"]', '["1024-2000", "2001-65535"]')),
+        (ALL + ADMIN, ALL.replace('["1024-65535"]', '["1024-3388", "3390-65535"]') + ADMIN),
+        (WEB + '[[forbid]]\nname = "f"\nint_ports = [8000]\n', WEB.replace("8000-8099", "8001-8099")),
+    ],
+)
+def test_nothing_differs(old: str, new: str) -> None:
+    """Also where the texts do: no request gets another answer."""
+    assert differences(old, new) == []
+
+
+def test_a_new_grant_opens_more() -> None:
+    found = differences("", WEB + 'hours = "22:00-06:00"\n')
+    assert {(kind, was, now) for kind, _, was, now in found} == {
+        (Kind.MORE, "deny: no grant covers this request", "allow by nas-web")
+    }
+    assert all("nas" in text and "tcp" in text and "internal 8000-8099" in text for _, text, _, _ in found)
+    assert all("22:00-06:00" in text for _, text, _, _ in found)
+
+
+def test_a_new_forbid_opens_less() -> None:
+    ((kind, text, was, now),) = differences(ALL, ALL + ADMIN)
+    assert (kind, was, now) == (Kind.LESS, "allow by all", "deny by admin")
+    assert "internal 3389" in text
+
+
+def test_another_lease_is_a_difference() -> None:
+    found = differences(WEB, WEB + 'max_hold = "1h"\n')
+    assert {kind for kind, *_ in found} == {Kind.OTHER}
+    assert {(was, now) for _, _, was, now in found} == {("allow by nas-web", "allow by nas-web")}
+
+
+def test_another_default_is_a_difference() -> None:
+    found = [
+        one.kind
+        for one in Differences(
+            policy_of('default = "deny"\n' + HEAD + WEB), policy_of('default = "ask"\n' + HEAD + WEB)
+        ).all()
+    ]
+    assert set(found) == {Kind.MORE}
+    assert len(found) <= 8

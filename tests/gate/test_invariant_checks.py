@@ -1,0 +1,97 @@
+"""Invariants when a policy is loaded: the place to change, observe mode, and older rules of commands."""
+
+from typing import Any
+
+import pytest
+
+from tests.fixtures.policies import TODAY
+from upnp_gw.gate.build import ManagedPolicy
+from upnp_gw.gate.invariant_checks import CrossedInvariant
+from upnp_gw.gate.load import check_text, load_over_approved, load_tables, load_text
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.text.toml import parse_tables
+
+HEAD = 'version = 1\n[device.nas]\nmac = ["00:11:32:00:00:02"]\n[zone]\nguest = ["192.168.20.0/24"]\n'
+GRANT = '[[grant]]\nname = "all"\nwho = "*"\n'
+NEVER = '[[never]]\nname = "guests open nothing"\nfrom = { zone = "guest" }\n'
+FORBID = '[[forbid]]\nname = "guests"\nzone = "guest"\n'
+
+
+def problem(text: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_text(HEAD + text, "policy.toml", TODAY)
+    return str(error.value)
+
+
+def test_a_policy_that_violates_a_never_is_not_loaded() -> None:
+    said = problem(GRANT + NEVER)
+    assert said.startswith(
+        'policy.toml:6: grant "all": crosses never "guests open nothing": failed: wanted no such'
+    )
+    assert "asks over igd1 for tcp external port 1024 to 192.168.20." in said
+    assert said.endswith("allowed by grant all")
+    assert load_text(HEAD + GRANT + FORBID + NEVER, "policy.toml", TODAY).policy.invariants
+
+
+def test_the_default_can_be_in_the_way() -> None:
+    text = HEAD.replace("version = 1\n", 'version = 1\ndefault = "ask"\n') + NEVER
+    with pytest.raises(
+        ConfigError, match=r'policy.toml:2: default: crosses never .* asked about by default = "ask"'
+    ):
+        load_text(text, "policy.toml", TODAY)
+
+
+def test_an_always_names_the_forbid_in_the_way() -> None:
+    always = '[[always]]\nname = "nas"\nfrom = { device = "nas" }\nrequest = { int = 8000, ext = 8000 }\n'
+    said = problem(GRANT + FORBID + always)
+    assert said.startswith(
+        'policy.toml:9: forbid "guests": crosses always "nas": failed: wanted every such request'
+    )
+    assert problem(always).startswith("policy.toml:6: always[0]: failed: wanted every such request allowed; got")
+
+
+def test_observe_mode_is_a_warning() -> None:
+    text = HEAD.replace("version = 1\n", 'version = 1\nmode = "observe"\n') + NEVER
+    (warning,) = map(str, load_text(text, "policy.toml", TODAY).warnings)
+    assert warning.startswith('never "guests open nothing": does not hold while mode = "observe"')
+
+
+def test_the_check_lists_every_result() -> None:
+    checked = check_text(HEAD + GRANT + NEVER + NEVER, "policy.toml", TODAY)
+    assert [result.proof.standing for result in checked.violated] == ["violated", "violated"]
+
+
+def approved(text: str) -> ManagedPolicy:
+    return ManagedPolicy(parse_tables("version = 1\n" + text, "approved.toml"), "approved.toml")
+
+
+def tables(text: str) -> dict[str, Any]:
+    return parse_tables(HEAD + text, "policy.toml")
+
+
+def test_a_command_cannot_write_a_rule_that_crosses_an_invariant() -> None:
+    with pytest.raises(CrossedInvariant) as error:
+        load_tables(tables(NEVER), "policy.toml", TODAY, approved(GRANT))
+    assert (error.value.where, error.value.key, error.value.grant) == ("approved.toml", "grant[0]", "all")
+    assert 'crosses never "guests open nothing"' in str(error.value)
+
+
+def test_a_new_never_ends_the_older_rules_of_commands() -> None:
+    older = approved(GRANT + '[[grant]]\nname = "nas-yes"\nwho = "nas"\nint_ports = [8000]\n')
+    loaded = load_over_approved(tables(FORBID + NEVER), "policy.toml", TODAY, older)
+    assert loaded.crossing == frozenset()
+    strict = '[[never]]\nname = "no 8001"\nrequest = { int = 8001 }\n'
+    loaded = load_over_approved(tables(strict), "policy.toml", TODAY, older)
+    assert loaded.crossing == loaded.ended == {"all"}
+    assert [grant.name for grant in loaded.policy.grants] == ["nas-yes"]
+    assert str(loaded.warnings[0]).startswith('grant all: has ended: it crosses never "no 8001"')
+
+
+def test_a_block_that_an_always_needs_away_is_not_ended() -> None:
+    """Reload refuses then: to end a block would open something."""
+    always = GRANT + '[[always]]\nname = "a"\nfrom = { device = "nas" }\nrequest = { int = 8000, ext = 8000 }\n'
+    with pytest.raises(CrossedInvariant) as error:
+        load_over_approved(
+            tables(always), "policy.toml", TODAY, approved('[[forbid]]\nname = "block-nas"\nwho = "nas"\n')
+        )
+    assert error.value.grant is None
