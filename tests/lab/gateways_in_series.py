@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class Series:
         return self.home.lab.hosts["rack"]
 
     @property
-    def gateway(self) -> IPAddress:
+    def gateway(self) -> IPv4Address:
         """Of the rack."""
         return BOTTOM.lan.network[1]
 
@@ -123,13 +123,18 @@ def served_below(
 
 
 @contextmanager
-def three_gateways(directory: Path) -> Iterator[Series]:
+def three_gateways(directory: Path, upstream: str = "") -> Iterator[Series]:
+    """``upstream``: more lines of that table, of the lower two."""
     with ExitStack() as stack:
         home = stack.enter_context(served_home(directory, *ROUTER, topology=THREE))
         hosts = home.lab.hosts
-        middle = stack.enter_context(served_below(hosts["middle"], directory / "middle", HOME, MIDDLE.host.number))
-        bottom = stack.enter_context(
-            served_below(hosts["bottom"], directory / "bottom", MIDDLE.lan, BOTTOM.host.number)
+        middle, bottom = (
+            stack.enter_context(
+                served_below(
+                    hosts[router.host.name], directory / router.host.name, lan, router.host.number, upstream
+                )
+            )
+            for router, lan in ((MIDDLE, HOME), (BOTTOM, MIDDLE.lan))
         )
         yield Series(home, middle, bottom)
 

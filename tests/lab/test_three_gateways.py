@@ -71,7 +71,7 @@ def test_a_packet_from_outside_passes_three_gateways(series: Series) -> None:
         assert series.shut(port)
         assert until(lambda: not any(series.tables))
 
-        said = natpmpc(series.rack, "-a", port, port, "tcp", 600, server=series.gateway)  # type: ignore[arg-type]
+        said = natpmpc(series.rack, "-a", port, port, "tcp", 600, server=series.gateway)
         assert f"Public IP address : {external}" in said
         assert series.arrives(port)
 

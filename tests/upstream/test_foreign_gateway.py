@@ -18,6 +18,7 @@ from tests.fixtures.gateway_above import (
     PINHOLE,
     REQUEST,
     ForeignGateway,
+    SeenEvents,
     asking,
     http_answer,
     network_of,
@@ -31,6 +32,8 @@ from upnp_gw.protocols.natpmp import codec as natpmp
 from upnp_gw.protocols.pcp.codec import build_error, build_response, parse_request
 from upnp_gw.protocols.pcp.messages import MapData, PreferFailure, Request, Response, ResultCode
 from upnp_gw.protocols.ssdp.foreign import ROOT
+from upnp_gw.system.clock import clock
+from upnp_gw.upstream import GatewayAboveClient
 
 ABOVE = IPv4Address("127.0.80.1")
 OTHER = IPv4Address("127.0.80.9")
@@ -257,6 +260,26 @@ async def test_no_byte_of_it_reaches_a_reason(above: ForeignGateway) -> None:
         assert isinstance(found, AboveRefused)
         assert found.refusal is Refusal.NOT_AUTHORIZED
         assert "EVIL" not in found.reason
+
+
+async def test_a_request_before_the_start_waits_and_one_after_the_end_does_not(
+    above: ForeignGateway,
+) -> None:
+    """The engine begins to ask for what it restored while the sockets are not open yet."""
+    above.on_datagram = pcp_server(lambda request: [granted(request)])
+    client = GatewayAboveClient(PCP, ABOVE, lambda: network_of(OWN), clock)
+    client.network_changed()
+    assert client.state().gateway is None
+    early = asyncio.ensure_future(client.ask(REQUEST, LONG_S))
+    released = asyncio.ensure_future(client.release(replace(REQUEST, via=Via.PCP), BRIEF_S / 10))
+    assert isinstance(await released, AboveSilent)
+    await client.start(SeenEvents())
+    assert isinstance(await early, AboveGranted)
+    await client.close()
+    began = time.monotonic()
+    assert isinstance(await client.ask(REQUEST, LONG_S), AboveSilent)
+    assert isinstance(await client.release(REQUEST, LONG_S), AboveSilent)
+    assert time.monotonic() - began < LONG_S / 2
 
 
 # -- the order

@@ -23,7 +23,7 @@ from upnp_gw.system.tasks import BackgroundTasks
 from upnp_gw.upstream.announcements import Announcements
 from upnp_gw.upstream.igd_link import IgdLink
 from upnp_gw.upstream.links import IGD, GatewayLinks
-from upnp_gw.upstream.outcome import Denial, Lease, NotServed, Outcome, checked
+from upnp_gw.upstream.outcome import Denial, Lease, NotServed, Outcome, checked, refused_by
 from upnp_gw.upstream.standing import Standing
 from upnp_gw.upstream.watch import LossWatch
 from upnp_gw.upstream.way import NoWay, Way, find_way, own_source
@@ -37,6 +37,7 @@ SILENT_POLL_S = (2.0, 30.0)
 """The same while it is silent: at first, and the longest."""
 ANSWER_S = 2.0
 """Seconds that it has for such a question. Two in a row without an answer are silence."""
+NOT_STARTED = NoWay("the gateway above is not asked now")
 GRANTED_MAX = 65_536 * 2
 
 
@@ -64,6 +65,9 @@ class GatewayAboveClient:
         """The request, its external endpoint, and BOOTTIME seconds of its end."""
         self._refuses_until: dict[IPAddress, tuple[float, Denial]] = {}
         """Our own address -> the refusal of everything from it (CAS-033)."""
+        self._watch = LossWatch(self._lost, self._told, self._now)
+        self._started = asyncio.Event()
+        self._closed = False
         self._silence = asyncio.Event()
         """Set where it becomes silent."""
         self._background = BackgroundTasks()
@@ -71,13 +75,14 @@ class GatewayAboveClient:
     async def start(self, events: AboveEvents) -> None:
         """Opens the sockets of IPv4, and begins to look after the gateway above."""
         self._events = events
-        self._watch = LossWatch(self._lost, events.on_external_address, self._now)
         self._kernel = Rtnetlink()
+        self._started.set()
         self.network_changed()
         self._background.spawn(self._look_after())
 
     async def close(self) -> None:
-        """Requests that wait end as silence. Nothing is deleted above: leases there are short."""
+        """Requests that wait end as silence, and so do later ones. Nothing is deleted above: leases are short."""
+        self._closed = True
         await self._background.cancel()
         self._watch.close()
         for links in self._links.values():
@@ -86,10 +91,13 @@ class GatewayAboveClient:
             announcements.close()
         self._links.clear()
         self._announcements.clear()
-        self._kernel.close()
+        if self._started.is_set():
+            self._kernel.close()
 
     def network_changed(self) -> None:
         """The WAN's addresses or routes are others now: what is gone is closed."""
+        if self._closed or not self._started.is_set():
+            return
         network = self._network()
         for source in [source for source in self._links if not network.is_gateway(source)]:
             self._links.pop(source).close()
@@ -101,17 +109,19 @@ class GatewayAboveClient:
     # -- GatewayAbove
 
     async def ask(self, request: AboveRequest, timeout_s: float) -> AboveReply:
-        """Requests or renews a mapping."""
+        """Requests or renews a mapping. Before the start it waits."""
         began = self._now()
-        links = self._links_of(request)
-        if isinstance(links, NoWay):
-            return AboveSilent(links.gateway, links.problem)
-        source, gateway = links.way.source, links.way.gateway
-        until, denial = self._refuses_until.get(source, (0.0, None))
-        if denial is not None and began < until:
-            return self._refused(Via.PCP, gateway, denial, int(until - began) + 1)
+        links: GatewayLinks | NoWay = NOT_STARTED
         try:
             async with asyncio.timeout(timeout_s):
+                await self._started.wait()
+                links = self._links_of(request)
+                if isinstance(links, NoWay):
+                    return AboveSilent(links.gateway, links.problem)
+                source, gateway = links.way.source, links.way.gateway
+                until, denial = self._refuses_until.get(source, (0.0, None))
+                if denial is not None and began < until:
+                    return refused_by(Via.PCP, gateway, denial, int(until - began) + 1)
                 via, outcome = await links.ask(request)
         except TimeoutError:
             return self._silent(links, began)
@@ -121,14 +131,16 @@ class GatewayAboveClient:
         return self._reply(via, request, outcome, links)
 
     async def release(self, request: AboveRequest, timeout_s: float) -> AboveRefused | AboveSilent | None:
-        """Deletes a mapping; None: it is gone, or there was none."""
+        """Deletes a mapping; None: it is gone, or there was none. Before the start it waits."""
         began = self._now()
         self._granted.pop(request.key, None)
-        links = self._links_of(request)
-        if isinstance(links, NoWay):
-            return AboveSilent(links.gateway, links.problem)
+        links: GatewayLinks | NoWay = NOT_STARTED
         try:
             async with asyncio.timeout(timeout_s):
+                await self._started.wait()
+                links = self._links_of(request)
+                if isinstance(links, NoWay):
+                    return AboveSilent(links.gateway, links.problem)
                 via, outcome = await links.release(request)
         except TimeoutError:
             return self._silent(links, began)
@@ -136,7 +148,7 @@ class GatewayAboveClient:
             return self._not_served(links, via, outcome, began)
         self._answered(via)
         if isinstance(outcome, Denial):
-            return self._refused(via, links.way.gateway, outcome)
+            return refused_by(via, links.way.gateway, outcome)
         return None
 
     def state(self) -> AboveState:
@@ -163,11 +175,7 @@ class GatewayAboveClient:
         if outcome.loop and not self._standing.loop:
             self._standing.loop = True
             log.error("the gateway above at %s leads back to this gateway: nothing is opened there", gateway)
-        return self._refused(via, gateway, outcome)
-
-    def _refused(self, via: Via, gateway: IPAddress, denial: Denial, retry_s: int = 0) -> AboveRefused:
-        reason = f"the gateway above at {gateway} refused: {denial.words}"
-        return AboveRefused(via, gateway, denial.refusal, reason, retry_s or denial.retry_s)
+        return refused_by(via, gateway, outcome)
 
     def _not_served(
         self, links: GatewayLinks, via: Via, outcome: NotServed, began: float
@@ -175,9 +183,11 @@ class GatewayAboveClient:
         if outcome.always:
             return self._silent(links, began, outcome.words)
         denial = Denial(Refusal.UNSUPPORTED, outcome.words)
-        return self._refused(via, links.way.gateway, denial)
+        return refused_by(via, links.way.gateway, denial)
 
-    def _silent(self, links: GatewayLinks, began: float, words: str = "it does not answer") -> AboveSilent:
+    def _silent(self, links: GatewayLinks | NoWay, began: float, words: str = "it does not answer") -> AboveSilent:
+        if isinstance(links, NoWay):
+            return AboveSilent(links.gateway, links.problem)
         gateway = links.way.gateway
         reason = f"the gateway above at {gateway} cannot be asked: {words}"
         if links.way.version == 4 and self._standing.was_silent(began, reason):
@@ -199,6 +209,8 @@ class GatewayAboveClient:
     # -- links
 
     def _links_of(self, request: AboveRequest) -> GatewayLinks | NoWay:
+        if self._closed:
+            return NOT_STARTED
         source = own_source(self._network(), request.internal.address)
         if source is None:
             return NoWay(f"the WAN has no IPv{request.internal.address.version} address")
@@ -283,6 +295,9 @@ class GatewayAboveClient:
         return True
 
     # -- looking after it
+
+    def _told(self, address: IPAddress) -> None:
+        self._events.on_external_address(address)
 
     def _lost(self) -> None:
         """Its protocols and control URLs may be others after a restart."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from upnp_gw.model.above import AboveKey, AboveRequest
 from upnp_gw.model.errors import WireError
-from upnp_gw.model.mapping import Endpoint, Via
+from upnp_gw.model.mapping import Endpoint, IPAddress, Via
 from upnp_gw.model.network import Network
 from upnp_gw.model.request import Refusal
 from upnp_gw.protocols.igd.control_call import ActionRefused
@@ -173,7 +173,10 @@ class IgdLink:
         address = await igd.external_address(self.way, service)
         if address is None:
             return Denial(Refusal.NO_EXTERNAL_ADDRESS, "it has no external address")
-        if address != request.internal.address and leads_back(address, self._network()):
+        external: IPAddress = address
+        if address == self.way.source:  # it translates nothing: each host has its own address outside
+            external = request.internal.address
+        if external != request.internal.address and leads_back(external, self._network()):
             return Denial(Refusal.NO_EXTERNAL_ADDRESS, "it leads back to this gateway", loop=True)
         asked_s = min(request.lifetime_s, igd.LEASE_MOST_S)
         port = await self._add(service, request, 0 if self._permanent_only else asked_s)
@@ -181,7 +184,7 @@ class IgdLink:
         if entry.holder in NOT_KEPT:
             return NOT_KEPT[entry.holder]
         # its rules may have cut the lease; one without an end is renewed like the others
-        return Lease(Endpoint(address, port), min(entry.left_s or asked_s, asked_s))
+        return Lease(Endpoint(external, port), min(entry.left_s or asked_s, asked_s))
 
     async def _add(self, service: ForeignService, request: AboveRequest, lease_s: int) -> int:
         """The external port. Raises ActionRefused, WireError and OSError."""

@@ -7,8 +7,8 @@ for end as a refusal.
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
-from upnp_gw.model.above import AboveRequest
-from upnp_gw.model.mapping import Endpoint, IPAddress
+from upnp_gw.model.above import AboveRefused, AboveRequest
+from upnp_gw.model.mapping import Endpoint, IPAddress, Via
 from upnp_gw.model.network import Network
 from upnp_gw.model.request import Refusal
 
@@ -88,6 +88,12 @@ def leads_back(external: IPAddress, network: Network) -> bool:
     """
     on_wan = any(external.version == net.version and external in net for net in network.wan.networks)
     return network.is_gateway(external) or (network.on_lan(external) and not on_wan)
+
+
+def refused_by(via: Via, gateway: IPAddress, denial: Denial, retry_s: int = 0) -> AboveRefused:
+    """The refusal for the engine. ``retry_s``: what is left of its time; 0: all of it."""
+    reason = f"the gateway above at {gateway} refused: {denial.words}"
+    return AboveRefused(via, gateway, denial.refusal, reason, retry_s or denial.retry_s)
 
 
 def bounded_retry(seconds: int) -> int:
