@@ -79,6 +79,19 @@ def test_the_timeout_is_no_later_than_the_lease(more: dict[str, Any], fault: Fau
     assert [finding.fault for finding in found.findings] == ([fault] if fault else [])
 
 
+def test_the_rest_of_a_map_is_known_by_the_port_that_was_asked_for() -> None:
+    """A second rule translates what the map does not have, to the port of an element of the map."""
+    listed = ruleset(element(9, "192.168.77.11", 9, expires=590))
+    rule = [{"dnat": {"family": "ip", "addr": "192.168.77.11", "port": 9}}]
+    listed["nftables"].append({"rule": {**OWN, "chain": "prerouting", "expr": rule}})
+    found = proof(listed, forward("m9", 9, "192.168.77.11"))
+    packets = [finding.packet for finding in found.findings if finding.packet is not None]
+    assert {(packet.protocol, packet.host_port) for packet in packets} == {(6, 9)}
+    assert all(
+        (packet.protocol, packet.dport) != (6, 9) or packet.destination != int(EXTERNAL[0]) for packet in packets
+    )
+
+
 def test_a_rule_that_is_not_known_is_unknown_and_named() -> None:
     rule = [{"numgen": {"mode": "inc", "mod": 2}}, {"accept": None}]
     found = proof(ruleset(rules=(rule,)))
