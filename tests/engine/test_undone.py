@@ -123,6 +123,7 @@ async def test_the_writer_survives_every_disk_error(
         monkeypatch.setattr(home.store, where, full)
         assert (await home.refused(8000)).refusal is Refusal.BACKEND
         assert home.ports == set()
+        assert [cut.external_port for cut in home.firewall.cuts] == [8000], "a flow may have come in meanwhile"
         assert (await home.refused(80)).refusal is Refusal.NOT_AUTHORIZED
         assert home.persistence.write_backlog
         monkeypatch.undo()

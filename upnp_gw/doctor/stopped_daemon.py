@@ -14,11 +14,11 @@ from pathlib import Path
 from upnp_gw.config.interface_detection import Interface, read_interfaces
 from upnp_gw.config.settings import Config
 from upnp_gw.engine.environment import served_network
-from upnp_gw.engine.kernel_proof import Answer, permits_of
+from upnp_gw.engine.kernel_proof import Answer, compare, openings_of
+from upnp_gw.engine.policy_files import APPROVED, PolicyFiles
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables.state import LIVE_GRACE_S
 from upnp_gw.firewall.openings.path import Place
-from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.reading import read_kernel
 from upnp_gw.ledger.leases import END_GRACE_S, RENEWAL_GRACE_S
 from upnp_gw.ledger.pending_cuts import PendingCut
@@ -35,14 +35,14 @@ CARRIED_S = END_GRACE_S + RENEWAL_GRACE_S + LIVE_GRACE_S
 
 
 def prove_stopped(config: Config) -> Answer:
-    """Reads the store and the kernel. Raises FirewallError, StoreError."""
+    """Reads the store, the policy and the kernel. Raises ConfigError, FirewallError, StoreError."""
     now = clock()
     network = network_now(config)
     table, cuts = _stored(config.state_dir / DATABASE, now)
-    permits = permits_of(table, cuts, network, now)
-    place = Place.of(network)
-    proof = prove(read_kernel(Session(), place), permits, place)
-    return Answer(proof, tuple(mapping.id for mapping in table if mapping.active))
+    files = PolicyFiles(config.policy, config.state_dir / APPROVED, lambda: now.wall)
+    openings = openings_of(table, cuts, now)
+    proof = compare(read_kernel(Session(), Place.of(network)), openings, network, files.load().policy)
+    return Answer(proof, openings.active)
 
 
 def network_now(config: Config) -> Network:

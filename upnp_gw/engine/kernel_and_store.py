@@ -7,8 +7,8 @@ from time import perf_counter_ns
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence, StoreWrite
 from upnp_gw.engine.request_log import log_kernel_changes
-from upnp_gw.firewall.base import Change, Firewall, UpdateHosts
-from upnp_gw.ledger.forwards import kernel_changes
+from upnp_gw.firewall.base import Change, Close, Cut, Firewall, Forward, UpdateHosts
+from upnp_gw.ledger.forwards import kernel_changes, mapping_id
 from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Instant
@@ -60,8 +60,13 @@ class KernelAndStore:
         if in_kernel:
             undone = [(after, before) for before, after in reversed(pairs)]
             back = kernel_changes(undone, self._ledger.table, now)
-            await self._apply_quietly([*(UpdateHosts(before) for before, _ in hosts[:1]), *back])
+            # nobody was told of what they opened: flows that came in meanwhile end at once
+            cuts = [Cut(one.forward) for one in back if isinstance(one, Close) and self._unknown(one.forward)]
+            await self._apply_quietly([*(UpdateHosts(before) for before, _ in hosts[:1]), *back, *cuts])
         return False
+
+    def _unknown(self, forward: Forward) -> bool:
+        return self._ledger.table.get(mapping_id(forward.id)) is None
 
     async def _in_kernel(self, changes: Sequence[Change], write: StoreWrite) -> bool:
         """The kernel has the changes, and in most cases the store as well: one change of threads for both."""

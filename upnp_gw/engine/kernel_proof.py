@@ -4,23 +4,27 @@ Ledger and kernel are read between two operations of the writer, so that a lease
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
+from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.openings.kernel_state import KernelState
 from upnp_gw.firewall.openings.path import Place
-from upnp_gw.firewall.openings.permits import Permit
+from upnp_gw.firewall.openings.permits import Permit, passing
 from upnp_gw.firewall.openings.proof import prove
+from upnp_gw.firewall.openings.ranges import Ranges
 from upnp_gw.firewall.openings.reading import read_kernel
+from upnp_gw.gate.schema import Policy
 from upnp_gw.ledger.forwards import forwards_of
 from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import Instant, Mapping
+from upnp_gw.model.mapping import Instant, Mapping, Screen
 from upnp_gw.model.network import Network
 
 
@@ -36,13 +40,26 @@ class KernelReader(Protocol):
         ...
 
 
+class Openings(NamedTuple):
+    """The openings by the ledger at one moment."""
+
+    open: list[tuple[Mapping, Forward]]
+    ended: list[tuple[Mapping | None, Forward]]
+    """Their flows go on for a while: of mappings that were parked, and of those that have just ended (None)."""
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The ids of the active mappings."""
+        return tuple(dict.fromkeys(mapping.id for mapping, _ in self.open))
+
+
 class _Moment(NamedTuple):
     """Ledger and kernel at one moment."""
 
     network: Network
-    permits: list[Permit]
+    policy: Policy
+    openings: Openings
     kernel: KernelState
-    active: tuple[str, ...]
 
 
 class Answer(NamedTuple):
@@ -66,8 +83,8 @@ class KernelProver:
         if self._reader is None:
             raise FirewallError("the memory backend opens nothing: there is no kernel to check")
         moment = await self._gateway.undisturbed(self._read)
-        proof = await asyncio.to_thread(prove, moment.kernel, moment.permits, Place.of(moment.network))
-        return Answer(proof, moment.active)
+        proof = await asyncio.to_thread(compare, moment.kernel, moment.openings, moment.network, moment.policy)
+        return Answer(proof, moment.openings.active)
 
     async def proof(self) -> Proof:
         """The proof alone."""
@@ -76,25 +93,48 @@ class KernelProver:
     async def _read(self) -> _Moment:
         assert self._reader is not None
         await self._reader.settled()
-        network = self._decider.environment.network
-        ledger = self._decider.ledger
-        permits = list(permits_of(ledger.table, list(ledger.cuts), network, self._decider.environment.clock()))
+        around, ledger = self._decider.environment, self._decider.ledger
+        network, policy = around.network, self._decider.in_force.policy
+        openings = openings_of(ledger.table, list(ledger.cuts), around.clock())
         place = Place.of(network)
-        active = tuple(mapping.id for mapping in ledger.table if mapping.active)
         kernel = await self._reader.read_with(lambda session: read_kernel(session, place))
-        return _Moment(network, permits, kernel, active)
+        return _Moment(network, policy, openings, kernel)
 
 
-def permits_of(table: MappingTable, cuts: Sequence[PendingCut], network: Network, now: Instant) -> Iterator[Permit]:
-    """The openings by the ledger: active mappings, and the flows of those that were parked or have just ended."""
+def openings_of(table: MappingTable, cuts: Sequence[PendingCut], now: Instant) -> Openings:
+    """The openings of these rows, and of the mappings whose flows are not cut yet."""
+    found = Openings([], [(None, cut.forward()) for cut in cuts])
     for mapping in table:
         if mapping.enabled:
-            yield from _permits(mapping, table, network, now)
-    for cut in cuts:
-        yield Permit.of(cut.forward(), network.external, ended=True)
+            forwards = forwards_of(mapping, table, now)
+            if mapping.active:
+                found.open.extend((mapping, forward) for forward in forwards)
+            else:
+                found.ended.extend((mapping, forward) for forward in forwards)
+    return found
 
 
-def _permits(mapping: Mapping, table: MappingTable, network: Network, now: Instant) -> Iterator[Permit]:
-    for forward in forwards_of(mapping, table, now):
-        permit = Permit.of(forward, network.external, ended=not mapping.active)
-        yield permit._replace(mapping=mapping.id)
+def compare(kernel: KernelState, openings: Openings, network: Network, policy: Policy) -> Proof:
+    """The comparison. Takes a while with thousands of mappings, so it is made on a thread."""
+    permits, problems = _permits(openings, network, policy)
+    return prove(replace(kernel, problems=(*kernel.problems, *problems)), permits, Place.of(network))
+
+
+def _permits(openings: Openings, network: Network, policy: Policy) -> tuple[list[Permit], list[str]]:
+    """The permits, and a sentence for each mapping that cannot be judged."""
+    hosts = {one: listed.ranges for one, listed in policy.screened.items()}
+    screens: dict[tuple[Screen, int], Ranges | None] = {}
+    permits: list[Permit] = []
+    problems: list[str] = []
+    everything = [*((one, forward, False) for one, forward in openings.open)]
+    for mapping, forward, ended in [*everything, *((one, forward, True) for one, forward in openings.ended)]:
+        at = forward.screen, forward.internal.address.version
+        try:
+            if at not in screens:
+                screens[at] = passing(*at, hosts)
+        except KeyError:
+            problems.append(f"{forward.id} is for remote hosts of a list that the policy does not have now")
+            continue
+        permit = Permit.of(forward, network.external, ended, screened=screens[at])
+        permits.append(permit if mapping is None else permit._replace(mapping=mapping.id))
+    return permits, problems

@@ -1,25 +1,28 @@
 """A lab whose gateway has mappings in a real kernel, and the proof about it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, ip_network
 
 from tests.fixtures.firewall_driver import forward, network_of, settings
 from tests.fixtures.lab_firewall import Gateway, to
-from upnp_gw.firewall.base import FirewallMode, FirewallSettings, Forward, Refill
+from upnp_gw.firewall.base import FirewallMode, FirewallSettings, Forward, Refill, UpdateHosts
 from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.openings.kernel_state import KernelState
 from upnp_gw.firewall.openings.path import Place
-from upnp_gw.firewall.openings.permits import Permit
+from upnp_gw.firewall.openings.permits import Permit, passing
 from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.reading import read_kernel
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import REFUSED_S, EchoServer, OpenConnection, dial, reach
-from upnp_gw.model.mapping import Transport
+from upnp_gw.model.address_ranges import AddressRanges
+from upnp_gw.model.mapping import Screen, Transport
 
 TCP, UDP = Transport.TCP, Transport.UDP
 TABLE = "inet upnp_gw"
+OFFICE, BOTS = "h00000000001", "h00000000002"
+SCREEN = Screen(only=(OFFICE,), never=(BOTS,))
 REACHED_S = 3.0
 OPEN_PORTS = ((TCP, 22), (UDP, 22), (TCP, 8080), (TCP, 8443), (UDP, 5001), (TCP, 9090))
 """The ports on which the console and the pc listen."""
@@ -37,7 +40,14 @@ class Scene:
 
     @property
     def settings(self) -> FirewallSettings:
-        return settings(self.mode, network_of(self.lab))
+        return settings(self.mode, network_of(self.lab), hosts=self.lists)
+
+    @property
+    def lists(self) -> Mapping[str, AddressRanges]:
+        """The remote hosts of the screen: peer1 may connect to m5, peer2 may not."""
+        office = ip_network(f"{self.peer.address}/8", strict=False)
+        bots = ip_network(f"{self.lab.hosts['peer2'].address}/32")
+        return {OFFICE: AddressRanges.of([office]), BOTS: AddressRanges.of([bots])}
 
     @property
     def place(self) -> Place:
@@ -63,12 +73,13 @@ class Scene:
             to(self.lab, "pc", "m2", 5000, internal_port=5001, transport=UDP, remote=f"{peer}/32"),
             to(self.lab, "pc", "m3", 9090, remote=str(ip_network(f"{peer}/30", strict=False))),
             forward("m4", 8443, str(self.console.address6), 8443, external=self.console.address6),
+            replace(to(self.lab, "console", "m5", 7070, internal_port=8080, keep=False), screen=SCREEN),
         ]
 
     def fill(self) -> None:
         """The kernel as the gateway makes it, and the ledger that belongs to it."""
         self.ledger = {one.id: one for one in self.mappings}
-        self.gateway.apply(Refill(tuple(self.mappings)))
+        self.gateway.apply(UpdateHosts(self.lists), Refill(tuple(self.mappings)))
 
     def nft(self, *commands: str) -> None:
         self.lab.gateway.nft("\n".join(commands))
@@ -85,10 +96,17 @@ class Scene:
         self.nft(f"delete rule {TABLE} {chain} handle {self.handle(chain, rule)}")
 
     def prove(self, ended: Sequence[Forward] = ()) -> Proof:
-        external = self.lab.external
-        permits = [Permit.of(one, external) for one in self.ledger.values()]
-        permits += [Permit.of(one, external, ended=True) for one in ended]
-        return prove(self.read(), permits, self.place)
+        return prove(self.read(), [*self.permits(), *map(self.permit_of_ended, ended)], self.place)
+
+    def permits(self) -> list[Permit]:
+        external, lists = self.lab.external, self.lists
+        return [
+            Permit.of(one, external, screened=passing(one.screen, one.internal.address.version, lists))
+            for one in self.ledger.values()
+        ]
+
+    def permit_of_ended(self, forward: Forward) -> Permit:
+        return Permit.of(forward, self.lab.external, ended=True)
 
     def read(self) -> KernelState:
         place = self.place

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from tests.firewall.openings.scene import REACHED_S, TABLE, UDP, Scene
+from tests.firewall.openings.scene import BOTS, OFFICE, REACHED_S, TABLE, UDP, Scene
 from tests.fixtures.lab_firewall import MASQUERADE
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.openings.findings import Fault
@@ -177,6 +177,17 @@ def wider_prefix(scene: Scene, stack: ExitStack) -> Arrives:
     return lambda: scene.at_gateway(9090, peer="peer2")
 
 
+def list_without_its_exception(scene: Scene, stack: ExitStack) -> Arrives:
+    scene.nft(f"flush set {TABLE} {BOTS}_4")
+    return lambda: scene.at_gateway(7070, peer="peer2")
+
+
+def longer_list(scene: Scene, stack: ExitStack) -> Arrives:
+    """The list has everybody, and the exception has one host."""
+    scene.nft(f"flush set {TABLE} {OFFICE}_4", f"add element {TABLE} {OFFICE}_4 {{ 0.0.0.0-255.255.255.255 }}")
+    return lambda: scene.at_gateway(7070)
+
+
 def pinholes_of_any_port(scene: Scene, stack: ExitStack) -> Arrives:
     host = scene.console.address6
     scene.nft(
@@ -329,6 +340,8 @@ ROUTER_FAULTS = (
     Seeded("a pinhole was added by hand", pinhole_by_hand),
     Seeded("a mapping for one remote host is open to all", for_any_remote_host),
     Seeded("a prefix of remote hosts is wider", wider_prefix),
+    Seeded("a list of remote hosts lost its exception", list_without_its_exception),
+    Seeded("a list of remote hosts is longer", longer_list),
     Seeded("a rule of the pinholes has no port", pinholes_of_any_port),
     Seeded("a rule of ours translates", rule_that_translates),
     Seeded("another table translates", foreign_dnat),

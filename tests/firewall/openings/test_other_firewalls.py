@@ -14,7 +14,6 @@ from tests.fixtures.lab_firewall import gateway_of
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.openings.findings import Verdict
 from upnp_gw.firewall.openings.kernel_state import KernelState
-from upnp_gw.firewall.openings.permits import Permit
 from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.sentences import sentence
 from upnp_gw.lab import Lab
@@ -91,10 +90,9 @@ def test_beside_firewalld_only_mappings_get_in(scene: Scene) -> None:
     scene.nft("delete table ip foreign")
     kernel = scene.read()
     both = {"nftables": [*kernel.ruleset["nftables"], *recorded("firewalld")["nftables"]]}
-    permits = [Permit.of(one, scene.lab.external) for one in scene.ledger.values()]
-    proof = prove(KernelState(both), permits, scene.place)
+    proof = prove(KernelState(both), scene.permits(), scene.place)
     assert proof.verdict is Verdict.PROVED, proof.findings
-    assert proof.open_mappings == {"m1", "m2", "m3"}, "it drops traffic to pinholes"
+    assert proof.open_mappings == {"m1", "m2", "m3", "m5"}, "it drops traffic to pinholes"
 
 
 def test_a_rule_that_matters_to_nobody_is_no_doubt() -> None:

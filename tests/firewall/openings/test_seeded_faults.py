@@ -46,7 +46,7 @@ def scene(router_scene: Scene) -> Iterator[Scene]:
 def test_nothing_but_mappings_gets_in(scene: Scene) -> None:
     proof = scene.prove()
     assert proof.verdict is Verdict.PROVED, proof.findings
-    assert proof.open_mappings == {"m1", "m2", "m3", "m4"}
+    assert proof.open_mappings == {"m1", "m2", "m3", "m4", "m5"}
     assert scene.shut(22)
     assert scene.at_gateway(8080) == "console"
 
@@ -54,7 +54,7 @@ def test_nothing_but_mappings_gets_in(scene: Scene) -> None:
 def test_nothing_but_mappings_gets_in_beside_another_firewall(beside: Scene) -> None:
     proof = beside.prove()
     assert proof.verdict is Verdict.PROVED, proof.findings
-    assert proof.open_mappings == {"m1", "m2", "m3", "m4"}
+    assert proof.open_mappings == {"m1", "m2", "m3", "m4", "m5"}
     assert beside.shut(22)
     assert beside.at_gateway(8080) == "console"
     assert beside.at_host(8443)

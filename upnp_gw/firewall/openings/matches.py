@@ -14,7 +14,7 @@ from upnp_gw.firewall.openings.packets import (
     ElementTable,
     Packets,
 )
-from upnp_gw.firewall.openings.ranges import Ranges, both, without
+from upnp_gw.firewall.openings.ranges import Ranges, both, same, without
 from upnp_gw.firewall.other_tables.index import Json
 
 Parts = tuple[list[Packets], list[Packets]]
@@ -54,7 +54,7 @@ def having(packets: Packets, fields: Iterable[Field]) -> Parts:
     for box in packets.boxes:
         present = box.get(PROTOCOL)
         common_to_both = both(present, protocols)
-        if common_to_both == present:
+        if same(common_to_both, present):
             inside.append(box)
             continue
         if common_to_both:
@@ -79,7 +79,7 @@ class NumbersMatch:
             for box in one.boxes:
                 numbers = box.get(number)
                 common = both(numbers, wanted)
-                if common == numbers:
+                if same(common, numbers):
                     inside.append(box)
                     continue
                 if common:

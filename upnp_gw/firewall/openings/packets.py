@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple
 
-from upnp_gw.firewall.openings.ranges import Ranges, both, only, size, without
+from upnp_gw.firewall.openings.ranges import Ranges, both, only, same, size, without
 
 PROTOCOL, SADDR, SPORT, DADDR, DPORT, ORIGINAL_DADDR, ORIGINAL_DPORT, FLAGS = range(8)
 """The fields of a box. The original ones are those before a dnat; FLAGS: those of TCP."""
@@ -119,7 +119,7 @@ class Box(NamedTuple):
             common = both(present, numbers)
             if not common:
                 return None
-            if common != present:
+            if not same(common, present):
                 box = box.having(name, common)
         return box
 
@@ -179,7 +179,16 @@ class Packets:
         return Packets(self.common.doubted(rule, matched), self.boxes)
 
 
-Groups = dict[Common, dict[Box, None]]
+BoxKey = tuple[object, ...]
+Groups = dict[Common, dict[BoxKey, Box]]
+"""The boxes of each class, by their values."""
+FEW = 64
+"""More ranges are compared by identity: to hash a block list for each mapping takes too long."""
+
+
+def _key(box: Box) -> BoxKey:
+    numbers = (one if len(one) <= FEW else id(one) for one in box.numbers)
+    return (*numbers, box.sources, box.cuts)
 
 
 def merged(classes: Iterable[Packets]) -> list[Packets]:
@@ -188,10 +197,10 @@ def merged(classes: Iterable[Packets]) -> list[Packets]:
     groups: Groups = {}
     for one in classes:
         if one.boxes:
-            groups.setdefault(one.common, {}).update(dict.fromkeys(one.boxes))
+            groups.setdefault(one.common, {}).update((_key(box), box) for box in one.boxes)
     if any(common.doubts for common in groups):
         _settle(groups)
-    return [Packets(common, list(found)) for common, found in groups.items() if found]
+    return [Packets(common, list(found.values())) for common, found in groups.items() if found]
 
 
 def _settle(groups: Groups) -> None:
@@ -200,10 +209,10 @@ def _settle(groups: Groups) -> None:
             others = common.doubts - {doubt}
             twin = replace(common, passed=(), doubts=others | {Doubt(doubt.rule, False)})
             for other in [one for one in groups if replace(one, passed=()) == twin]:
-                shared = groups[common].keys() & groups[other].keys()
-                for box in shared:
-                    del groups[common][box], groups[other][box]
-                groups.setdefault(replace(other, doubts=others), {}).update(dict.fromkeys(shared))
+                shared = {key: box for key, box in groups[common].items() if key in groups[other]}
+                for key in shared:
+                    del groups[common][key], groups[other][key]
+                groups.setdefault(replace(other, doubts=others), {}).update(shared)
 
 
 def first_packet(box: Box, further: Iterable[Cut] = ()) -> tuple[int, ...] | None:

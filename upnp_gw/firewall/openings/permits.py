@@ -1,6 +1,6 @@
 """The mappings of the ledger as packets that they let in. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
@@ -18,8 +18,9 @@ from upnp_gw.firewall.openings.packets import (
     Box,
     Numbers,
 )
-from upnp_gw.firewall.openings.ranges import Ranges, only, united
-from upnp_gw.model.mapping import MappingKind
+from upnp_gw.firewall.openings.ranges import Ranges, both, only, united, without
+from upnp_gw.model.address_ranges import AddressRanges
+from upnp_gw.model.mapping import MappingKind, Screen
 
 OUTSIDE = (PROTOCOL, SADDR, SPORT, ORIGINAL_DADDR, ORIGINAL_DPORT)
 """The fields of a mapping as a remote host sees them."""
@@ -36,14 +37,22 @@ class Permit(NamedTuple):
     """Of ``FIELDS``."""
     lasts_s: float
     """Seconds that its elements may live; 0: only its flows go on."""
+    carried: Ranges
+    """The remote hosts whose flows the kernel carries: those that no longer pass the screen are cut otherwise."""
     allowed: bool = True
     """False: the policy in force cannot allow it."""
 
     @classmethod
     def of(
-        cls, forward: Forward, external: Sequence[IPv4Address], ended: bool = False, allowed: bool = True
+        cls,
+        forward: Forward,
+        external: Sequence[IPv4Address],
+        ended: bool = False,
+        allowed: bool = True,
+        screened: Ranges | None = None,
     ) -> "Permit":
-        """``external``: the gateway's external addresses. ``ended``: only its flows go on."""
+        """``external``: the gateway's external addresses. ``ended``: only its flows go on. ``screened``: the remote
+        hosts that pass its screen; None: all."""
         version, internal = forward.internal.address.version, forward.internal
         inner = _one(int(internal.address))
         if forward.kind is MappingKind.PINHOLE:
@@ -55,12 +64,31 @@ class Permit(NamedTuple):
         hosts = EVERY_ADDRESS[version] if remote is None else ((int(remote[0]), int(remote[-1])),)
         sport = _one(forward.remote_port) if forward.remote_port else EVERY_PORT
         protocol = _one(forward.transport.number)
-        numbers = (protocol, hosts, sport, outer, _one(port), inner, _one(internal.port))
-        return cls(forward.id, version, numbers, 0.0 if ended else forward.timeout_s, allowed)
+        passing = hosts if screened is None else both(hosts, screened)
+        numbers = (protocol, passing, sport, outer, _one(port), inner, _one(internal.port))
+        return cls(forward.id, version, numbers, 0.0 if ended else forward.timeout_s, hosts, allowed)
+
+    @property
+    def carries(self) -> Numbers:
+        """Of ``OUTSIDE``: the flows that the kernel carries."""
+        protocol, _, *others = self.numbers[: len(OUTSIDE)]
+        return protocol, self.carried, *others
 
 
 def _one(number: int) -> Ranges:
     return ((number, number),)
+
+
+def passing(screen: Screen, version: int, hosts: Mapping[str, AddressRanges]) -> Ranges | None:
+    """The remote hosts of an IP version that pass a screen; None: all. Raises KeyError for an unknown list."""
+    if not screen.name:
+        return None
+    found = EVERY_ADDRESS[version]
+    for one in screen.only:
+        found = both(found, tuple(hosts[one].spans(version)))
+    for one in screen.never:
+        found = without(found, tuple(hosts[one].spans(version)))
+    return found
 
 
 class Permits:

@@ -30,6 +30,7 @@ from upnp_gw.firewall.openings.packets import (
     Cut,
     Element,
     ElementTable,
+    Numbers,
     Packets,
     Source,
     TooMuchToCount,
@@ -37,7 +38,7 @@ from upnp_gw.firewall.openings.packets import (
 )
 from upnp_gw.firewall.openings.path import Path, Place
 from upnp_gw.firewall.openings.permits import FIELDS, OUTSIDE, Permit, Permits
-from upnp_gw.firewall.openings.ranges import Ranges, inside
+from upnp_gw.firewall.openings.ranges import Ranges, forget, inside
 from upnp_gw.firewall.other_tables.index import RulesetIndex
 
 SLACK_S = 5.0
@@ -72,6 +73,8 @@ def prove(kernel: KernelState, permits: Iterable[Permit], place: Place) -> Proof
         findings += comparison.of_ended_mappings(path)
     except TooMuchToCount:
         unread.append(Finding(Fault.UNKNOWN, None, ("the ruleset has too many classes of packets to follow",)))
+    finally:
+        forget()
     if len(flows) > FLOWS_MOST:
         unread.append(Finding(Fault.UNKNOWN, None, (f"more than {FLOWS_MOST} flows from outside",)))
     return Proof(gravest([*findings, *unread]), len(flows), frozenset(opened))
@@ -90,7 +93,7 @@ class _Comparison:
         """The findings of a box of packets that begin a flow."""
         version = common.version
         near = [one for one in self.permits.near(version, box) if one.lasts_s and box.among(FIELDS, one.numbers)]
-        found = _beside(version, box, near, self.place)
+        found = _beside(version, box, FIELDS, [one.numbers for one in near], self.place)
         if found is not None:
             yield _found(Fault.NO_MAPPING, common, found)
             return
@@ -118,7 +121,8 @@ class _Comparison:
         for packets in (*seen, *past):
             version = packets.common.version
             for box in packets.boxes:
-                found = _beside(version, box, self.permits.near(version, box), self.place)
+                known = [one.numbers for one in self.permits.near(version, box)]
+                found = _beside(version, box, FIELDS, known, self.place)
                 if found is not None:
                     yield _found(Fault.FLOW, packets.common, found)
 
@@ -127,7 +131,8 @@ class _Comparison:
         for packets in path.goes_on([_let_in(version, self.place) for version in (4, 6)]):
             version = packets.common.version
             for box in packets.boxes:
-                found = _beside(version, box, self.permits.near(version, box), self.place, OUTSIDE)
+                carried = [one.carries for one in self.permits.near(version, box)]
+                found = _beside(version, box, OUTSIDE, carried, self.place)
                 if found is not None:
                     yield _found(Fault.FLOW_LASTS, packets.common, found)
 
@@ -144,13 +149,13 @@ def _let_in(version: int, place: Place) -> Packets:
 
 
 def _beside(
-    version: int, box: Box, permits: Sequence[Permit], place: Place, fields: Sequence[int] = FIELDS
+    version: int, box: Box, fields: tuple[int, ...], permitted: Sequence[Numbers], place: Place
 ) -> tuple[int, ...] | None:
-    """A packet of the box that none of these permits has; None: there is none. ``fields``: those that count."""
-    if any(all(map(inside, box.parts(fields), one.numbers[: len(fields)])) for one in permits):
+    """A packet of the box that is not permitted; None: there is none. ``permitted``: numbers of these fields."""
+    if any(all(map(inside, box.parts(fields), numbers)) for numbers in permitted):
         return None
-    table = ElementTable(Element(one.numbers[: len(fields)], Source("", "", None)) for one in permits)
-    return plain_packet(version, box, place, [Cut(tuple(fields), table)])
+    table = ElementTable(Element(numbers, Source("", "", None)) for numbers in permitted)
+    return plain_packet(version, box, place, [Cut(fields, table)])
 
 
 def plain_packet(version: int, box: Box, place: Place, cuts: Sequence[Cut] = ()) -> tuple[int, ...] | None:

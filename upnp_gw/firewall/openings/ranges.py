@@ -7,6 +7,10 @@ Ranges = tuple[tuple[int, int], ...]
 """First and last number of each range, in order. No two overlap or touch."""
 _BEYOND = 1 << 129
 """More than any address."""
+LARGE = 256
+"""Ranges of two sets together from which on a result is remembered: a block list is compared with each mapping."""
+_remembered: dict[tuple[bool, int, int], tuple[Ranges, Ranges, Ranges]] = {}
+"""Operation and identities of two large sets -> the sets, which keep their identities so long, and the result."""
 
 
 def united(spans: Iterable[tuple[int, int]]) -> Ranges:
@@ -23,6 +27,34 @@ def united(spans: Iterable[tuple[int, int]]) -> Ranges:
 
 def both(one: Ranges, other: Ranges) -> Ranges:
     """The numbers in both sets. Fast where one of the sets has few ranges."""
+    return _large(True, one, other) if len(one) + len(other) > LARGE else _both(one, other)
+
+
+def without(one: Ranges, other: Ranges) -> Ranges:
+    """The numbers of ``one`` that are not in ``other``."""
+    return _large(False, one, other) if len(one) + len(other) > LARGE else _without(one, other)
+
+
+def _large(shared: bool, one: Ranges, other: Ranges) -> Ranges:
+    at = shared, id(one), id(other)
+    known = _remembered.get(at)
+    if known is None:
+        found = _both(one, other) if shared else _without(one, other)
+        known = _remembered[at] = one, other, one if same(found, one) else found
+    return known[2]
+
+
+def forget() -> None:
+    """Forgets results about large sets. Call it at the end of a piece of work."""
+    _remembered.clear()
+
+
+def same(one: Ranges, other: Ranges) -> bool:
+    """True if they are equal; fast for large sets that differ."""
+    return one is other or (len(one) == len(other) and one == other)
+
+
+def _both(one: Ranges, other: Ranges) -> Ranges:
     if len(one) > len(other):
         one, other = other, one
     found: list[tuple[int, int]] = []
@@ -36,8 +68,7 @@ def both(one: Ranges, other: Ranges) -> Ranges:
     return tuple(found)
 
 
-def without(one: Ranges, other: Ranges) -> Ranges:
-    """The numbers of ``one`` that are not in ``other``."""
+def _without(one: Ranges, other: Ranges) -> Ranges:
     found: list[tuple[int, int]] = []
     for first, last in one:
         at = max(0, bisect_right(other, (first, _BEYOND)) - 1)
@@ -54,7 +85,7 @@ def without(one: Ranges, other: Ranges) -> Ranges:
 
 def inside(one: Ranges, other: Ranges) -> bool:
     """True if every number of ``one`` is in ``other``."""
-    return one == other or not without(one, other)
+    return same(one, other) or not without(one, other)
 
 
 def only(one: Ranges) -> int | None:

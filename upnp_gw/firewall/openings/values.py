@@ -4,7 +4,7 @@ A value that is not understood is None, and the rule with it cannot be decided.
 """
 
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 from upnp_gw.firewall.openings.packets import (
     DADDR,
@@ -101,10 +101,12 @@ def ranges_of(name: int, version: int, value: Json) -> Ranges | None:
 
 def _network(address: Json, length: Json) -> Ranges | None:
     try:
-        net = ip_network(f"{address}/{length}", strict=False)
-    except ValueError:
+        start = ip_address(address)
+        rest = (1 << (start.max_prefixlen - length)) - 1
+    except (TypeError, ValueError):
         return None
-    return ((int(net.network_address), int(net.broadcast_address)),)
+    first = int(start) & ~rest
+    return ((first, first | rest),)
 
 
 def bits_of(wanted: Callable[[int], bool]) -> Ranges:
