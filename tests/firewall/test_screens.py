@@ -133,6 +133,19 @@ def test_a_table_that_is_gone_is_made_again_with_its_lists(router: Gateway, fres
         assert reach(two, TCP, lab.external[0], 443)
 
 
+@pytest.mark.lab
+def test_a_change_that_is_refused_leaves_the_lists_as_they_were(router: Gateway, fresh_lab: Lab) -> None:
+    lab, console = fresh_lab, fresh_lab.hosts["console"]
+    one = lab.hosts["peer1"]
+    mapping = replace(to(lab, "console", "m1", 443), screen=NEVER)
+    router.apply(UpdateHosts(NOBODY), Open(mapping))
+    other = to(lab, "console", "m2", 443)
+    with pytest.raises(FirewallError):
+        router.apply(UpdateHosts(lists(ranges(), ranges(one.address))), Open(other), Open(replace(other, id="m3")))
+    with EchoServer(console, TCP, 443):
+        assert reach(one, TCP, lab.external[0], 443)
+
+
 def names(lab: Lab) -> set[str]:
     with lab.gateway.inside():
         return set(set_names())

@@ -13,6 +13,7 @@ from socket import AF_INET, AF_INET6
 from tests import ROOT
 from tests.fixtures import port5351_vectors as vectors
 from tests.fuzz.targets import CORPUS
+from tests.gate import test_address_lists
 from tests.model import test_dhcp
 from tests.protocols.igd import test_raw_description as raw
 from tests.system import test_neighbour_messages as neighbour
@@ -125,6 +126,11 @@ def corpora() -> dict[str, Iterable[str | bytes]]:
         "pcp": [bytes.fromhex(hexa) for hexa, _ in pcp],
         "policy": [path.read_text("utf-8") for path in policies],
         "config": [path.read_text("utf-8") for path in (ROOT / "examples" / "config").glob("*.toml")],
+        "address-list": [
+            test_address_lists.PLAIN.encode(),
+            b'["203.0.113.0/24", "2001:db8::/32"]',
+            b"1.2.3.4/32 ; x\r\n",
+        ],
         "leases": [test_dhcp.DNSMASQ, test_dhcp.KEA, test_dhcp.ISC, test_dhcp.NETWORKD],
         "netlink-route": [route.link(), *route_messages()],
         "netlink-filter": filter_messages(),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import date
 from ipaddress import IPv4Address, ip_address
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from upnp_gw.firewall.other_tables import drops
 from upnp_gw.firewall.other_tables import iptables as translated
 from upnp_gw.firewall.other_tables import listing as inspect
 from upnp_gw.firewall.other_tables.without_nat import missing_for
+from upnp_gw.gate.address_lists import ListFile, ListFormat, parse_list
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.policyfile import printable
 from upnp_gw.model import dhcp
+from upnp_gw.model.address_ranges import AddressRanges
 from upnp_gw.model.errors import ConfigError, WireError
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.request import Refusal, Refused, Removed, Source
@@ -140,6 +143,16 @@ def policy(data: bytes) -> None:
     with suppress(ConfigError):
         load_text(data.decode("utf-8", "replace"), "policy.toml", TODAY)
     printable(data.decode("utf-8", "replace"))
+
+
+def address_list(data: bytes) -> None:
+    """A list in either format. What it has is the same after it is written again, prefix by prefix."""
+    for kind in ListFormat:
+        with suppress(ConfigError):
+            found = parse_list(ListFile("list.txt", data, 0.0), kind)
+            for version in (4, 6):
+                again = AddressRanges.of(islice(found.ranges.networks(version), 1000))
+                assert all(found.ranges.includes(net) for net in islice(again.networks(version), 10))
 
 
 def config(data: bytes) -> None:
@@ -296,6 +309,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "policy": policy,
     "config": config,
     "leases": leases,
+    "address-list": address_list,
     "description": description,
     "neighbours": neighbours,
     "netlink-route": netlink_route,

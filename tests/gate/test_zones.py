@@ -93,6 +93,37 @@ def test_a_forbid_for_a_zone_holds_for_every_host_of_its_lan(
     assert (outcome(FORBID, source, target, lan) is Outcome.ALLOW) is allowed
 
 
+ENDS = """[[grant]]
+name = "any"
+who = "*"
+for = ["192.168.1.0/24", "192.168.20.0/24"]
+[[forbid]]
+name = "ends"
+zone = { %s }
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "source", "target", "allowed"),
+    [
+        ('from = "guest"', GUEST4, HOME4, False),
+        ('from = "guest"', HOME4, GUEST4, True),
+        ('for = "guest"', GUEST4, HOME4, True),
+        ('for = "guest"', HOME4, GUEST4, False),
+        ('from = "guest", for = "main"', GUEST4, HOME4, False),
+        ('from = "guest", for = "main"', HOME4, GUEST4, True),
+        ('from = "guest", for = "main"', GUEST4, GUEST4, True),
+        ('from = "guest", for = "main"', LINK_LOCAL, HOME4, False),
+    ],
+)
+def test_a_forbid_for_each_end_looks_at_that_end_alone(
+    ends: str, source: IPAddress, target: IPAddress, allowed: bool
+) -> None:
+    lan = "lan1" if source in (GUEST4, LINK_LOCAL) else "lan0"
+    own = source == target
+    assert (outcome(ENDS % ends, source, target, lan, own=own) is Outcome.ALLOW) is allowed
+
+
 def test_a_link_with_the_prefixes_of_two_zones_is_in_neither() -> None:
     """There the address decides alone, or all of the home would be guests."""
     assert outcome(FORBID, HOME4, HOME4, "lan0", ONE_LINK) is Outcome.ALLOW

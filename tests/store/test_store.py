@@ -20,6 +20,7 @@ from upnp_gw.model.mapping import (
     Endpoint,
     Hold,
     Instant,
+    Screen,
     Transport,
     Via,
     shared_address,
@@ -77,12 +78,13 @@ async def test_rows_come_back_as_they_were(store: Store, tmp_path: Path) -> None
         mapping(2, 8081, filters=(ip_network("203.0.113.0/24"),), parked=True, permanent=True, delegated=True),
         mapping(3, 9000, client="2001:db8::10", enabled=False).with_hold(Hold(Via.PCP, 1500.0, 600, b"n" * 12)),
         mapping(4, 9000, nat=False),
+        mapping(5, 8089, screen=Screen(("h00000000001",), ("h00000000002", "h00000000003"))),
     ]
     await store.write(Batch(put=[(row, n) for n, row in enumerate(rows, 1)]), NOW)
     again = await reopened(tmp_path, "boot-1")
     loaded, _ = await again.load(NOW)
     await again.close()
-    assert [row.number for row in loaded] == [1, 2, 3, 4]
+    assert [row.number for row in loaded] == [1, 2, 3, 4, 5]
     for expected, loaded_row in zip(rows, loaded, strict=True):
         holds = {hold.via: hold for hold in loaded_row.mapping.holds}
         assert holds == {hold.via: hold for hold in expected.holds}
