@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import selectors
 from collections.abc import Callable, Coroutine
@@ -623,3 +624,26 @@ async def test_close_ends_running_checks() -> None:
     await scene.holders.close()
     assert scene.holders.contests() == []
     assert scene.open == 0
+
+
+@pytest.mark.parametrize("contested", [False, True])
+@without_waiting
+async def test_what_was_cancelled_is_freed_without_the_collector(contested: bool) -> None:
+    """The collector sets aside what is there after some hundred changes of mappings, and looks at it no more."""
+    scene = Scene(ONE, *([TWO] if contested else []))
+    gc.collect()
+    gc.disable()
+    try:
+        scene.entry(ONE)
+        await asyncio.sleep(0.1)
+        if contested:
+            scene.entry(TWO)
+            await asyncio.sleep(0.1)
+            scene.holders.on_permanent_entry(PLACE, ONE)
+        else:
+            scene.holders.on_new_entry(PLACE, ONE)
+        await scene.quiet()
+        kinds = holders._Check, contests.RunningContest
+        assert [each for each in gc.get_objects() if isinstance(each, kinds)] == []
+    finally:
+        gc.enable()

@@ -122,6 +122,7 @@ class AddressContests:
         contest = self._running[place]
         if contest.task is not None:
             contest.task.cancel()
+            contest.task = None  # no circle: see ``_Check.end``
         self._end(place, contest, winner)
 
     async def _run(self, place: Place, contest: RunningContest) -> None:

@@ -72,6 +72,7 @@ class _Check:
             self.result.set_result(False)
         if self.task is not None:
             self.task.cancel()
+            self.task = None  # its error has this object: a circle, which ``gc.freeze`` would keep for ever
 
 
 class AddressHolders:
@@ -110,9 +111,9 @@ class AddressHolders:
         return len(self._settled)
 
     async def close(self) -> None:
+        tasks = [check.task for check in self._checks.values() if check.task is not None]
         for check in self._checks.values():
             check.end()
-        tasks = [check.task for check in self._checks.values() if check.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._contests.close()
 
