@@ -28,6 +28,7 @@ from upnp_gw.control.backup import BackupCommands
 from upnp_gw.control.devices import DeviceCommands
 from upnp_gw.control.erase import EraseCommands
 from upnp_gw.control.evidence import EvidenceCommands
+from upnp_gw.control.kernel_proof import KernelProofCommands
 from upnp_gw.control.known_device import KnownDeviceCommands
 from upnp_gw.control.measurements import MeasurementCommands
 from upnp_gw.control.policy import PolicyCommands
@@ -419,6 +420,7 @@ def test_every_operation_is_in_the_schema() -> None:
             DeviceCommands,
             KnownDeviceCommands,
             PolicyCommands,
+            KernelProofCommands,
             EvidenceCommands,
             MeasurementCommands,
             BackupCommands,

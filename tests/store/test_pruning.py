@@ -158,8 +158,14 @@ async def test_batches_of_another_thread_do_not_queue_a_portion_each(store: Stor
     """Else the devices, for which the next batch waits, would be written behind a portion for each batch."""
     await write(store, 1, 1000)
     await pruned(store)
-    go = threading.Event()
-    store._thread.post(go.wait)
+    begun, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        begun.set()
+        go.wait()
+
+    store._thread.post(hold)
+    await asyncio.to_thread(begun.wait)
 
     def batches() -> None:
         for n in range(1001, 1051):
