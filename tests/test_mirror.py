@@ -82,7 +82,6 @@ COVERED_ELSEWHERE = {
     "engine/delete_any_protocol.py": "engine/test_deletes.py",
     "engine/device_persistence.py": "engine/test_stored_devices.py",
     "engine/epoch.py": "protocols/pcp/test_map.py",
-    "engine/kernel_proof.py": "lab/test_prove_kernel.py",
     "engine/late_lans.py": "lab/test_end_to_end_restart.py",
     "engine/obstacles.py": "engine/test_reserved_ports.py",
     "engine/operator_question.py": "control/test_devices.py",

@@ -14,17 +14,21 @@ from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.openings.kernel_state import KernelState
+from upnp_gw.firewall.openings.packets import SADDR
 from upnp_gw.firewall.openings.path import Place
-from upnp_gw.firewall.openings.permits import Permit, passing
+from upnp_gw.firewall.openings.permits import FIELDS, Permit, passing
 from upnp_gw.firewall.openings.proof import prove
-from upnp_gw.firewall.openings.ranges import Ranges
+from upnp_gw.firewall.openings.ranges import Ranges, both
 from upnp_gw.firewall.openings.reading import read_kernel
-from upnp_gw.gate.schema import Policy
+from upnp_gw.gate.proof.boxes import TooMuchWork
+from upnp_gw.gate.proof.opened import Opened, beyond
+from upnp_gw.gate.proof.spans import IP6_BASE
+from upnp_gw.gate.schema import KEPT_RULE, OPERATOR_RULE, Policy
 from upnp_gw.ledger.forwards import forwards_of
 from upnp_gw.ledger.pending_cuts import PendingCut
 from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import Instant, Mapping, Screen
+from upnp_gw.model.mapping import Instant, Mapping, MappingKind, Screen
 from upnp_gw.model.network import Network
 
 
@@ -136,5 +140,27 @@ def _permits(openings: Openings, network: Network, policy: Policy) -> tuple[list
             problems.append(f"{forward.id} is for remote hosts of a list that the policy does not have now")
             continue
         permit = Permit.of(forward, network.external, ended, screened=screens[at])
-        permits.append(permit if mapping is None else permit._replace(mapping=mapping.id))
+        if mapping is not None:
+            permit = permit._replace(mapping=mapping.id)
+            allowed = ended or _allows(policy, mapping, forward, permit)
+            if allowed is None:
+                problems.append(f"it takes too much work to tell if the policy can allow {mapping.id}")
+            permit = permit._replace(allowed=allowed is not False)
+        permits.append(permit)
     return permits, problems
+
+
+def _allows(policy: Policy, mapping: Mapping, forward: Forward, permit: Permit) -> bool | None:
+    """True if a request of somebody, at some time, can get this opening by the policy; None: not known. Mappings of
+    the operator, and those that a reload kept, are not the policy's."""
+    if mapping.rule in (OPERATOR_RULE, KEPT_RULE):
+        return True
+    inner, outer = (forward.internal.port,) * 2, (forward.external_port,) * 2
+    ports = None if forward.kind is MappingKind.PINHOLE else (outer,)
+    base = IP6_BASE if permit.version == 6 else 0
+    try:
+        parts = beyond(policy, Opened(forward.transport, forward.internal.address, (inner,), ports))
+    except TooMuchWork:
+        return None
+    remotes = permit.numbers[FIELDS.index(SADDR)]
+    return not any(both(tuple((a - base, b - base) for a, b in part.remotes), remotes) for part in parts)

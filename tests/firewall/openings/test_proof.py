@@ -28,7 +28,9 @@ def element(port: int, host: str, to: int, **more: Any) -> list[Any]:
     return [{"elem": {"val": {"concat": ["tcp", port]}, **more}}, {"concat": [host, to]}]
 
 
-def ruleset(*elements: list[Any], rules: tuple[list[Any], ...] = (), policy: str = "drop") -> dict[str, Any]:
+def ruleset(
+    *elements: list[Any], rules: tuple[list[Any], ...] = (), policy: str = "drop", external: str = str(EXTERNAL[0])
+) -> dict[str, Any]:
     """A table as ours is, in short: a map translates, and what it translated is accepted."""
     dnat = {"dnat": {"family": "ip", "addr": {"map": {"key": KEY, "data": "@pm"}}}}
     hooks = {
@@ -36,7 +38,7 @@ def ruleset(*elements: list[Any], rules: tuple[list[Any], ...] = (), policy: str
         "forward": {"type": "filter", "hook": "forward", "prio": 0, "policy": policy},
     }
     accept = [match("in", {"ct": {"key": "status"}}, "dnat"), {"accept": None}]
-    here = match("==", {"payload": {"protocol": "ip", "field": "daddr"}}, str(EXTERNAL[0]))
+    here = match("==", {"payload": {"protocol": "ip", "field": "daddr"}}, external)
     chains = {"prerouting": [[here, dnat]], "forward": [*rules, accept]}
     objects: list[Any] = [{"chain": {**OWN, "name": name, **hook}} for name, hook in hooks.items()]
     objects.append({"map": {**OWN, "name": "pm", "elem": list(elements)}})
