@@ -414,3 +414,48 @@ async def test_pinholes_of_hosts_without_nat_are_asked_with_their_own_endpoint(t
         assert asked.external is None
         assert reply.external_address == ip_address(CONSOLE_IP)
         assert home.ports == {(TCP, 8080)}
+
+
+async def test_a_client_that_wants_one_port_does_not_get_a_mapping_with_another(tmp_path: Path) -> None:
+    async with behind(tmp_path) as home:
+        home.above.answer = home.above.on_port(40_000)
+        home.above.may_answer.clear()
+        any_port = asyncio.create_task(home.map(8080, via=Via.IGD2, choice=PortChoice.SUGGESTED))
+        await until_asked(home)
+        this_port = asyncio.create_task(home.map(8080))
+        await home.gateway.settled()
+        home.above.may_answer.set()
+        assert isinstance(await any_port, Granted)
+        refused = await this_port
+        assert isinstance(refused, Refused)
+        assert refused.refusal is Refusal.CONFLICT
+        assert (await home.refused(8080)).refusal is Refusal.CONFLICT, "nor later"
+        assert (await home.granted(40_000, internal=8080)).refreshed
+        assert len(home.above.asked) == 1
+
+
+async def test_a_client_that_renews_by_delete_and_add_keeps_its_port_above(tmp_path: Path) -> None:
+    """Both are in one batch of the writer. The delete above goes first: over NAT-PMP it would end the new one."""
+    async with behind(tmp_path) as home:
+        await home.granted(8080)
+        deleted, added = await asyncio.gather(home.unmap(8080), home.map(8080))
+        assert isinstance(deleted, Removed)
+        assert isinstance(added, Granted)
+        await home.settle_above()
+        assert home.above.calls == ["ask", "release", "ask"]
+        assert home.above.ports == {8080}
+
+
+async def test_a_port_is_not_asked_for_while_its_delete_is_under_way(tmp_path: Path) -> None:
+    async with behind(tmp_path) as home:
+        await home.granted(8080)
+        home.above.may_release.clear()
+        await home.unmap(8080)
+        again = asyncio.create_task(home.map(8080))
+        await async_until(lambda: len(home.above.released) == 1 and bool(only(home).waits))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert home.above.calls == ["ask"]
+        home.above.may_release.set()
+        assert isinstance(await again, Granted)
+        assert home.above.calls == ["ask", "release", "ask"]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from tests.engine.test_asking_above import NATPMP, PCP, Home, behind, only, until_asked
 from tests.fixtures.examples import examples
 from tests.fixtures.gateway import CONSOLE_IP, NETWORK, PC_IP, Clock, gateway_fixture
-from tests.fixtures.granting_above import BEHIND, OUTERMOST, REFUSED, SILENT, FakeGatewayAbove
+from tests.fixtures.granting_above import ABOVE, BEHIND, OUTERMOST, REFUSED, SILENT, FakeGatewayAbove
 from tests.fixtures.waiting import async_until
+from upnp_gw.engine.above_changes import AskedAbove, conclude
 from upnp_gw.engine.above_rules import AboveRules
 from upnp_gw.engine.leases_above import LEARN_RETRY_S, SILENCE_RETRY_S, SPREAD_S
 from upnp_gw.gate.load import load_text
@@ -432,3 +434,30 @@ async def test_a_gateway_above_that_tells_no_address_is_not_asked_all_the_time(t
         home.clock.pass_s(LEARN_RETRY_S)
         await home.renew_above()
         assert len(home.above.asked) == 2
+
+
+async def test_an_answer_to_anybody_brings_all_parked_mappings_back_at_once(tmp_path: Path) -> None:
+    async with behind(tmp_path) as home:
+        await home.granted(8080, lifetime=86_400)
+        await home.granted(8081, lifetime=86_400)
+        home.above.answer = lambda request: SILENT
+        await pass_in_steps(home, 1860, 15)
+        assert not home.ports
+        home.above.answer = home.above.grant
+        await home.granted(8082)
+        await home.renew_above()
+        assert home.ports == {(TCP, 8080), (TCP, 8081), (TCP, 8082)}
+
+
+async def test_an_answer_to_an_older_question_changes_nothing(tmp_path: Path) -> None:
+    """The WAN was public for a moment: the mapping has another lease above by now."""
+    async with behind(tmp_path) as home:
+        await home.granted(8080)
+        before = only(home)
+        request = home.above.asked[0]
+        asked = AskedAbove("m1", b"an older one", request)
+        reply = AboveGranted(Via.PCP, ABOVE, Endpoint(IPv4Address("198.51.100.99"), 8080), 600)
+        await home.gateway.submit(partial(conclude, home.decider, asked, reply))
+        assert only(home) == before
+        assert asked.unwanted
+        assert asked.refused is not None

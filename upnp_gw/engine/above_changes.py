@@ -40,12 +40,14 @@ class AskedAbove:
     """Set by ``conclude``: the answer to its clients; None: it is granted."""
     unwanted: bool = field(default=False)
     """Set by ``conclude``: what may stand above has to be released."""
+    closed: bool = False
+    """Set by ``conclude``: it was open until now."""
 
 
 def conclude(decider: Decider, asked: AskedAbove, reply: AboveReply, transaction: Transaction) -> None:
     """Opens the mapping, keeps it as it is, closes it, or takes it back. Sets ``refused`` and ``unwanted``."""
     row = decider.ledger.table.get(asked.mapping_id)
-    asked.refused, asked.unwanted = None, False
+    asked.refused, asked.unwanted, asked.closed = None, False, False
     if row is None or row.above is None or row.above.nonce != asked.nonce:
         asked.refused, asked.unwanted = ENDED, not isinstance(reply, AboveRefused)
         return
@@ -85,6 +87,7 @@ def _not_granted(
     elif not above.granted:
         transaction.put(replace(row, above=replace(above, problem=refused.reason)))
     elif not asked.stands or above.until <= now:
+        asked.closed = True
         transaction.put(lost(row, refused.reason))
     elif refused.refusal is Refusal.GATEWAY_ABOVE:
         return  # what it granted before still stands: the client gets the time that is left

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
-from upnp_gw.engine.above_changes import AskedAbove, conclude, withdraw
+from upnp_gw.engine.above_changes import OTHER_PORT, AskedAbove, conclude, withdraw
 from upnp_gw.engine.above_rules import AboveRules, has_own_address
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.writer import TURNS, Operation, failed
@@ -22,6 +22,7 @@ from upnp_gw.model.request import (
     ChangeRequest,
     Granted,
     MapRequest,
+    PortChoice,
     Refusal,
     Refused,
     ReleaseRequest,
@@ -36,6 +37,7 @@ MOST_QUESTIONS = 64
 """The most questions at once. Further clients are refused at once: a silent gateway above must not collect them."""
 
 TOO_MANY = Refused(Refusal.GATEWAY_ABOVE, "too many requests wait for the gateway above", None, retry_s=10)
+ELSEWHERE = Refused(Refusal.CONFLICT, OTHER_PORT, None)
 LOOP = Refused(Refusal.NO_EXTERNAL_ADDRESS, "the gateway above leads back to this gateway", None, retry_s=60)
 NO_ADDRESS = AboveSilent(None, "the WAN has no address now")
 
@@ -78,8 +80,11 @@ class AskingAbove:
 
     async def answer(self, request: ChangeRequest | None, operation: Operation) -> Reply:
         """The reply to a request, whose own transaction is ``operation``. ``request``: as its client sent it."""
-        if isinstance(request, MapRequest) and self._comes_round(request):
-            return LOOP
+        if isinstance(request, MapRequest):
+            if self._comes_round(request):
+                return LOOP
+            if self._is_elsewhere(request):
+                return ELSEWHERE
         records: list[DecisionRecord] = []
         first: list[FirstMapping] = []
 
@@ -125,11 +130,21 @@ class AskingAbove:
             for row in waiting
         )
 
+    def _is_elsewhere(self, request: MapRequest) -> bool:
+        """True if the client wants this external port and no other, and the mapping that has it here has another
+        one at the gateway above."""
+        if request.choice is not PortChoice.EXACT or request.pinhole:
+            return False
+        rows = self._decider.ledger.table.on_port(request.transport, request.external_port)
+        return any(row.outside_port != request.external_port and row.key.remote == request.remote for row in rows)
+
     def _granted(self, reply: Granted, request: MapRequest) -> Reply:
         """The reply after the gateway above has granted it."""
         row = self._decider.ledger.table.get(reply.mapping.id)
         if row is None or (row.above is not None and not row.above.granted):
             return Refused(Refusal.GATEWAY_ABOVE, "the gateway above granted it no more", None)
+        if request.choice is PortChoice.EXACT and row.outside_port != request.external_port:
+            return ELSEWHERE  # another client asked for this mapping first, and took any port
         hold, now = row.hold_of(request.via.protocol), self._decider.environment.clock()
         until = hold.until if hold is not None else row.until
         if row.above is not None and request.via.datagram:
@@ -197,8 +212,9 @@ class AskingAbove:
         if asked.unwanted and asked.request is not None:
             self.release(asked.request)
         self.answered(asked.mapping_id, reply)
-        if not isinstance(reply, AboveGranted):
-            log.info("%s: %s", asked.mapping_id, reply.reason)
+        if not isinstance(reply, AboveGranted) and (asked.record is not None or asked.closed):
+            what = "is parked" if asked.closed else "is not granted"
+            log.info("%s %s: %s", asked.mapping_id, what, reply.reason)
         return asked.refused
 
     def _is_gone(self, asked: AskedAbove) -> bool:

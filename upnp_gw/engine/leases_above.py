@@ -182,6 +182,8 @@ class LeasesAbove:
                 ended.append(each)
             self.deadlines.set(each, now + (min(SILENCE_RETRY_S, left_s) if left_s > 0 else SILENCE_RETRY_S))
         reason = self.state().problem or "the gateway above does not answer"
+        if ended:
+            log.warning("%d mappings are parked, their leases above have ended: %s", len(ended), reason)
         for first in range(0, len(ended), TOGETHER):
             portion = ended[first : first + TOGETHER]
             await self._submit(partial(lose, self._decider, portion, reason))
