@@ -116,7 +116,8 @@ class AskingAbove:
         return refused or self._granted(reply, request)
 
     def _comes_round(self, request: MapRequest) -> bool:
-        """True for a request of the gateway above itself, and for one of ours that came back through it."""
+        """True for a request of the gateway above itself, and for one of ours that came back through it: the nonce
+        alone is no proof, since two hosts may use the same one."""
         if request.source.address == self._above.state().gateway:
             return True
         if request.nonce is None or not self._asked:
@@ -127,6 +128,7 @@ class AskingAbove:
             and row.above is not None
             and row.above.nonce == request.nonce
             and row.internal.address != request.internal.address
+            and row.key.external_port == request.internal.port
             for row in waiting
         )
 
