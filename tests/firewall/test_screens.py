@@ -110,9 +110,9 @@ def test_a_new_start_fills_the_screens_again_and_removes_old_ones(router: Gatewa
     old = replace(to(lab, "console", "m1", 443), screen=BOTH)
     router.apply(UpdateHosts(NOBODY), Open(old))
     hosts = lists(ranges(one.address), ranges())
-    router.open(settings(FirewallMode.ROUTER, network_of(lab), hosts=hosts))
-    assert not {name for name in names(lab) if BOTH.name in name}
-    router.apply(Refill((replace(to(lab, "console", "m1", 443), screen=ONLY),)))
+    router.open(settings(FirewallMode.ROUTER, network_of(lab)))
+    assert not {name for name in names(lab) if BOTH.name in name or name.startswith(BOTS)}
+    router.apply(UpdateHosts(hosts), Refill((replace(to(lab, "console", "m1", 443), screen=ONLY),)))
     with EchoServer(console, TCP, 443):
         assert reach(one, TCP, lab.external[0], 443)
         assert not reach(lab.hosts["peer2"], TCP, lab.external[0], 443, timeout=REFUSED_S)
@@ -126,8 +126,8 @@ def test_a_table_that_is_gone_is_made_again_with_its_lists(router: Gateway, fres
     mapping = replace(to(lab, "console", "m1", 443), screen=NEVER)
     router.apply(UpdateHosts(hosts), Open(mapping))
     lab.gateway.nft("delete table inet upnp_gw")
-    router.open(settings(FirewallMode.ROUTER, network_of(lab), hosts=hosts))
-    router.apply(Refill((mapping,)))
+    router.open(settings(FirewallMode.ROUTER, network_of(lab)))
+    router.apply(UpdateHosts(hosts), Refill((mapping,)))
     with EchoServer(console, TCP, 443):
         assert not reach(one, TCP, lab.external[0], 443, timeout=REFUSED_S)
         assert reach(two, TCP, lab.external[0], 443)
@@ -162,7 +162,8 @@ def test_a_forward_for_hosts_that_are_not_there_is_refused(any_firewall: Driver[
 
 
 def test_a_mapping_changes_its_screen_and_keeps_its_place(any_firewall: Driver[Firewall]) -> None:
-    any_firewall.open(settings(hosts=NOBODY))
+    any_firewall.open(settings())
+    any_firewall.apply(UpdateHosts(NOBODY))
     for screen in (NO_SCREEN, NEVER, BOTH, NO_SCREEN, ONLY):
         any_firewall.apply(Open(replace(forward(), screen=screen)))
         assert any_firewall.ids() == {"m1"}
@@ -171,8 +172,8 @@ def test_a_mapping_changes_its_screen_and_keeps_its_place(any_firewall: Driver[F
 
 
 def test_what_is_refused_takes_the_lists_back(any_firewall: Driver[Firewall]) -> None:
-    any_firewall.open(settings(hosts={OFFICE: ranges("203.0.113.0/24")}))
-    any_firewall.apply(Open(forward("m1")))
+    any_firewall.open(settings())
+    any_firewall.apply(UpdateHosts({OFFICE: ranges("203.0.113.0/24")}), Open(forward("m1")))
     with pytest.raises(FirewallError):
         any_firewall.apply(UpdateHosts({BOTS: ranges()}), Open(forward("m2")), Open(forward("m3")))
     any_firewall.apply(Open(replace(forward("m4", 4444), screen=ONLY)))

@@ -117,3 +117,21 @@ def test_a_broken_list_changes_nothing_and_one_out_of_date_refuses_what_is_new(h
         write(blocklist, "[ ]")
         assert until(lambda: not warned(home, "out of date"))
         home.point().add(3074)
+
+
+def test_a_restart_and_a_flushed_table_keep_out_who_is_on_the_list(home: Home, tmp_path: Path) -> None:
+    home.point().add(3074)
+    write(tmp_path / "blocklist.json", f'["{home.peer.address}"]')
+    with EchoServer(home.console, TCP, 3074):
+        assert until(lambda: home.shut(3074))
+        assert home.reach(3074, peer="peer2")
+        home.daemon.kill()
+        assert home.shut(3074), "the kernel alone keeps it out"
+        assert home.reach(3074, peer="peer2")
+        home.daemon.start()
+        assert home.shut(3074)
+        assert home.reach(3074, peer="peer2")
+        home.gateway.nft("delete table inet upnp_gw")
+        assert until(lambda: bool(home.reach(3074, peer="peer2")))
+        assert home.shut(3074)
+        assert home.unproved() == ""

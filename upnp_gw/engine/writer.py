@@ -15,7 +15,7 @@ from typing import TypeVar
 from upnp_gw.engine.kernel_and_store import KernelAndStore
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
-from upnp_gw.firewall.base import Cut, Firewall, FirewallSettings, Refill, UpdateNetwork
+from upnp_gw.firewall.base import Cut, Firewall, FirewallSettings, Open, Refill, UpdateHosts, UpdateNetwork
 from upnp_gw.ledger.events import Decided, Event, Events, FirewallHealed
 from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.ledger.forwards import forwards_of
@@ -274,8 +274,14 @@ class Writer:
     async def _refill(self) -> None:
         now = self._clock()
         table = self._ledger.table
-        forwards = tuple(f for mapping in table if mapping.active for f in forwards_of(mapping, table, now))
-        await self._firewall.apply([Refill(forwards)])
+        forwards = [f for mapping in table if mapping.active for f in forwards_of(mapping, table, now)]
+        await self._firewall.apply([Refill(tuple(one for one in forwards if not one.screen.name))])
+        # a long list of remote hosts takes a second: the others are open by then
+        screened, hosts = [one for one in forwards if one.screen.name], self._settings().hosts
+        if hosts:
+            await self._firewall.apply([UpdateHosts(hosts)])
+        for at in range(0, len(screened), BATCH):
+            await self._firewall.apply([*map(Open, screened[at : at + BATCH])])
 
     def _fitting(self) -> FirewallSettings:
         """The settings, with room for all active mappings: a lowered limit must not prevent a start."""

@@ -67,7 +67,7 @@ class FirewallSettings:
     announcements: bool = False
     """ROUTER: announcements of a gateway above, which it sends to multicast groups, come in from the WAN."""
     hosts: HostLists = field(default_factory=dict)
-    """The remote hosts that screens may name."""
+    """The remote hosts that screens may name. ``open`` forgets those of before; ``UpdateHosts`` brings these."""
 
 
 @dataclass(frozen=True, slots=True)

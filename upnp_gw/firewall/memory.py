@@ -65,7 +65,7 @@ class MemoryFirewall:
 
     async def open(self, settings: FirewallSettings, on_foreign_change: Callable[[str], None]) -> None:
         self.settings, self.network, self._on_foreign_change = settings, settings.network, on_foreign_change
-        self.hosts = settings.hosts
+        self.hosts = {}
 
     async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
         if self.settings is None:

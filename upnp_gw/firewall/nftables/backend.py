@@ -18,7 +18,6 @@ from upnp_gw.firewall.base import (
     Open,
     Reading,
     Refill,
-    UpdateHosts,
 )
 from upnp_gw.firewall.conntrack import end_all_let_in
 from upnp_gw.firewall.flows import FlowsToEnd
@@ -103,8 +102,6 @@ class NftablesFirewall:
         self._state.router = settings.mode is FirewallMode.ROUTER
         self._state.special_until = 0.0  # the set may be a new one
         self._state.screens, self._state.hosts = (), {}
-        if settings.hosts:
-            await self._run(self._screening(self._state).prepare, [UpdateHosts(settings.hosts)])
 
     async def apply(self, changes: Sequence[Change], then: Callable[[], None] | None = None) -> None:
         state, flow_teardown = self._require_open()
