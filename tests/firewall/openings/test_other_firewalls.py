@@ -115,3 +115,29 @@ def test_a_rule_that_matters_to_nobody_is_no_doubt() -> None:
     found = prove(KernelState(listed(drop), forwarded=only4), [], PLACE)
     assert found.verdict is Verdict.UNKNOWN, found
     assert "xt match physdev jump bridged" in sentence(found.findings[0])
+
+
+def test_rules_of_legacy_iptables_are_unknown(fresh_lab: Lab) -> None:
+    """They are not in the listing, and a packet comes in by them."""
+    with gateway_of(fresh_lab, FirewallMode.ROUTER) as gateway, listening(fresh_lab):
+        scene = Scene(fresh_lab, gateway)
+        scene.fill()
+        assert scene.prove().verdict is Verdict.PROVED
+        command = "iptables-legacy -t nat -A PREROUTING -i wan0 -p tcp --dport 2222 -j DNAT --to-destination"
+        fresh_lab.gateway.run([*command.split(), f"{scene.console.address}:22"])
+        proof = scene.prove()
+        assert proof.verdict is Verdict.UNKNOWN
+        assert "legacy iptables has the tables nat" in sentence(proof.findings[0])
+        assert scene.at_gateway(2222) == "console"
+
+
+def test_a_rule_at_ingress_that_sends_packets_on_is_unknown(fresh_lab: Lab) -> None:
+    with gateway_of(fresh_lab, FirewallMode.ROUTER) as gateway:
+        scene = Scene(fresh_lab, gateway)
+        scene.fill()
+        scene.nft(
+            'table netdev early { chain in { type filter hook ingress device "wan0" priority 0; policy accept;',
+            'udp dport 9 fwd to "lan0"; }; }',
+        )
+        (finding,) = scene.prove().findings
+        assert sentence(finding) == ("nothing is proved: chain netdev early in sends packets on at ingress (fwd)")

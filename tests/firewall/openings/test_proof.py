@@ -1,8 +1,9 @@
 """The comparison with the ledger, on listings as libnftables gives them."""
 
+import sys
 import time
 from dataclasses import replace
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ from tests.firewall.openings.test_walk import PLACE, listing, match
 from tests.fixtures.firewall_driver import forward
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.openings.findings import Fault, Finding, Proof, Verdict
-from upnp_gw.firewall.openings.flows import OFFLOADED, TrackedFlow, Tuple
+from upnp_gw.firewall.openings.flows import OFFLOADED, TrackedFlow, Tuple, parse_flow
 from upnp_gw.firewall.openings.kernel_state import KernelState
 from upnp_gw.firewall.openings.permits import Permit
 from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.sentences import sentence
+from upnp_gw.system.netlink import NetlinkMessage, attribute, nest
 
 EXTERNAL = (IPv4Address("11.22.33.44"),)
 OWN = {"family": "inet", "table": "upnp_gw"}
@@ -162,3 +164,54 @@ def test_a_thousand_mappings_take_well_under_a_second() -> None:
     assert took < 0.8, took
     found = proof(ruleset(*elements), *forwards[:-1], replace(forwards[-1], external_port=9))
     assert only(found).fault is Fault.NO_MAPPING
+
+
+@pytest.mark.parametrize("more", [{"remote_port": 53}, {"remote": ip_network("203.0.113.0/24")}])
+def test_a_mapping_for_some_remote_hosts_or_one_of_their_ports_is_open_to_no_other(more: dict[str, Any]) -> None:
+    listed = ruleset(element(8080, "192.168.77.10", 8080, expires=590))
+    found = only(proof(listed, replace(M1, **more)))
+    assert found.fault is Fault.NO_MAPPING
+    assert found.packet is not None
+    assert (found.packet.sport, found.packet.source) == (40000, PEER)
+
+
+LABEL = {"ct": {"key": "label"}}
+
+
+def test_a_label_that_a_rule_sets_is_set_for_the_next_one() -> None:
+    accept = [match("in", LABEL, 5), {"accept": None}]
+    setting = [{"mangle": {"key": LABEL, "value": 5}}]
+    assert proof(ruleset(rules=(accept,))).verdict is Verdict.PROVED
+    assert proof(ruleset(rules=(setting, accept))).verdict is Verdict.OPEN
+
+
+def test_a_packet_without_a_flow_has_no_label_and_no_lack_of_one() -> None:
+    """A rule does not match it, whatever its operator."""
+    listed = ruleset(rules=([match("!", LABEL, 5), {"accept": None}],))
+    assert {found.packet.state for found in proof(listed).findings if found.packet is not None} == {"new"}
+
+
+def tuple_of(protocol: int, source: str, sport: int, destination: str, dport: int) -> bytes:
+    ends = attribute(1, ip_address(source).packed) + attribute(2, ip_address(destination).packed)
+    ports = attribute(2, sport.to_bytes(2, "big")) + attribute(3, dport.to_bytes(2, "big"))
+    return nest(1, ends) + nest(2, attribute(1, bytes([protocol])) + ports)
+
+
+@pytest.mark.parametrize(
+    ("source", "protocol", "found"),
+    [("198.51.100.7", 6, True), ("192.168.77.11", 6, False), ("198.51.100.7", 1, False)],
+)
+def test_the_flows_of_connection_tracking_from_outside_to_lan_hosts_are_read(
+    source: str, protocol: int, found: bool
+) -> None:
+    labels = (1 << 127 | 1 << 3).to_bytes(16, sys.byteorder)
+    words = labels if sys.byteorder == "little" else labels[8:] + labels[:8]
+    body = nest(1, tuple_of(protocol, source, 50000, "11.22.33.44", 8080))
+    body += nest(2, tuple_of(protocol, "192.168.77.10", 80, source, 50000))
+    body += attribute(3, (1 << 5).to_bytes(4, "big")) + attribute(8, (7).to_bytes(4, "big")) + attribute(22, words)
+    message = NetlinkMessage(0, 0, 1, 0, bytes(4) + body)
+    flow = parse_flow(message, 4, PLACE.hosts[4], PLACE.hosts[4])
+    assert (flow is not None) is found
+    if flow is not None:
+        assert (flow.labels, flow.mark, flow.reply.sport) == (frozenset({127, 3}), 7, 80)
+        assert flow.packets("wan0").common.status == frozenset({"dnat"})

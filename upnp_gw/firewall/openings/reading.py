@@ -25,7 +25,10 @@ FAMILY_NAMES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6
 ROUTED = ("inet", "ip", "ip6")
 TRIES = 20
 """Attempts at a reading that no change of the ruleset interrupts."""
-LEGACY = {Path("/proc/self/net/ip_tables_names"): "iptables", Path("/proc/self/net/ip6_tables_names"): "ip6tables"}
+LEGACY = {
+    Path("/proc/thread-self/net/ip_tables_names"): "iptables",
+    Path("/proc/thread-self/net/ip6_tables_names"): "ip6tables",
+}
 SYSCTL = Path("/proc/sys/net")
 REDIRECTIONS = ("fwd", "dup")
 """Statements at ingress that send packets past the forward hook."""
