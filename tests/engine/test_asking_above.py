@@ -146,6 +146,7 @@ async def test_what_the_gate_refuses_is_not_asked_above(tmp_path: Path) -> None:
 async def test_a_private_or_shared_external_address_needs_the_gateway_above(
     tmp_path: Path, external: str, asked: bool
 ) -> None:
+    """A deviation (docs/decisions/0055): only where ``[upstream] when`` says so."""
     address = IPv4Address(external)
     network = replace(NETWORK, external=(address,), behind=asked)
     async with behind(tmp_path, network=network) as home:
