@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures.waiting import until
 from tests.lab.end_to_end import REACHED_S, ROUTER, SHUT_S, TCP, Home, served_home
-from tests.lab.igd_control_point import ControlPoint, refused
+from tests.lab.igd_control_point import ControlPoint, Fault, refused
 from tests.lab.office import natpmpc, pcp
 from upnp_gw.lab import HOME, INNER, Host, Topology
 from upnp_gw.lab.daemon import LabDaemon
@@ -185,3 +185,20 @@ def test_a_restart_of_the_gateway_below_keeps_both_hops(chain: Chain) -> None:
         assert chain.arrives(port)
         assert chain.row()["above"]["state"] == "granted"
         assert until(lambda: len(chain.home.rows()) == 1)
+
+
+def test_a_refusal_above_is_one_here_and_explain_says_who_refused(chain: Chain) -> None:
+    port, above = 8130, str(HOME.network[1])
+    chain.home.daemon.cli("block", str(OWN))
+    try:
+        with pytest.raises(Fault) as caught:
+            chain.point().add(port)
+    finally:
+        chain.home.daemon.cli("release", str(OWN))
+    assert caught.value.code == 606
+    reason = f"the gateway above at {above} refused"
+    assert reason in caught.value.text
+    assert chain.below.json("list") == []
+    decision = caught.value.text.rpartition("[")[2].partition("]")[0]
+    assert reason in chain.below.cli("explain", decision, columns=200).stdout
+    assert reason in chain.below.cli("log", columns=200).stdout
