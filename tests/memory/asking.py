@@ -54,6 +54,13 @@ class Asking:
         found: dict[str, float] = self.reports[number]["kib"]
         return found
 
+    @property
+    def set_aside(self) -> dict[str, int]:
+        """Garbage that the collector never looks at, in the last report with objects: type -> number."""
+        whole = [report for report in self.reports if "objects" in report]
+        found: dict[str, int] = whole[-1]["set aside"] if whole else {}
+        return found
+
     def growth(self) -> list[str]:
         """Lines that say what grew between the last two reports with objects. Empty: there are no two."""
         whole = [number for number, report in enumerate(self.reports) if "objects" in report]
@@ -65,7 +72,7 @@ class Asking:
         lines += [f"{after[name] - before[name]:+10.1f} {name} (now {after[name]:,.0f})" for name in after]
         lines += self._growth_by_type(first, last)
         lines += ["garbage that was set aside, objects:"]
-        lines += [f"{count:10} {name}" for name, count in self.reports[last]["set aside"].items()]
+        lines += [f"{count:10} {name}" for name, count in self.set_aside.items()]
         return lines + (self._growth_by_line(first, last) if self.trace else [])
 
     def _growth_by_type(self, first: int, last: int) -> list[str]:

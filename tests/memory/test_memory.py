@@ -70,6 +70,7 @@ def test_what_grew_is_named(tmp_path: Path) -> None:
         asking.ask(process.pid)
         grow(process)
         assert "malloc in use" in asking.ask(process.pid, objects=True)
+        assert asking.set_aside["__main__.Cycle"] == 2
         text = "\n".join(asking.growth())
     assert "from report 1 to report 3" in text
     assert "in +3000 __main__.Kept (now 6000)" in text

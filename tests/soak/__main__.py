@@ -1,7 +1,7 @@
 """``python -m tests.soak --minutes N [--kills 200] [--seed 1]``: a home under load and faults, and the invariants.
 
-``--figures`` prints what the memory is made of, and by which objects it grew; ``--trace`` also by which lines of
-the program, and slows the daemon down.
+``--figures`` prints what the memory is made of, and by which objects it grew, and fails for garbage that is never
+freed; ``--trace`` also prints by which lines of the program it grew, and slows the daemon down.
 
 First so many kills -9; then the other faults until the time is over, with one daemon, so that its memory says
 something. After each fault, and every few seconds, the clients rest for a moment and it is asked:
@@ -170,7 +170,10 @@ class Soak:
         print(f"over {len(samples)} samples in {self.memory.minutes:.0f} minutes")
         flat = self._flat() if len(samples) >= SAMPLES else True
         print(f"checks: {self.checks}, wrong: {len(self.errors)}")
-        return not self.errors and flat
+        leaked = self.asking is not None and bool(self.asking.set_aside)
+        if leaked:
+            print("garbage was set aside: it is never freed")
+        return not self.errors and flat and not leaked
 
     def _flat(self) -> bool:
         most = GROWTH_KIB if self.memory.minutes >= 0.95 * HOUR else GROWING_UP_KIB
