@@ -6,6 +6,8 @@ import sys
 import pytest
 
 DAEMON = """
+import upnp_gw.cli.run  # as for the command: what it imports comes before the next line
+from upnp_gw.config import file, interface_detection, settings
 from upnp_gw.system.process import prepare_imports
 prepare_imports()
 import upnp_gw.daemon, upnp_gw.control.server, upnp_gw.doctor

@@ -4,7 +4,6 @@ An edge is the first address of a run inside the set, or the first one after it.
 of edges is inside. The IPv4 edges of 100,000 prefixes are 1.6 MB.
 """
 
-import hashlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,6 +45,8 @@ class AddressRanges:
     def digest(self) -> str:
         """12 hex digits over the addresses."""
         if not self._digest:
+            import hashlib  # here: see ``mapping._screen_name``
+
             words = (",".join(map(str, self._edges[version])) for version in VERSIONS)
             self._digest = hashlib.sha256(";".join(words).encode()).hexdigest()[:12]
         return self._digest

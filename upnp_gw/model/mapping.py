@@ -4,7 +4,6 @@ An ``Instant`` has the time of two clocks: ``boot`` is seconds of CLOCK_BOOTTIME
 deadlines), ``wall`` is seconds since the epoch (shown to people). Nothing here reads a clock.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -150,6 +149,8 @@ class Screen(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _screen_name(screen: Screen) -> str:
+    import hashlib  # not before the daemon has left out OpenSSL, which it would load: 6 MiB
+
     text = f"{' '.join(screen.only)} not {' '.join(screen.never)}"
     return f"s{hashlib.sha256(text.encode()).hexdigest()[:11]}"
 
