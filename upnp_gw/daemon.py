@@ -295,7 +295,7 @@ class Daemon:
     def _network_changed(self, old: Network, new: Network) -> None:
         new = self._environment.network = self._above.served(new)
         self._scheduler.network_changed()
-        self._above.network_changed(old, new)
+        self._above.network_changed(new)
         self._others.changed()
         if old.lans != new.lans:
             self._scheduler.check_hosts()

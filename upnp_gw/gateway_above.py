@@ -41,6 +41,8 @@ class GatewayAboveInDaemon:
         self._leases: LeasesAbove | None = None
         self._servers: LanServers | None = None
         self._outermost: IPv4Address | None = None
+        self._place: object = None
+        """The addresses and LANs that the leases above are for."""
         if config.upstream_when != "never":
             upstream = import_module("upnp_gw.upstream")  # few gateways have one above
             vias = [Via.IGD2 if word == "igd" else Via(word) for word in config.upstream_ask]
@@ -51,7 +53,7 @@ class GatewayAboveInDaemon:
     async def start(self, leases: "LeasesAbove | None", stack: AsyncExitStack) -> None:
         """Begins to ask, and to follow what the gateway above announces. ``stack`` closes it."""
         if self.client is not None and leases is not None:
-            self._leases = leases
+            self._leases, self._place = leases, _place(self._environment.network)
             stack.push_async_callback(self._stop, self.client, leases)
             await self.client.start(leases)
             leases.start()
@@ -72,11 +74,12 @@ class GatewayAboveInDaemon:
         """The network as it is served, with the outermost address as far as it is known."""
         return served_network(network, self._config, self._outermost)
 
-    def network_changed(self, old: Network, new: Network) -> None:
+    def network_changed(self, network: Network) -> None:
         """Links, addresses or routes changed."""
         if self.client is not None and self._leases is not None:
             self.client.network_changed()
-            if (old.external, old.without_nat) != (new.external, new.without_nat):
+            if _place(network) != self._place:
+                self._place = _place(network)
                 self._spawn(self._leases.network_changed())
 
     def on_outermost(self, address: IPv4Address) -> None:
@@ -90,3 +93,7 @@ class GatewayAboveInDaemon:
         if self._servers is not None:
             self._events.publish(WanChanged())
             self._spawn(self._servers.external_changed())
+
+
+def _place(network: Network) -> object:
+    return network.external, network.without_nat

@@ -461,3 +461,29 @@ async def test_an_answer_to_an_older_question_changes_nothing(tmp_path: Path) ->
         assert only(home) == before
         assert asked.unwanted
         assert asked.refused is not None
+
+
+async def test_a_gateway_above_that_is_silent_at_a_restart_closes_nothing(tmp_path: Path) -> None:
+    """It may boot at the same time. The leases that it gave stand until they end."""
+    clock = Clock()
+    above = FakeGatewayAbove(clock)
+    async with behind(tmp_path, clock, above=above) as home:
+        await home.granted(8080, lifetime=86_400)
+    above.answer = lambda request: SILENT
+    async with behind(tmp_path, clock, above=above) as home:
+        await home.renew_above()
+        assert home.ports == {(TCP, 8080)}
+        await pass_in_steps(home, 1860, 15)
+        assert not home.ports
+
+
+async def test_a_client_that_refreshes_what_was_lost_above_closes_it(tmp_path: Path) -> None:
+    """Before the gateway itself has asked again."""
+    async with behind(tmp_path) as home:
+        await home.granted(8080, lifetime=7200, **PCP)
+        home.clock.pass_s(1000)
+        home.above.answer = lambda request: REFUSED
+        assert home.leases_above is not None
+        home.leases_above.on_state_lost()
+        assert (await home.refused(8080, lifetime=7200, **PCP)).reason == REFUSED.reason
+        assert not home.ports

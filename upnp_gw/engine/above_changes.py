@@ -86,11 +86,11 @@ def _not_granted(
         transaction.end(row, "refused-above")
     elif not above.granted:
         transaction.put(replace(row, above=replace(above, problem=refused.reason)))
-    elif not asked.stands or above.until <= now:
+    elif above.until > now and refused.refusal is Refusal.GATEWAY_ABOVE:
+        return  # what it granted may still stand: the client gets the time that is left
+    elif above.until <= now or not asked.stands:
         asked.closed = True
         transaction.put(lost(row, refused.reason))
-    elif refused.refusal is Refusal.GATEWAY_ABOVE:
-        return  # what it granted before still stands: the client gets the time that is left
     decision = None
     if asked.record is not None:
         decision = transaction.ledger.numbers.next_decision()

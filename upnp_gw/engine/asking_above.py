@@ -57,6 +57,8 @@ class AskingAbove:
         self._releases: dict[AboveKey, asyncio.Task[None]] = {}
         self._tasks = BackgroundTasks()
         self.answered: Callable[[str, AboveReply], None] = lambda mapping_id, reply: None
+        self.stands: Callable[[str], bool] = lambda mapping_id: True
+        """False: the gateway above may have lost this mapping, and a refusal closes it at once."""
 
     async def stop(self) -> None:
         """Cancels the questions. What waits is in the store: the next start takes it back."""
@@ -162,13 +164,12 @@ class AskingAbove:
         request: MapRequest | None = None,
         record: DecisionRecord | None = None,
         first: FirstMapping | None = None,
-        stands: bool = True,
     ) -> "asyncio.Task[Refused | None]":
         """Asks the gateway above for a mapping, or joins the question that is under way. The task gives the
         refusal; None: it is granted. ``request``: the client's; None: the gateway renews it."""
         task = self._asked.get(mapping_id)
         if task is None:
-            work = self._ask(mapping_id, request, record, first, stands)
+            work = self._ask(mapping_id, request, record, first)
             task = self._asked[mapping_id] = asyncio.get_running_loop().create_task(work)
             task.add_done_callback(partial(self._done, mapping_id))
         return task
@@ -184,14 +185,13 @@ class AskingAbove:
         request: MapRequest | None,
         record: DecisionRecord | None,
         first: FirstMapping | None,
-        stands: bool,
     ) -> Refused | None:
         for _ in range(TURNS + 1):  # a delete in the same batch is published first: it releases the port above
             await asyncio.sleep(0)
         row, network = self._decider.ledger.table.get(mapping_id), self._decider.environment.network
         if row is None or row.above is None:
             return None
-        asked = AskedAbove(mapping_id, row.above.nonce, None, record, first, stands)
+        asked = AskedAbove(mapping_id, row.above.nonce, None, record, first, self.stands(mapping_id))
         if not has_own_address(row, network):
             return await self._conclude(asked, NO_ADDRESS)
         wanted = self._rules.request(row, network, self._decider.environment.clock().boot, request)

@@ -79,6 +79,7 @@ class LeasesAbove:
         self._renewals = asyncio.Lock()
         self._tasks = BackgroundTasks()
         asking.answered = self._answered
+        asking.stands = lambda mapping_id: mapping_id not in self._uncertain
 
     # -- life
 
@@ -166,7 +167,7 @@ class LeasesAbove:
         uncertain = mapping_id in self._uncertain
         if row.above.granted and not uncertain and renewal_at(row, self._now(), self._decider.random) is None:
             return True  # it ends with its client's lease
-        await self._asking.ask(mapping_id, stands=not uncertain)
+        await self._asking.ask(mapping_id)
         return not self._silent
 
     async def _postpone(self, ids: Sequence[str]) -> None:
