@@ -13,6 +13,7 @@
     explain try reload                          decisions, a new policy      (explain)
     policy                                      policy files                 (policy; prove, prove_kernel,
                                                                              prove_question,
+                                                                             policy_regions,
                                                                              policy_sources)
     evidence stale                              used and unused rules        (evidence)
     status doctor                               state and problems           (health)

@@ -138,12 +138,19 @@ def init(profile: str, force: bool, file: Path | None) -> None:
 
 
 @policy.command("show")
+@click.option("--device", metavar="NAME", help="Everything that this device can open instead.")
 @daemon_command
-def show_policy(daemon: DaemonClient, as_json: bool) -> None:
+def show_policy(daemon: DaemonClient, as_json: bool, device: str | None) -> None:
     """Show the policy in force.
 
-    Prints the files as they were when they were loaded.
+    Prints the files as they were when they were loaded. With --device: all that this device of the policy can
+    open, by grant, with the longest lease over UPnP and over PCP and NAT-PMP.
     """
+    if device is not None:
+        from upnp_gw.cli.policy_regions import show_device
+
+        show_device(daemon, as_json, device)
+        return
     body = daemon.request("GET", "/v1/policy")
     if as_json:
         print_json(body)
@@ -180,6 +187,8 @@ def _escape_lines(text: str) -> str:
 
 @policy.command()
 @click.argument("file", type=FILE)
+@click.argument("new", type=FILE, required=False)
+@click.option("--all", "everything", is_flag=True, help="Compare all requests, not the recorded ones.")
 @click.option(
     "--since",
     callback=time_option,
@@ -193,13 +202,32 @@ def _escape_lines(text: str) -> str:
     shell_complete=known_values.devices,
 )
 @daemon_command
-def diff(daemon: DaemonClient, as_json: bool, file: Path, since: str | None, device: str | None) -> None:
+def diff(
+    daemon: DaemonClient,
+    as_json: bool,
+    file: Path,
+    new: Path | None,
+    everything: bool,
+    since: str | None,
+    device: str | None,
+) -> None:
     """List answers that FILE would change.
 
     Decides the recorded requests again by FILE. The first line says what FILE is: the policy in force, that file
-    with later changes, or another file. Rules that commands wrote (approved.toml) are added to it. Exit code 0: no
-    answer differs; 1: some do.
+    with later changes, or another file. Rules that commands wrote (approved.toml) are added to it.
+
+    With --all: compares FILE and NEW over all requests that there are; without NEW the policy in force and FILE.
+    Nothing listed means: proved equal.
+
+    Exit code 0: no answer differs; 1: some do; 2: not known.
     """
+    if everything:
+        from upnp_gw.cli.policy_regions import compare
+
+        compare(daemon, as_json, None if new is None else file, new or file)
+        return
+    if new is not None:
+        raise click.UsageError("two files are compared with --all")
     from upnp_gw.control.replay import replay
     from upnp_gw.gate.list_files import ListFiles
     from upnp_gw.gate.load import load_tables, read_named_text

@@ -3,7 +3,8 @@
 from random import Random
 from typing import Any
 
-from tests.gate.proof.small_policies import Table, moments
+from tests.gate.proof.small_policies import Table, built, moments
+from upnp_gw.gate.schema import Policy
 
 ZONES = {
     "guest": ["192.168.20.0/24", "2001:db8:20::/64"],
@@ -154,3 +155,57 @@ def large_invariant(random: Random, tables: Table, kind: str) -> Table:
     }
     request |= {key: value for key, value in asked.items() if random.random() < (0.3 if not request else 0.1)}
     return {"name": kind, "from": sender, "request": request}
+
+
+def large_policy(
+    random: Random, devices: int = 200, grants: int = 300, forbids: int = 100, invariants: int = 50
+) -> Policy:
+    """A large office: each device has grants of its own, forbids are of groups, zones and ports; most of its
+    invariants hold."""
+    names = [f"device{n}" for n in range(devices)]
+    groups = {f"team{n}": names[n * devices // 10 : (n + 1) * devices // 10] for n in range(10)}
+    tables: Table = {
+        "version": 1,
+        "device": {
+            name: {"mac": [f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}"]}
+            | ({"ip": [f"192.168.1.{n}"]} if n % 10 == 5 and n < 255 else {})
+            for n, name in enumerate(names)
+        },
+        "group": groups,
+        "zone": ZONES,
+        "grant": [
+            {
+                "name": f"g{n}",
+                "who": names[n % devices] if n < devices else f"@team{n % 10}",
+                "int_ports": [random.randint(1024, 60000), f"{20000 + 10 * n}-{20009 + 10 * n}"],
+                **({"proto": "tcp"} if n % 2 else {}),
+                **({"hours": "mon-fri 08:00-18:00"} if n % 7 == 0 else {}),
+                **({"remote": ["203.0.113.0/24"]} if n % 5 == 0 else {}),
+                **({"max_mappings": 4} if n % 3 == 0 else {}),
+            }
+            for n in range(grants)
+        ],
+        "forbid": [
+            {"name": "admin", "int_ports": [22, 23, 445, 3389, 5900]},
+            {"name": "guests", "zone": "guest"},
+            *(
+                {
+                    "name": f"f{n}",
+                    "who": names[2 * n % devices],
+                    "int_ports": [f"{1024 + 100 * n}-{1123 + 100 * n}"],
+                }
+                for n in range(forbids - 2)
+            ),
+        ],
+    }
+    kinds: list[Table] = [
+        {"from": {"zone": "guest"}},
+        {"request": {"int": [22, 3389, 5900]}},
+        *(
+            {"from": {"not": f"@team{n % 10}"}, "request": {"int": f"{20000 + 10 * n}-{20009 + 10 * n}"}}
+            for n in range(200, 224)
+        ),
+        *({"from": {"device": names[2 * n]}, "request": {"int": 1024 + 100 * n}} for n in range(1, 25)),
+    ]
+    tables["never"] = [{"name": f"n{n}", **kind} for n, kind in enumerate(kinds[:invariants])]
+    return built(tables)

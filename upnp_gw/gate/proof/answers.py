@@ -11,7 +11,7 @@ from functools import cached_property
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.proof import dimensions as d
 from upnp_gw.gate.proof import rules
-from upnp_gw.gate.proof.boxes import Algebra, Box, Effort, Region, crossed, merged
+from upnp_gw.gate.proof.boxes import Algebra, Box, Effort, Region, apart, crossed, merged
 from upnp_gw.gate.proof.dimensions import Shape
 from upnp_gw.gate.proof.space import DEFAULT_EFFORT, Space
 from upnp_gw.gate.schema import OBSERVE_RULE, Grant, Mode, Policy
@@ -45,6 +45,7 @@ class Answers:
         self.space = space
         self.policy = policy
         self.algebra: Algebra = space.algebra(effort or Effort(DEFAULT_EFFORT))
+        self._near_of: dict[tuple[str, int], Region] = {}
 
     @cached_property
     def granted(self) -> tuple[Answer, ...]:
@@ -100,10 +101,20 @@ class Answers:
     def points(self, answer: Answer, scope: Region, *without: Region) -> Iterator[Box]:
         """The requests of an answer in a part of the space, as disjoint boxes for each box of its region.
         ``without``: points to leave out."""
-        taken = [box for region in (answer.taken, *without) for box in region]
-        for box in crossed(answer.region, scope):
-            for request in crossed([box], self.space.requests()):
-                yield from self.algebra.left(request, taken, self.space.possible)
+        more = [box for region in without for box in region]
+        for at, whole in enumerate(answer.region):
+            for box in crossed([whole], scope, self.space.requests()):
+                taken = [*self._near(answer, at), *more]
+                yield from self.algebra.left(box, taken, self.space.possible)
+
+    def _near(self, answer: Answer, at: int) -> Region:
+        """The points taken away that meet a box of the answer. Many scopes are asked about each."""
+        near = self._near_of.get((answer.rule, at))
+        if near is None:
+            near = [box for box in answer.taken if not apart(box, answer.region[at])]
+            self._near_of[answer.rule, at] = near
+            self.algebra.effort.spend(len(answer.taken))
+        return near
 
     def charged_before(self, grant: Grant) -> Region:
         """The points at which another grant is charged, whatever room there is: one before it that always has

@@ -74,6 +74,17 @@ def meet(first: Box, second: Box) -> Box | None:
     return out
 
 
+def apart(first: Box, second: Box) -> bool:
+    """True where no point is in both boxes."""
+    if len(first) > len(second):
+        first, second = second, first
+    for dimension, its in first.items():
+        other = second.get(dimension)
+        if other is not None and not overlap(its, other):
+            return True
+    return False
+
+
 def crossed(*regions: Sequence[Box]) -> Region:
     """The intersection of regions."""
     out: Region = [{}]
@@ -113,7 +124,7 @@ class Algebra:
     def left(self, box: Box, others: Iterable[Box], wanted: Callable[[Box], bool]) -> Iterator[Box]:
         """The parts of the box that are in none of the others, disjoint, found one after the other: whoever needs
         one part only stops there. ``wanted``: leaves out parts of which it is False."""
-        near = [other for other in others if meet(box, other) is not None]
+        near = [other for other in others if not apart(box, other)]
         self.effort.spend(len(near))
         open_parts = [(box, 0)]
         while open_parts:

@@ -9,12 +9,14 @@ from upnp_gw.gate.hours import days_text
 from upnp_gw.gate.proof import dimensions as d
 from upnp_gw.gate.proof.boxes import Box
 from upnp_gw.gate.proof.dimensions import Relation, Shape
-from upnp_gw.gate.proof.space import HOSTS4, LOCAL4, TRANSPORTS, VIAS, Space
-from upnp_gw.gate.proof.spans import IP4, IP6, Spans, address_of, addresses_of, common, joined, without
+from upnp_gw.gate.proof.space import GLOBAL6, HOSTS4, LOCAL4, TRANSPORTS, VIAS, Space
+from upnp_gw.gate.proof.spans import ADDRESSES, IP4, IP6, Spans, address_of, addresses_of, common, joined, without
 from upnp_gw.gate.schema import Policy
 
 MOST = 6
 """Most names or prefixes of one list."""
+WHOLE = (ADDRESSES, (*HOSTS4, *GLOBAL6), IP4, HOSTS4, LOCAL4, IP6, GLOBAL6)
+"""Sets of addresses that stand for all of one or both families."""
 SHAPES = {
     Shape.EXACT: "exact external port",
     Shape.EXACT_SAME: "exact external port",
@@ -164,10 +166,7 @@ def addresses_text(policies: Sequence[Policy], spans: Spans) -> str:
         for name, zone in sorted(policy.zones.items()):
             if spans == addresses_of(zone.prefixes):
                 return f"zone {name}"
-            if spans in (
-                without((*IP4, *IP6), addresses_of(zone.prefixes)),
-                without(IP4, addresses_of(zone.prefixes)),
-            ):
+            if any(spans == without(base, addresses_of(zone.prefixes)) for base in WHOLE):
                 return f"any address outside zone {name}"
     prefixes = [
         str(net)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from upnp_gw.gate.floor import LOCAL_IPV4
 from upnp_gw.gate.hours import Hours
 from upnp_gw.gate.proof import dimensions as d
-from upnp_gw.gate.proof.boxes import Algebra, Box, Effort, Region, Set
+from upnp_gw.gate.proof.boxes import Algebra, Box, Effort, Region, Set, overlap
 from upnp_gw.gate.proof.days import days_of
 from upnp_gw.gate.proof.dimensions import Relation, Shape
 from upnp_gw.gate.proof.spans import ADDRESSES, IP4, IP6, IP6_BASE, Spans, addresses_of
@@ -210,13 +210,24 @@ class Space:
         macs = box.get(d.MAC)
         if relation == Relation.SAME_DEVICE:
             return macs != self.no_mac
-        lan, target_lan = box.get(d.LAN), box.get(d.TARGET_LAN)
         named = macs == box.get(d.TARGET_MAC) and isinstance(macs, int) and macs.bit_count() == 1
-        if not named or macs in (self.no_mac, self.other_mac) or not isinstance(lan, int):
-            return True
+        one_device = named and macs not in (self.no_mac, self.other_mac)
+        return not (self._one_lan(box) and (one_device or self.two_lans(box)))
+
+    def two_lans(self, box: Box) -> bool:
+        """True where only one of the LANs of requester and internal client is in a zone."""
+        return any(
+            not overlap(box.get(d.ZONE + at, 3), box.get(d.TARGET_ZONE + at, 3)) for at in range(len(self.zones))
+        )
+
+    def _one_lan(self, box: Box) -> bool:
+        """True where requester and internal client can only be on the same LAN, which the policy names."""
+        lan, target_lan = box.get(d.LAN), box.get(d.TARGET_LAN)
+        if not isinstance(lan, int):
+            return False
         places = [at for at in range(len(self.lans)) if lan & (3 << 2 * at)]
         inside = len(places) == 1 and not lan & ~(3 << 2 * places[0])
-        return not (inside and target_lan == 1 << places[0])
+        return inside and target_lan == 1 << places[0]
 
 
 def _equal(box: Box, first: int, second: int) -> bool:

@@ -151,7 +151,11 @@ class _Point:
     def _other(self) -> tuple[str | None, str]:
         bits, lans = self._bits(d.TARGET_LAN), self.space.lans
         places = [name for at, name in enumerate((*lans, "far-lan", "")) if bits >> at & 1]
+        if self.space.two_lans(self.box):
+            places = [name for name in places if name != self.lan]
         place = self.lan if "far-lan" in places and self.lan not in lans else places[0]
+        if place == self.lan and self.space.two_lans(self.box):
+            place = "far-lan"
         mac = self._mac(d.TARGET_MAC, True, but=self.mac)
         if mac is not None and mac == self.mac and place == self.lan:
             place = next(name for name in places if name != self.lan)
