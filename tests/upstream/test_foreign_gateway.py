@@ -9,6 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 import pytest
+import uvloop
 
 from tests.fixtures.gateway_above import (
     EVERY,
@@ -282,6 +283,26 @@ async def test_a_request_before_the_start_waits_and_one_after_the_end_does_not(
     assert time.monotonic() - began < LONG_S / 2
 
 
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_closed_port_that_opens_is_asked_again(new_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """An ICMP error does not end the socket, on the loop of the daemon too: it ends a reader of such a socket."""
+
+    async def scenario() -> None:
+        async with asking(ABOVE, PCP) as (client, _):
+            for _ in range(2):
+                began = time.monotonic()
+                assert isinstance(await client.ask(REQUEST, LONG_S), AboveSilent)
+                assert time.monotonic() - began < LONG_S / 2, "the port is closed, and the kernel says so"
+            gateway = ForeignGateway(ABOVE)
+            await gateway.open()
+            gateway.on_datagram = pcp_server(lambda request: [granted(request)])
+            assert isinstance(await client.ask(REQUEST, LONG_S), AboveGranted)
+            await gateway.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(scenario())
+
+
 # -- the order
 
 
@@ -330,6 +351,22 @@ async def test_natpmp_has_no_exact_ports_so_another_one_is_deleted(above: Foreig
         assert isinstance(found, AboveRefused)
         assert found.refusal is Refusal.CONFLICT
         await async_until(lambda: above.datagrams[-1] == bytes.fromhex("00020000 1f90 0000 00000000"))
+
+
+async def test_a_gateway_of_natpmp_that_leads_back_is_not_asked_for_anything(above: ForeignGateway) -> None:
+    """The address comes first, as long as none is known; and again after that, for it may have another one now."""
+    inside = natpmp.AddressResponse(natpmp.NatPmpResult.SUCCESS, 500, IPv4Address("192.168.77.5"))
+    above.on_datagram = lambda data: (natpmp.build_response(inside),) if data == b"\0\0" else ()
+    async with asking(ABOVE, NATPMP) as (client, _):
+        for _ in range(2):
+            found = await client.ask(REQUEST, LONG_S)
+            assert isinstance(found, AboveRefused)
+            assert found.reason == f"the gateway above at {ABOVE} refused: it leads back to this gateway"
+        assert client.state().loop
+        assert {len(data) for data in above.datagrams} == {2}, "no mapping was asked for"
+        above.on_datagram = natpmp_server()
+        assert isinstance(await client.ask(REQUEST, LONG_S), AboveGranted)
+        assert not client.state().loop
 
 
 @pytest.mark.parametrize(
@@ -671,6 +708,20 @@ async def test_an_external_address_that_changes_is_told(above: ForeignGateway) -
         above.announce(natpmp.build_response(told))
         await async_until(lambda: events.externals == [IPv4Address("11.22.33.45")])
         assert client.state().external == IPv4Address("11.22.33.45")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "192.168.77.5"])
+async def test_an_external_address_that_cannot_be_is_not_told(above: ForeignGateway, address: str) -> None:
+    """Neither announced nor answered: clients would get it."""
+    above.on_datagram = natpmp_server()
+    async with asking(ABOVE, NATPMP) as (client, events):
+        await client.ask(REQUEST, LONG_S)
+        for epoch_s, told in ((500, address), (500, "11.22.33.46")):
+            response = natpmp.AddressResponse(natpmp.NatPmpResult.SUCCESS, epoch_s, IPv4Address(told))
+            above.announce(natpmp.build_response(response))
+        await async_until(lambda: bool(events.externals))
+        assert events.externals == [IPv4Address("11.22.33.46")]
+        assert client.state().external == IPv4Address("11.22.33.46")
 
 
 @pytest.mark.spec("CAS-021", "CAS-023")

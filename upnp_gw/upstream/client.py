@@ -229,21 +229,10 @@ class GatewayAboveClient:
             self._standing.begin_anew(way)
         return way if isinstance(way, NoWay) else self._open(way)
 
-    def _open(self, way: Way) -> GatewayLinks | NoWay:
+    def _open(self, way: Way) -> GatewayLinks:
         self._refuses_until.pop(way.source, None)
-        try:
-            links = GatewayLinks(
-                way,
-                self._vias,
-                self._watch,
-                self._network,
-                self._updated,
-                self._background.spawn,
-                self._igd_of(way),
-                self._now,
-            )
-        except OSError as error:
-            return NoWay(f"the gateway above at {way.gateway} cannot be asked: {error.strerror}", way.gateway)
+        igd, updated = self._igd_of(way), self._updated
+        links = GatewayLinks(way, self._vias, self._watch, self._network, updated, igd, self._now)
         self._links[way.source] = links
         self._listen(way)
         return links

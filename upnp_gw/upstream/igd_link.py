@@ -22,7 +22,7 @@ from upnp_gw.protocols.igd.foreign_description import (
 from upnp_gw.upstream import igd
 from upnp_gw.upstream.http import get
 from upnp_gw.upstream.igd import NO_SUCH_ENTRY, Holder
-from upnp_gw.upstream.outcome import Denial, Lease, NotServed, Outcome, checked, leads_back
+from upnp_gw.upstream.outcome import Denial, Lease, NotServed, Outcome, checked, is_believed, leads_back
 from upnp_gw.upstream.search import search
 from upnp_gw.upstream.watch import LossWatch
 from upnp_gw.upstream.way import Way
@@ -145,7 +145,7 @@ class IgdLink:
         except (OSError, WireError):
             self.forget()
             return False
-        if address is not None:
+        if address is not None and is_believed(address, self.way.source, self._network()):
             self._watch.external_told(address)
         return True
 

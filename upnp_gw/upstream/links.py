@@ -2,9 +2,8 @@
 asked."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from upnp_gw.model.above import AboveKey, AboveRequest
 from upnp_gw.model.mapping import Via
@@ -16,7 +15,6 @@ from upnp_gw.upstream.port5351_link import OnUpdate, Port5351Link
 from upnp_gw.upstream.watch import LossWatch
 from upnp_gw.upstream.way import Way
 
-Spawn = Callable[[Coroutine[Any, Any, None]], object]
 IGD = Via.IGD2
 """Stands for both versions, where the order is meant."""
 
@@ -31,13 +29,12 @@ class GatewayLinks:
         watch: LossWatch,
         network: Callable[[], Network],
         on_update: OnUpdate,
-        spawn: Spawn,
         igd: IgdLink | None,
         now: Callable[[], float],
     ) -> None:
-        """``vias``: the order; NAT-PMP is IPv4 alone. ``igd``: None: none from this address. Raises OSError."""
+        """``vias``: the order; NAT-PMP is IPv4 alone. ``igd``: None: none from this address."""
         self.way = way
-        self.port5351 = Port5351Link(way, watch, network, on_update, spawn)
+        self.port5351 = Port5351Link(way, watch, network, on_update)
         self.igd = igd
         self._unanswered: dict[AboveKey, Via] = {}
         """Requests that were not answered yet, or in their time: a mapping may be there."""

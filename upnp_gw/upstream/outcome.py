@@ -81,6 +81,11 @@ def is_outside(external: IPAddress, internal: IPAddress) -> bool:
     return not limited and not external.is_link_local
 
 
+def is_believed(external: IPAddress, own: IPAddress, network: Network) -> bool:
+    """True for an external address that clients may be told. ``own``: ours, as told without NAT."""
+    return is_outside(external, own) and (external == own or not leads_back(external, network))
+
+
 def leads_back(external: IPAddress, network: Network) -> bool:
     """True for an address of this gateway, and for one in a LAN: the gateway above has its own way out through us.
 

@@ -1,8 +1,7 @@
 """PCP and NAT-PMP with the gateway above, over one socket and one IP version."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 from upnp_gw.model.above import AboveKey, AboveRequest
 from upnp_gw.model.mapping import Endpoint, Via
@@ -10,11 +9,10 @@ from upnp_gw.model.network import Network
 from upnp_gw.model.request import Refusal
 from upnp_gw.upstream import natpmp, pcp
 from upnp_gw.upstream.exchange import Exchange, NotListening
-from upnp_gw.upstream.outcome import Denial, Lease, NotServed, Outcome, checked
+from upnp_gw.upstream.outcome import Denial, Lease, NotServed, Outcome, checked, is_believed, leads_back
 from upnp_gw.upstream.watch import LossWatch
 from upnp_gw.upstream.way import Way
 
-T = TypeVar("T")
 UNDO_S = 2.0
 """Seconds for deleting a mapping that nobody wants. It ends by itself anyway."""
 NOT_LISTENING = NotServed("nothing listens on UDP port 5351")
@@ -31,14 +29,12 @@ class Port5351Link:
         watch: LossWatch,
         network: Callable[[], Network],
         on_update: OnUpdate,
-        spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        """Opens the socket. Raises OSError."""
+        """The first request opens the socket."""
         self.way = way
         self._watch = watch
         self._network = network
         self._on_update = on_update
-        self._spawn = spawn
         self._exchange = Exchange(way, self._on_unasked)
 
     def close(self) -> None:
@@ -58,8 +54,7 @@ class Port5351Link:
         except NotListening:
             return NOT_LISTENING
         if isinstance(told, natpmp.ToldAddress):
-            self._saw_natpmp(told.epoch_s)
-            self._watch.external_told(told.address)
+            self._note_address(told)
             return None
         return told if isinstance(told, NotServed) else None
 
@@ -73,7 +68,7 @@ class Port5351Link:
             return NOT_LISTENING
         found = checked(outcome, request, self._network())
         if isinstance(found, Denial) and found.undo:
-            self._spawn(self._undo(via, request))
+            await self._undo(via, request)
         return found
 
     async def release(self, via: Via, request: AboveRequest) -> Denial | NotServed | None:
@@ -107,9 +102,16 @@ class Port5351Link:
         return answer.outcome
 
     async def _map_natpmp(self, request: AboveRequest) -> Outcome:
-        """Both questions at once: the client of this gateway waits for their answers."""
+        """Both questions at once, as the client of this gateway waits for their answers. As long as no address is
+        known, the address comes first: a gateway above that leads back to us is asked for nothing."""
         if request.internal.address != self.way.source:
             return NotServed("NAT-PMP maps only to its sender", always=False)
+        if self._watch.external is None:
+            told = await self._exchange.ask(natpmp.read_address, natpmp.ADDRESS)
+            if isinstance(told, natpmp.ToldAddress):
+                self._note_address(told)
+                if told.address != self.way.source and leads_back(told.address, self._network()):
+                    return Denial(Refusal.NO_EXTERNAL_ADDRESS, "it leads back to this gateway", loop=True)
         asking = asyncio.ensure_future(self._exchange.ask(natpmp.read_address, natpmp.ADDRESS))
         try:
             datagram = natpmp.build_mapping(request, request.lifetime_s)
@@ -141,8 +143,7 @@ class Port5351Link:
         if isinstance(epoch_s := pcp.read_update(data, self.way.source), int):
             self._watch.epoch(Via.PCP, self.way.version, epoch_s)
         elif isinstance(told := natpmp.read_address(data), natpmp.ToldAddress) and self.way.version == 4:
-            self._saw_natpmp(told.epoch_s)
-            self._watch.external_told(told.address)
+            self._note_address(told)
 
     def _on_unasked(self, data: bytes) -> None:
         """A mapping update, an ANNOUNCE to us alone, or an answer that nobody waits for any more."""
@@ -156,6 +157,11 @@ class Port5351Link:
             return
         if self._on_update(key, nonce, outcome):
             self._watch.epoch(Via.PCP, self.way.version, epoch_s)
+
+    def _note_address(self, told: natpmp.ToldAddress) -> None:
+        self._saw_natpmp(told.epoch_s)
+        if is_believed(told.address, self.way.source, self._network()):
+            self._watch.external_told(told.address)
 
     def _saw_pcp(self, answer: pcp.PcpAnswer) -> None:
         if answer.epoch_s is not None:
