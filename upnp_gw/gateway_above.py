@@ -67,8 +67,10 @@ class GatewayAboveInDaemon:
         return self.client.state() if self.client is not None else None
 
     def serve(self, servers: LanServers) -> None:
-        """The servers run: they announce another outermost address from now on."""
+        """The servers run: they announce the outermost address, and each other one from now on."""
         self._servers = servers
+        if self._outermost is not None:  # known before: the epoch may be one of another address
+            self._spawn(servers.external_changed())
 
     def served(self, network: Network) -> Network:
         """The network as it is served, with the outermost address as far as it is known."""
