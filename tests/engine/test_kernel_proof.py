@@ -14,6 +14,7 @@ from tests.firewall.openings.test_walk import match
 from tests.fixtures.firewall_driver import NETWORK, forward
 from tests.fixtures.gateway import CONSOLE_IP, PC_IP, GatewayFixture, gateway_fixture
 from upnp_gw.engine.kernel_proof import KernelProver, Openings, compare, openings_of
+from upnp_gw.engine.writer import UNDISTURBED_TRIES
 from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.openings.findings import Fault, Verdict
 from upnp_gw.firewall.openings.kernel_state import KernelState
@@ -105,6 +106,25 @@ async def test_ledger_and_kernel_are_read_between_two_operations(tmp_path: Path)
         reader = Reader()
         proof = await KernelProver(home.gateway, home.decider, reader).proof()
         assert (reader.readings, proof.verdict, len(proof.open_mappings)) == (2, Verdict.PROVED, 1)
+
+
+async def test_operations_that_never_cease_wait_for_the_last_reading(tmp_path: Path) -> None:
+    async with gateway_fixture(tmp_path, policy(WIDE)) as home:
+
+        class Reader:
+            readings = 0
+
+            async def settled(self) -> None: ...
+
+            async def read_with(self, read: Any) -> KernelState:
+                self.readings += 1
+                home.gateway.submit(lambda transaction: None)
+                return kernel(home)
+
+        reader = Reader()
+        proof = await KernelProver(home.gateway, home.decider, reader).proof()
+        assert (reader.readings, proof.verdict) == (UNDISTURBED_TRIES + 1, Verdict.PROVED)
+        await home.granted(8000)
 
 
 async def test_without_a_kernel_there_is_nothing_to_prove(tmp_path: Path) -> None:
