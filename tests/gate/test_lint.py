@@ -41,6 +41,16 @@ FINDINGS = [
         ["grant g: no effect: forbid f denies all of it"],
     ),
     (GRANT + 'zone = "guest"\n' + FORBID + 'zone = "guest"', ["grant g: no effect: forbid f denies all of it"]),
+    (
+        GRANT + 'int_ports = ["2000-2999"]\n' + FORBID + 'int_ports = ["1-2500"]\n[[forbid]]\nname = "e"\n'
+        'int_ports = ["2501-3000"]',
+        ["grant g: no effect: forbids e, f deny all of it"],
+    ),
+    (
+        GRANT + '[[grant]]\nname = "h"\nwho = "pc"\nint_ports = [5000]\nmax_ttl = "1h"',
+        ["grant h: no effect: the grants before it allow all of it, and always have room"],
+    ),
+    (GRANT + 'zone = "guest"\nfamily = "ip6"', ["grant g: no effect: no request meets all its conditions"]),
     (FORBID, ["forbid f: denies every request"]),
     (GRANT + "review_by = 2026-05-31", ["grant g: its review was due on 2026-05-31"]),
     (

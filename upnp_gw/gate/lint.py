@@ -5,16 +5,21 @@ and is found earlier, by ``build``.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from upnp_gw.gate.decision import External
 from upnp_gw.gate.floor import PRIVILEGED_BELOW
 from upnp_gw.gate.hours import EVERY_DAY, HOLIDAY, NO_HOLIDAYS
 from upnp_gw.gate.portset import ALL_PORTS, includes, intersection
+from upnp_gw.gate.proof.answers import Answer, Answers
+from upnp_gw.gate.proof.boxes import Effort, TooMuchWork
+from upnp_gw.gate.proof.space import Space
 from upnp_gw.gate.schema import ANYWHERE, Family, Forbid, Grant, Policy
 from upnp_gw.gate.values import duration_text
 
+MOST_STEPS = 200_000
+"""Most steps to look for grants without effect: well under a second."""
 VERSION_OF = {Family.IP4: 4, Family.IP6: 6}
 
 
@@ -107,10 +112,33 @@ def _nobody(policy: Policy, grant: Grant) -> Iterator[str]:
         yield "no effect: it is for no device"
 
 
-def _overridden(policy: Policy, grant: Grant) -> Iterator[str]:
-    for forbid in policy.forbids:
-        if overrides(forbid, grant):
-            yield f"no effect: forbid {forbid.name} denies all of it"
+def _without_effect(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Grants that no request gets, over all requests. What takes too many steps is left out."""
+    answers = Answers(Space([policy]), policy, Effort(MOST_STEPS))
+    try:
+        for answer in answers.granted:
+            grant = answer.grant
+            if grant is None or (grant.devices is not None and not grant.devices & policy.devices.keys()):
+                continue  # for no device: another warning says so
+            if text := _reason(answers, answer, grant):
+                yield f"grant {answer.rule}", text
+    except TooMuchWork:
+        return
+
+
+def _reason(answers: Answers, answer: Answer, grant: Grant) -> str:
+    """The reason why the grant has no effect; empty: it has one."""
+    if next(answers.points(answer, [{}]), None) is None:
+        if next(answers.points(replace(answer, rule=f"{answer.rule} alone", taken=[]), [{}]), None) is None:
+            return "no effect: no request meets all its conditions"
+        names = [forbid.name for forbid in answers.policy.forbids if answers.meets(forbid, answer)]
+        alone = [name for name in names if answers.denies(name, answer)]
+        if alone:
+            return f"no effect: forbid {alone[0]} denies all of it"
+        return f"no effect: forbids {', '.join(names)} deny all of it"
+    if next(answers.points(answer, [{}], answers.charged_before(grant)), None) is None:
+        return "no effect: the grants before it allow all of it, and always have room"
+    return ""
 
 
 def overrides(forbid: Forbid, grant: Grant) -> bool:
@@ -186,10 +214,10 @@ _WHOLE: tuple[Callable[[Policy], Iterator[tuple[str, str]]], ...] = (
     _wide_forbids,
     _lists,
     _days_without_holidays,
+    _without_effect,
 )
 _GRANT: tuple[Callable[[Policy, Grant], Iterator[str]], ...] = (
     _nobody,
-    _overridden,
     _no_port,
     _no_remote,
     _wide,

@@ -1,4 +1,4 @@
-"""Bugs made by hand in the algebra are caught. Each by a policy that is known to show it; ``mutations`` looks anew."""
+"""Bugs made by hand in the algebra are caught, each by a policy that is known to show it."""
 
 import pytest
 

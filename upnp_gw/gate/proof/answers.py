@@ -14,7 +14,7 @@ from upnp_gw.gate.proof import rules
 from upnp_gw.gate.proof.boxes import Algebra, Box, Effort, Region, apart, crossed, merged
 from upnp_gw.gate.proof.dimensions import Shape
 from upnp_gw.gate.proof.space import DEFAULT_EFFORT, Space
-from upnp_gw.gate.schema import OBSERVE_RULE, Grant, Mode, Policy
+from upnp_gw.gate.schema import OBSERVE_RULE, Forbid, Grant, Mode, Policy
 
 DEFAULT_RULE = "default"
 """The name of ``default = "ask"`` among the answers."""
@@ -126,6 +126,18 @@ class Answers:
             if before.grant is not None and not before.limited and not self._may_be_stale(before.grant):
                 region += before.region
         return region
+
+    def meets(self, forbid: Forbid, answer: Answer) -> bool:
+        """True where the forbid takes away points of the answer."""
+        region = rules.forbid_region(self.space, self.policy, forbid)
+        return any(not apart(box, own) for box in region for own in answer.region)
+
+    def denies(self, name: str, answer: Answer) -> bool:
+        """True where this forbid alone takes away all requests of the answer."""
+        forbid = next(one for one in self.policy.forbids if one.name == name)
+        taken = rules.forbid_region(self.space, self.policy, forbid)
+        alone = Answer(answer.outcome, f"{answer.rule} without {name}", answer.grant, answer.region, taken)
+        return next(self.points(alone, [{}]), None) is None
 
     def _may_be_stale(self, grant: Grant) -> bool:
         """True where the grant depends on an address list that can be out of date."""
