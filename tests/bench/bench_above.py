@@ -102,7 +102,10 @@ def waiting(host: Host, below: Below) -> Iterator[list[int]]:
 
     def keep(number: int) -> None:
         port = 20_000 + number
-        with talk(host, server=BOTTOM.lan.network[1]) as line:
+        with (
+            suppress(TimeoutError),
+            talk(host, server=BOTTOM.lan.network[1]) as line,
+        ):  # a dropped one waits no more
             while not end.is_set():
                 data = MapData(b"of the rack.", 6, port, port, ANY_IPV4)
                 answer: Response = codec.parse_response(line.ask(codec.build_request(Request(600, line.own, data))))
