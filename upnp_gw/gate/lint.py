@@ -20,6 +20,8 @@ from upnp_gw.gate.values import duration_text
 
 MOST_STEPS = 200_000
 """Most steps to look for grants without effect: well under a second."""
+NO_REQUEST = "no effect: no request meets all its conditions"
+"""Left out where another warning about the grant says why."""
 VERSION_OF = {Family.IP4: 4, Family.IP6: 6}
 
 
@@ -45,7 +47,8 @@ def lint(policy: Policy, today: date) -> tuple[Finding, ...]:
     for rule in rules:
         if rule.until is not None and (ended := datetime.fromtimestamp(rule.until, UTC).date()) < today:
             findings.append(Finding(_named(rule), f"no effect: it ended on {ended}"))
-    return tuple(findings)
+    explained = {finding.about for finding in findings if finding.text != NO_REQUEST}
+    return tuple(one for one in findings if one.text != NO_REQUEST or one.about not in explained)
 
 
 def _shared_macs(policy: Policy) -> Iterator[tuple[str, str]]:
@@ -130,7 +133,7 @@ def _reason(answers: Answers, answer: Answer, grant: Grant) -> str:
     """The reason why the grant has no effect; empty: it has one."""
     if next(answers.points(answer, [{}]), None) is None:
         if next(answers.points(replace(answer, rule=f"{answer.rule} alone", taken=[]), [{}]), None) is None:
-            return "no effect: no request meets all its conditions"
+            return NO_REQUEST
         names = [forbid.name for forbid in answers.policy.forbids if answers.meets(forbid, answer)]
         alone = [name for name in names if answers.denies(name, answer)]
         if alone:
