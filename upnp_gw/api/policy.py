@@ -69,3 +69,5 @@ class Reloaded(Struct, frozen=True, kw_only=True):
     """Mappings that were kept."""
     fallen: list[RevokedMapping]
     warnings: list[str]
+    opens: list[str] = []
+    """The requests to which the new policy says more than the old one, in words."""

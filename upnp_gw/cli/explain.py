@@ -163,6 +163,8 @@ def reload(daemon: DaemonClient, as_json: bool) -> None:
         device = shown(revoked.device_name or revoked.device, formats.LONGEST_DEVICE)
         print_text(f"{shown(revoked.mapping)} {device} {mapping}: {fate}")
         print_text(f"    {shown(revoked.decision)} {shown(revoked.reason, LONGEST_TEXT)}", further=" " * 8)
+    for text in reloaded.opens:
+        print_text(paint("opens more:", CAUTION) + f" {shown(text, 1000)}", further="    ")
     same = "unchanged" if reloaded.hash == reloaded.before else f"before: {reloaded.before}"
     kept = formats.plural(reloaded.standing, "mapping")
     print_text(shown(f"in force: {reloaded.source}, policy {reloaded.hash} ({same}); {kept} kept", 400))

@@ -174,6 +174,7 @@ class PolicyCommands:
             standing=reloaded.standing,
             fallen=[self._revoked(revoked) for revoked in reloaded.revoked],
             warnings=list(reloaded.warnings),
+            opens=list(reloaded.opens),
         )
 
     def _revoked(self, revoked: RevokedMapping) -> api.RevokedMapping:

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.kept_policies import KeptPolicies
@@ -16,6 +16,7 @@ from upnp_gw.engine.policy_files import PolicyFiles, count_rules
 from upnp_gw.engine.reevaluation import Reevaluation, RevokedMapping, log_revoked
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import ManagedChange, ManagedText
+from upnp_gw.gate.proof.differences import opened_more
 from upnp_gw.gate.remote import stale_sets
 from upnp_gw.ledger.events import Events, PolicyChanged, PolicyRefused
 from upnp_gw.ledger.transaction import Transaction
@@ -46,6 +47,8 @@ class PolicyUpdate:
     standing: int
     """The number of mappings after the update."""
     warnings: tuple[str, ...]
+    opens: tuple[str, ...] = ()
+    """After a reload: the requests to which the policy says more than the one before it, in words."""
 
 
 class PolicyUpdates:
@@ -84,7 +87,10 @@ class PolicyUpdates:
         try:
             async with self._lock:
                 loaded = await asyncio.to_thread(self.files.load)  # thousands of rules take seconds
+                before = self.in_force.policy
                 update = await self._enforce(loaded)
+                opens = await asyncio.to_thread(opened_more, before, loaded.policy)
+                update = replace(update, opens=opens)
                 await self._note_rules()
         except GatewayError as error:
             if isinstance(error, ConfigError):

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fixtures.policies import policy_of
-from upnp_gw.gate.proof.differences import Differences, Kind
+from upnp_gw.gate.proof.differences import Differences, Kind, opened_more
 
 HEAD = '[device.nas]\nmac = ["00:11:32:00:00:02"]\n[zone]\nguest = ["192.168.20.0/24"]\n'
 WEB = '[[grant]]\nname = "nas-web"\nwho = "nas"\nproto = "tcp"\nint_ports = ["8000-8099"]\next = "same"\n'
@@ -46,6 +46,15 @@ def test_a_new_forbid_opens_less() -> None:
     ((kind, text, was, now),) = differences(ALL, ALL + ADMIN)
     assert (kind, was, now) == (Kind.LESS, "allow by all", "deny by admin")
     assert "internal 3389" in text
+
+
+def test_a_reload_says_what_opens_more() -> None:
+    old, new = policy_of(HEAD + ADMIN), policy_of(HEAD + ADMIN + WEB)
+    assert opened_more(new, new) == ()
+    assert opened_more(new, old) == ()
+    (told,) = opened_more(old, new)
+    assert told.startswith("nas, tcp, internal 8000-8099, external 1024-65535: was deny: no grant")
+    assert told.endswith("becomes allow by nas-web")
 
 
 def test_another_lease_is_a_difference() -> None:

@@ -3,17 +3,21 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.proof import dimensions as d
 from upnp_gw.gate.proof.answers import Answer, Answers
-from upnp_gw.gate.proof.boxes import Box, Effort, Region, crossed, merged, union
+from upnp_gw.gate.proof.boxes import Box, Effort, Region, TooMuchWork, crossed, merged, union
 from upnp_gw.gate.proof.describe import box_text
 from upnp_gw.gate.proof.dimensions import Shape
 from upnp_gw.gate.proof.space import DEFAULT_EFFORT, Space
 from upnp_gw.gate.proof.witness import witnesses
 from upnp_gw.gate.schema import Policy
 
+MOST_TOLD = 8
+TOLD_STEPS = 200_000
+"""Steps that a reload spends on saying what opens: well under a second."""
 MOST_BOXES = 60
 """Most boxes of one kind of difference that are made as large as possible."""
 
@@ -197,6 +201,13 @@ def _answer(space: Space, policy: Policy, box: Box) -> str:
     )
 
 
-def counts(differences: Sequence[Difference]) -> dict[Kind, int]:
-    """The number of each kind."""
-    return {kind: sum(1 for one in differences if one.kind is kind) for kind in Kind}
+def opened_more(old: Policy, new: Policy) -> tuple[str, ...]:
+    """The requests to which a new policy says more, in words: at most ``MOST_TOLD`` boxes, with bounded effort."""
+    if old.digest == new.digest:
+        return ()
+    try:
+        found = list(islice(Differences(old, new, most=TOLD_STEPS).more(), MOST_TOLD + 1))
+    except TooMuchWork:
+        return ("not known: the comparison takes too many steps; upnp-gw policy diff --all makes more",)
+    told = [f"{one.text}: was {one.was}, becomes {one.now}" for one in found[:MOST_TOLD]]
+    return (*told, *(["and more; upnp-gw policy diff --all lists all"] if len(found) > MOST_TOLD else []))
