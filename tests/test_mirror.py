@@ -141,7 +141,6 @@ COVERED_ELSEWHERE = {
     "gate/proof/rules.py": "gate/proof/test_brute_force.py",
     "gate/proof/scope.py": "gate/proof/test_brute_force.py",
     "gate/proof/space.py": "gate/proof/test_brute_force.py",
-    "gate/proof/witness.py": "gate/proof/test_brute_force.py",
     "gate/proof/words.py": "gate/proof/test_prove.py",
     "gate/read_invariants.py": "config/test_error_messages.py",
     "gate/accepted.py": "config/test_error_messages.py",

@@ -44,6 +44,10 @@ NATURAL = {
 """Shape -> the protocols in which a client usually asks like that."""
 
 
+class NoSuchRequest(Exception):
+    """No network has a request of this box."""
+
+
 @dataclass(frozen=True, slots=True)
 class Witness:
     """A request with its facts, and what ``decide`` says to it."""
@@ -60,8 +64,11 @@ class Witness:
 def witnesses(space: Space, policy: Policy, box: Box, full: Iterable[str] = ()) -> Iterator[Witness]:
     """Concrete requests of the box, one of each kind. ``full``: grants without room."""
     for shape, relation in space.variants(box):
-        point = _Point(space, box, shape, relation)
-        facts, request = point.facts(policy, frozenset(full)), point.request()
+        try:
+            point = _Point(space, box, shape, relation)
+            facts, request = point.facts(policy, frozenset(full)), point.request()
+        except NoSuchRequest:
+            continue
         yield Witness(facts, request, decide(policy, facts, request), point.ext, _name(policy, point.mac))
 
 
@@ -84,10 +91,7 @@ class _Point:
     def __init__(self, space: Space, box: Box, shape: int, relation: int) -> None:
         self.space, self.box, self.shape, self.relation = space, box, shape, relation
         self.int_port, self.ext = self._ports()
-        self.target = self._address(d.TARGET)
-        self.source = self.target
-        if relation != Relation.SAME_ADDRESS:
-            self.source = self._address(d.SOURCE, self.target)
+        self.target, self.source = self._addresses()
         self.mac = self._mac(d.MAC, also=relation != Relation.SAME_DEVICE)
         self.lan, self.main_lan = self._lan()
         self.target_mac, self.target_lan = self.mac, self.lan
@@ -112,19 +116,24 @@ class _Point:
             for port in {low, min(low + 1, high)}:
                 if (ext := _first_but(outer, port)) is not None:
                     return port, ext
-        raise AssertionError("the box has two different ports")
+        raise NoSuchRequest
 
-    def _address(self, dimension: int, other: IPAddress | None = None) -> IPAddress:
+    def _addresses(self) -> tuple[IPAddress, IPAddress]:
+        """(of the internal client, of the requester): two different ones, unless it asks for its own."""
+        targets = self._usual(d.TARGET)
+        if self.relation == Relation.SAME_ADDRESS:
+            return address_of(targets[0]), address_of(targets[0])
+        for target in targets:
+            for source in self._usual(d.SOURCE):
+                if source != target:
+                    return address_of(target), address_of(source)
+        raise NoSuchRequest
+
+    def _usual(self, dimension: int) -> list[int]:
+        """Some addresses of the box, usual ones first; two at least, if it has two."""
         spans = self._spans(dimension)
-        taken = None if other is None else number_of(other)
-        for number in USUAL:
-            if number != taken and has(spans, number):
-                return address_of(number)
-        for low, high in spans:
-            for number in (min(low + 77, high), low, high):
-                if number != taken:
-                    return address_of(number)
-        raise AssertionError("the box has two different addresses")
+        edges = [number for low, high in spans[:2] for number in (min(low + 77, high), low, high)]
+        return [*(number for number in USUAL if has(spans, number)), *edges]
 
     def _mac(self, dimension: int, also: bool, but: str | None = None) -> str | None:
         """``also``: an unknown one is possible. Names that the policy has come last."""
@@ -153,12 +162,14 @@ class _Point:
         places = [name for at, name in enumerate((*lans, "far-lan", "")) if bits >> at & 1]
         if self.space.two_lans(self.box):
             places = [name for name in places if name != self.lan]
+        if not places:
+            raise NoSuchRequest
         place = self.lan if "far-lan" in places and self.lan not in lans else places[0]
         if place == self.lan and self.space.two_lans(self.box):
             place = "far-lan"
         mac = self._mac(d.TARGET_MAC, True, but=self.mac)
         if mac is not None and mac == self.mac and place == self.lan:
-            place = next(name for name in places if name != self.lan)
+            place = next((name for name in places if name != self.lan), "")
         return mac, place
 
     def _via(self) -> Via:
@@ -251,7 +262,7 @@ class _Point:
             for at in (1, 0, net.num_addresses - 1):
                 if at < net.num_addresses and net[at] not in (self.source, self.target):
                     return IPv4Interface(f"{net[at]}/32") if net.version == 4 else IPv6Interface(f"{net[at]}/128")
-        raise AssertionError("the zone has no other address")
+        raise NoSuchRequest
 
     def _network(self, policy: Policy) -> Network:
         """A gateway whose LANs hold both hosts, and whose LANs are in the zones of the box."""
