@@ -116,13 +116,16 @@ class Answers:
             self.algebra.effort.spend(len(answer.taken))
         return near
 
-    def charged_before(self, grant: Grant) -> Region:
+    def charged_before(self, grant: Grant | None) -> Region:
         """The points at which another grant is charged, whatever room there is: one before it that always has
-        room."""
+        room. None: at which any grant could be."""
         region: Region = []
         for before in self.granted:
             if before.grant is grant:
                 break
+            if grant is None:
+                region += before.region
+                continue
             if before.grant is not None and not before.limited and not self._may_be_stale(before.grant):
                 region += before.region
         return region

@@ -117,7 +117,7 @@ class Prover:
         yield from self.answers.points(answer, crossed(scope, beyond(bounds)))
         if bounds.lease_s is None:
             return
-        charged = [] if answer.grant is None else self.answers.charged_before(answer.grant)
+        charged = self.answers.charged_before(answer.grant)
         for at, via in enumerate(VIAS):
             over = longer(self.space, self.policy, answer.grant, via, bounds.lease_s)
             yield from self.answers.points(answer, crossed(scope, [{d.VIA: 1 << at}], over), charged)

@@ -203,6 +203,8 @@ class Space:
 
     def _related(self, box: Box, relation: int) -> bool:
         """Two addresses are not equal. Without a MAC address the address is the device. One device is no other."""
+        if box.get(d.LAN) == self.no_lan and any(box.get(d.ZONE + at) == 2 for at in range(len(self.zones))):
+            return False  # an unknown LAN is in no zone
         if relation == Relation.SAME_ADDRESS:
             return True
         if _equal(box, d.SOURCE, d.TARGET):
