@@ -26,6 +26,9 @@ paste_at() { (cd "$1" && paste "$(page_block "$PAGE" "$2" "$3")"); }
 table() { nft list table inet upnp_gw 2>/dev/null; }
 mapped() { upnp-gw list --json | grep -q "\"external_port\": *$1\\b"; }
 listening() { ss -Hlntu "sport = :$1" | grep -q .; }
+# Without it nothing answers on port 22, shut or not. Python's web server asks for the name of the machine before it
+# listens, and waits for an answer of DNS that never comes.
+ssh_listens() { await "the gateway's own port 22 is served" listening 22; }
 
 network() {
     make_network
@@ -188,6 +191,7 @@ nothing_is_left() {
 }
 
 router() {
+    ssh_listens
     say "== router mode: install, set up"
     paste_at /srv/first Install 1
     paste_at /srv/first "As the firewall of the machine" 1
@@ -199,6 +203,7 @@ router() {
 }
 
 router2() {
+    ssh_listens
     service_runs
     seen "the closed table was loaded" active upnp-gw-closed
     seen "the gateway started after that" [ "$(started upnp-gw)" -gt "$(started upnp-gw-closed)" ]
@@ -248,6 +253,7 @@ by_hand() {
 }
 
 shut() {
+    ssh_listens
     seen "the gateway does not run" fails active upnp-gw
     seen "the closed table was loaded" active upnp-gw-closed
     seen "it is shut" fails connects 22
