@@ -60,7 +60,7 @@ build_others() {
 # judge SUITE DIR: lintian of that suite.
 judge() {
     set -e
-    local tree=$TREES/$1.lintian
+    tree=$TREES/$1.lintian # not local: the trap reads it when the function has ended
     trap 'rm -rf "$tree"' EXIT
     copy_tree "$1" "$tree"
     cp -a "$2" "$tree/srv/packages"
@@ -153,7 +153,8 @@ WALKED="PACKAGE-WALK PASSED"
 walk_in_qemu() {
     set -e
     suite=$1
-    local tree=$TREES/$suite.machine image=$TREES/$suite.machine.img stage log
+    tree=$TREES/$suite.machine image=$TREES/$suite.machine.img
+    local stage log
     trap 'rm -rf "$tree" "$image"' EXIT
     tree_for_walk "$suite" "$2" "$tree"
     in_tree "$tree" bash -c '
