@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -21,10 +22,11 @@ from tests.fixtures.gateway import (
     gateway_fixture,
     source_of,
 )
-from tests.fixtures.granting_above import BEHIND, OUTERMOST, OWN, REFUSED, SILENT, FakeGatewayAbove
+from tests.fixtures.granting_above import ABOVE, BEHIND, OUTERMOST, OWN, REFUSED, SILENT, FakeGatewayAbove
 from tests.fixtures.waiting import async_until
-from upnp_gw.engine.above_rules import AboveRules
+from upnp_gw.engine.above_rules import TURNS, AboveRules
 from upnp_gw.engine.asking_above import MOST_QUESTIONS
+from upnp_gw.model.above import AboveRefused, AboveReply, AboveRequest
 from upnp_gw.model.errors import StoreError
 from upnp_gw.model.mapping import Endpoint, Mapping, MappingKey, Transport, Via
 from upnp_gw.model.network import Neighbour
@@ -386,12 +388,49 @@ async def test_a_request_that_came_round_a_loop_is_not_passed_on(tmp_path: Path)
         await until_asked(home)
         refused = await home.refused(8080, PC_IP, **PCP)
         assert refused.refusal is Refusal.NO_EXTERNAL_ADDRESS
-        assert len(home.above.asked) == 1
+        assert (len(home.above.asked), home.above.came_back) == (1, 1)
         other = asyncio.create_task(home.map(9090, PC_IP, **PCP))
         await until_asked(home, 2)
         home.above.may_answer.set()
         assert isinstance(await asking, Granted)
         assert isinstance(await other, Granted)
+
+
+@pytest.mark.parametrize("via", [Via.NATPMP, Via.PCP])
+async def test_two_gateways_that_point_at_each_other_stop_after_some_turns(tmp_path: Path, via: Via) -> None:
+    """NAT-PMP has no nonce: the other gateway asks for the port that it was just given, again and again."""
+
+    class Ring(FakeGatewayAbove):
+        async def ask(self, request: AboveRequest, timeout_s: float) -> AboveReply:
+            self.asked.append(request)
+            nonce = self.random.randbytes(12) if via is Via.PCP else None  # the other one makes its own
+            port, choice = request.internal.port, PortChoice.SUGGESTED
+            reply = await home.map(port, PC_IP, via=via, choice=choice, nonce=nonce)
+            assert isinstance(reply, Refused)
+            return AboveRefused(via, ABOVE, reply.refusal, "no", 60)
+
+        random = Random(1)
+
+    async with behind(tmp_path, above=Ring(Clock())) as home:
+        refused = await home.refused(8080, **NATPMP)
+        assert refused.refusal is Refusal.NO_EXTERNAL_ADDRESS
+        assert (len(home.above.asked), home.above.came_back) == (TURNS + 1, 1)
+        assert not list(home.decider.ledger.table)
+        assert not home.ports
+
+
+async def test_a_host_may_ask_for_the_port_that_another_of_its_mappings_got(tmp_path: Path) -> None:
+    """Two hosts with the same program, which opens neighbouring ports."""
+    async with behind(tmp_path) as home:
+        home.above.may_answer.clear()
+        asking = [
+            asyncio.create_task(home.map(external, internal=internal, **PCP))
+            for internal, external in ((8080, 8081), (8081, 8082), (8082, 8083))
+        ]
+        await until_asked(home, 3)
+        home.above.may_answer.set()
+        assert all([isinstance(await each, Granted) for each in asking])
+        assert not home.above.came_back
 
 
 @pytest.mark.spec("CAS-014")

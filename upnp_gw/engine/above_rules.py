@@ -3,6 +3,7 @@
 A mapping that needs it is reserved here first. It opens when the gateway above has granted it (CAS-010).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from random import Random
@@ -21,6 +22,9 @@ LEAST_S = 120
 FRESH = 0.75
 """A refresh is answered without the gateway above while this part of the requested lifetime is left there (RFC 7648
 section 3.3, CAS-012)."""
+TURNS = 6
+"""So many requests in a row, each for the port that the one before was given, come from a gateway above that asks
+this one. Fewer can be those of a program that opens neighbouring ports."""
 WAIT_GRACE_S = 10
 """A mapping that waits ends by itself this long after the last answer can have come."""
 
@@ -181,3 +185,23 @@ def forget(transaction: Transaction) -> None:
             transaction.end(row, "refused-above")
         else:
             transaction.put(replace(row, above=None))
+
+
+def came_back(waiting: Sequence[Mapping], request: MapRequest) -> bool:
+    """True for a request that comes from the gateway above, which was asked for one of the ``waiting`` mappings.
+
+    PCP: it has the nonce and the port of such a mapping, and is for another host. The nonce alone is no proof:
+    two hosts may use the same one. Without the nonce: its host asked for the port that it was given, and for the
+    port that it was given then, and so on, ``TURNS`` times.
+    """
+    port, turns = request.internal.port, 0
+    of_host: dict[int, int] = {}
+    """External port -> internal port."""
+    for row in waiting:
+        if row.internal.address == request.internal.address:
+            of_host[row.key.external_port] = row.internal.port
+        elif row.above is not None and request.nonce == row.above.nonce and row.key.external_port == port:
+            return True
+    while turns < TURNS and of_host.get(port, port) != port:
+        port, turns = of_host.pop(port), turns + 1
+    return turns == TURNS

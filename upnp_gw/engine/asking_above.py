@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from upnp_gw.engine.above_changes import OTHER_PORT, AskedAbove, conclude, withdraw
-from upnp_gw.engine.above_rules import AboveRules, has_own_address
+from upnp_gw.engine.above_rules import AboveRules, came_back, has_own_address
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.writer import TURNS, Operation, failed
 from upnp_gw.ledger.events import FirstMapping
@@ -118,21 +118,16 @@ class AskingAbove:
         return refused or self._granted(reply, request)
 
     def _comes_round(self, request: MapRequest) -> bool:
-        """True for a request of the gateway above itself, and for one of ours that came back through it: the nonce
-        alone is no proof, since two hosts may use the same one."""
+        """True for a request of the gateway above itself, and for one of ours that came back through it."""
         if request.source.address == self._above.state().gateway:
             return True
-        if request.nonce is None or not self._asked:
+        if not self._asked:
             return False
-        waiting = (self._decider.ledger.table.get(each) for each in self._asked)
-        return any(
-            row is not None
-            and row.above is not None
-            and row.above.nonce == request.nonce
-            and row.internal.address != request.internal.address
-            and row.key.external_port == request.internal.port
-            for row in waiting
-        )
+        waiting = [row for each in self._asked if (row := self._decider.ledger.table.get(each)) is not None]
+        if not came_back(waiting, request):
+            return False
+        self._above.leads_back()
+        return True
 
     def _is_elsewhere(self, request: MapRequest) -> bool:
         """True if the client wants this external port and no other, and the mapping that has it here has another

@@ -37,6 +37,8 @@ SILENT_POLL_S = (2.0, 30.0)
 """The same while it is silent: at first, and the longest."""
 ANSWER_S = 2.0
 """Seconds that it has for such a question. Two in a row without an answer are silence."""
+CAME_BACK = Denial(Refusal.NO_EXTERNAL_ADDRESS, "it leads back to this gateway", 60, loop=True)
+"""For a minute it is not asked."""
 NOT_STARTED = NoWay("the gateway above is not asked now")
 GRANTED_MAX = 65_536 * 2
 
@@ -151,6 +153,12 @@ class GatewayAboveClient:
             return refused_by(via, links.way.gateway, outcome)
         return None
 
+    def leads_back(self) -> None:
+        way = self._standing.way
+        if isinstance(way, Way):
+            self._refuses_until[way.source] = self._now() + CAME_BACK.retry_s, CAME_BACK
+            self._note_loop(way.gateway)
+
     def state(self) -> AboveState:
         """For IPv4."""
         return self._standing.state(self._watch.external)
@@ -172,10 +180,14 @@ class GatewayAboveClient:
         if outcome.everything:
             self._refuses_until[links.way.source] = self._now() + outcome.retry_s, outcome
             log.warning("the gateway above at %s refuses everything: %s", gateway, outcome.words)
-        if outcome.loop and not self._standing.loop:
+        if outcome.loop:
+            self._note_loop(gateway)
+        return refused_by(via, gateway, outcome)
+
+    def _note_loop(self, gateway: IPAddress) -> None:
+        if not self._standing.loop:
             self._standing.loop = True
             log.error("the gateway above at %s leads back to this gateway: nothing is opened there", gateway)
-        return refused_by(via, gateway, outcome)
 
     def _not_served(
         self, links: GatewayLinks, via: Via, outcome: NotServed, began: float
