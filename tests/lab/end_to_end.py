@@ -226,7 +226,12 @@ class Home:
 
     def agree(self) -> None:
         """The active rows of the ledger are the kernel's elements, one by one."""
-        assert self.installed() == self.active_rows()
+        while True:
+            before, installed = self.active_rows(), self.installed()
+            after = self.active_rows()
+            if before == after:
+                break  # else a lease ended between the two listings
+        assert installed == after
 
     def unproved(self) -> str:
         """Sentences about packets that the kernel lets in beside the mappings; empty: none."""
