@@ -24,6 +24,7 @@ from tests.fixtures.gateway import (
 )
 from tests.fixtures.granting_above import ABOVE, BEHIND, OUTERMOST, OWN, REFUSED, SILENT, FakeGatewayAbove
 from tests.fixtures.waiting import async_until
+from upnp_gw.engine import asking_above
 from upnp_gw.engine.above_rules import TURNS, AboveRules
 from upnp_gw.engine.asking_above import MOST_QUESTIONS
 from upnp_gw.model.above import AboveRefused, AboveReply, AboveRequest
@@ -313,6 +314,21 @@ async def test_too_many_questions_are_refused_at_once(tmp_path: Path) -> None:
         assert refused.refusal is Refusal.GATEWAY_ABOVE
         assert not list(home.decider.ledger.table)
         home.leases_above.answer.__self__._asked.clear()  # type: ignore[union-attr]
+
+
+async def test_one_device_does_not_keep_the_others_from_the_gateway_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking_above, "MOST_OF_DEVICE", 2)
+    async with behind(tmp_path) as home:
+        home.above.may_answer.clear()
+        asking = [asyncio.create_task(home.map(port, **PCP)) for port in (8000, 8001)]
+        await until_asked(home, 2)
+        assert (await home.refused(9000, **PCP)).refusal is Refusal.GATEWAY_ABOVE
+        asking.append(asyncio.create_task(home.map(9001, PC_IP, **PCP)))
+        await until_asked(home, 3)
+        home.above.may_answer.set()
+        assert all([isinstance(await each, Granted) for each in asking])
 
 
 async def test_a_client_that_goes_away_leaves_no_question_open(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 MOST_QUESTIONS = 64
 """The most questions at once. Further clients are refused at once: a silent gateway above must not collect them."""
+MOST_OF_DEVICE = MOST_QUESTIONS // 2
+"""The most of them for one device: it cannot keep all others from the gateway above."""
 
 TOO_MANY = Refused(Refusal.GATEWAY_ABOVE, "too many requests wait for the gateway above", None, retry_s=10)
 ELSEWHERE = Refused(Refusal.CONFLICT, OTHER_PORT, None)
@@ -110,12 +112,18 @@ class AskingAbove:
         if self._rules.is_fresh(reply.mapping, request.lifetime_s, now):
             return reply
         mapping_id = reply.mapping.id
-        if mapping_id not in self._asked and len(self._asked) >= MOST_QUESTIONS:
+        if mapping_id not in self._asked and self._is_crowded(reply.mapping.device):
             await self._submit(partial(withdraw, self._decider, mapping_id))
             return TOO_MANY
         task = self.ask(mapping_id, request, records[0] if records else None, first[0] if first else None)
         refused = await asyncio.shield(task)
         return refused or self._granted(reply, request)
+
+    def _is_crowded(self, device: str) -> bool:
+        """True if too many questions wait, or too many of this device."""
+        rows = map(self._decider.ledger.table.get, self._asked)
+        of_device = sum(row is not None and row.device == device for row in rows)
+        return len(self._asked) >= MOST_QUESTIONS or of_device >= MOST_OF_DEVICE
 
     def _comes_round(self, request: MapRequest) -> bool:
         """True for a request of the gateway above itself, and for one of ours that came back through it."""

@@ -37,8 +37,6 @@ SILENT_POLL_S = (2.0, 30.0)
 """The same while it is silent: at first, and the longest."""
 ANSWER_S = 2.0
 """Seconds that it has for such a question. Two in a row without an answer are silence."""
-CAME_BACK = Denial(Refusal.NO_EXTERNAL_ADDRESS, "it leads back to this gateway", 60, loop=True)
-"""For a minute it is not asked."""
 NOT_STARTED = NoWay("the gateway above is not asked now")
 GRANTED_MAX = 65_536 * 2
 
@@ -154,10 +152,9 @@ class GatewayAboveClient:
         return None
 
     def leads_back(self) -> None:
-        way = self._standing.way
-        if isinstance(way, Way):
-            self._refuses_until[way.source] = self._now() + CAME_BACK.retry_s, CAME_BACK
-            self._note_loop(way.gateway)
+        """Only noted: a host of the LAN could forge such a request, and must not end the questions of others."""
+        if isinstance(self._standing.way, Way):
+            self._note_loop(self._standing.way.gateway)
 
     def state(self) -> AboveState:
         """For IPv4."""
@@ -187,7 +184,7 @@ class GatewayAboveClient:
     def _note_loop(self, gateway: IPAddress) -> None:
         if not self._standing.loop:
             self._standing.loop = True
-            log.error("the gateway above at %s leads back to this gateway: nothing is opened there", gateway)
+            log.error("the gateway above at %s leads back to this gateway", gateway)
 
     def _not_served(
         self, links: GatewayLinks, via: Via, outcome: NotServed, began: float

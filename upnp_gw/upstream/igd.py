@@ -27,7 +27,7 @@ Arguments = tuple[tuple[str, str], ...]
 
 
 class Holder(Enum):
-    """Whose an external port is."""
+    """The owner of an external port at the gateway above."""
 
     OURS = auto()
     ANOTHER_PORT = auto()

@@ -51,7 +51,7 @@ NOT_KEPT = {
     Holder.ANOTHER_HOST: Denial(Refusal.CONFLICT, "the external port is in use"),
     Holder.ANOTHER_PORT: Denial(Refusal.SAME_PORT, "external and internal port must be the same there", undo=True),
 }
-"""Whose the port is after it was granted -> the refusal."""
+"""The owner of the port after it was granted -> the refusal."""
 NOT_UNDERSTOOD = NotServed("its UPnP IGD cannot be understood")
 
 
