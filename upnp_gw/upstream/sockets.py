@@ -6,6 +6,8 @@ them what has another source.
 
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.protocols.port5351 import CLIENT_PORT, PORT
@@ -26,68 +28,53 @@ def request_socket(way: Way) -> socket.socket:
     """For PCP and NAT-PMP. Connected: the kernel drops datagrams of any other address and port (CAS-023), and
     reports that nothing listens. Raises OSError."""
     sock = _socket(way, socket.SOCK_DGRAM)
-    try:
+    with _closed_on_error(sock):
         sock.bind(_at(way, way.source, 0))
         sock.connect(_at(way, way.gateway, PORT))
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 
 def stream_socket(way: Way) -> socket.socket:
     """For HTTP, not connected. Raises OSError."""
     sock = _socket(way, socket.SOCK_STREAM)
-    try:
+    with _closed_on_error(sock):
         sock.bind(_at(way, way.source, 0))
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 
 def search_socket(way: Way) -> socket.socket:
     """For searches by SSDP and the answers to them, IPv4. Raises OSError."""
     sock = _socket(way, socket.SOCK_DGRAM)
-    try:
+    with _closed_on_error(sock):
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, TTL)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
         member = _MREQN.pack(bytes(4), way.source.packed, way.ifindex)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, member)
         _accept_only(sock, way.gateway)
         sock.bind(_at(way, way.source, 0))
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 
 def announcement_socket(way: Way) -> socket.socket:
     """For announcements of PCP and NAT-PMP: port 5350, all hosts. Raises OSError."""
     sock = _listening(way)
-    try:
+    with _closed_on_error(sock):
         if way.version == 4:
             sock.bind((ALL_HOSTS, CLIENT_PORT))
         else:
             sock.bind((ALL_NODES, CLIENT_PORT, 0, way.ifindex))
             group = socket.inet_pton(socket.AF_INET6, ALL_NODES) + struct.pack("@I", way.ifindex)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 
 def ssdp_socket(way: Way) -> socket.socket:
     """For the announcements of SSDP, IPv4. Raises OSError."""
     sock = _listening(way)
-    try:
+    with _closed_on_error(sock):
         sock.bind((str(IPV4.address), SSDP_PORT))
         member = _MREQN.pack(IPV4.address.packed, bytes(4), way.ifindex)
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 
@@ -99,26 +86,29 @@ def address_of(peer: tuple[str, int]) -> tuple[str, int]:
 def _socket(way: Way, kind: int) -> socket.socket:
     family = socket.AF_INET if way.version == 4 else socket.AF_INET6
     sock = socket.socket(family, kind | socket.SOCK_NONBLOCK)
-    try:
+    with _closed_on_error(sock):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, way.interface.encode())
-    except OSError:
-        sock.close()
-        raise
     return sock
 
 
 def _listening(way: Way) -> socket.socket:
     """All clients on this machine can share the port."""
     sock = _socket(way, socket.SOCK_DGRAM)
-    try:
+    with _closed_on_error(sock):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)
         _accept_only(sock, way.gateway)
+    return sock
+
+
+@contextmanager
+def _closed_on_error(sock: socket.socket) -> Iterator[None]:
+    try:
+        yield
     except OSError:
         sock.close()
         raise
-    return sock
 
 
 def _accept_only(sock: socket.socket, source: IPAddress) -> None:
