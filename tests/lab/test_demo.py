@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.fixtures.waiting import until
 from upnp_gw.cli.demo_report import JsonReport, TextReport
 from upnp_gw.lab import Lab, LabUnavailable
 from upnp_gw.lab.daemon import DaemonFailed, LabDaemon
@@ -90,10 +92,28 @@ def test_sigterm_leaves_no_directory_and_no_daemon(tmp_path: Path) -> None:
     ) as demo:
         assert demo.stdout is not None
         assert json.loads(demo.stdout.readline())["step"] == "start"
-        assert list(tmp_path.iterdir())
+        until(lambda: any(tmp_path.iterdir()))
         demo.send_signal(signal.SIGTERM)
         demo.stdout.read()
         assert demo.wait(20) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_the_directory_is_made_leaves_none(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = os.mkdir
+
+    def make_and_signal(path: str, mode: int = 0o777) -> None:
+        make(path, mode)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with monkeypatch.context() as patched, play._exit_on_sigterm():
+        patched.setattr(os, "mkdir", make_and_signal)
+        with pytest.raises((SystemExit, KeyboardInterrupt)), play._directory():
+            pytest.fail("the signal was lost")
     assert list(tmp_path.iterdir()) == []
 
 

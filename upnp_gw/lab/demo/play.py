@@ -40,20 +40,18 @@ def play(report: Report) -> int:
         place = acquire()
     except LabUnavailable as problem:
         return _rehearse(report, str(problem), started)
-    report.opening(f"in network namespaces, as {place}", "nftables", [_printable(line) for line in PICTURE])
     with _exit_on_sigterm():
+        report.opening(f"in network namespaces, as {place}", "nftables", [_printable(line) for line in PICTURE])
         outcomes = _perform(report)
     report.summary(outcomes, "nftables", time.monotonic() - started)
     return 0 if all(outcome.result == PROVED for outcome in outcomes) else EXIT_FAILED
 
 
 def _perform(report: Report) -> list[StepOutcome]:
-    with tempfile.TemporaryDirectory(prefix="upnp-gw-demo-") as directory:
+    with _directory() as directory:
         with Lab() as lab:
             console = lab.hosts["console"]
-            daemon = LabDaemon(
-                lab.gateway, Path(directory), "--lan", "lan0", "--wan", "wan0", "--firewall", "router"
-            )
+            daemon = LabDaemon(lab.gateway, directory, "--lan", "lan0", "--wan", "wan0", "--firewall", "router")
             stage = Stage(lab, daemon, Console(console, console.address))
             with EchoServer(console, Transport.TCP, GAME), EchoServer(console, Transport.UDP, GAME):
                 outcomes = _run(report, STEPS, stage, PROVED)
@@ -69,8 +67,8 @@ def _rehearse(report: Report, reason: str, started: float) -> int:
     report.opening("NO KERNEL, NO PACKETS", "memory", [f"No lab: {reason}"])
     with (
         _exit_on_sigterm(),
-        tempfile.TemporaryDirectory(prefix="upnp-gw-demo-") as directory,
-        rehearsal.rehearsal(Path(directory)) as scene,
+        _directory() as directory,
+        rehearsal.rehearsal(directory) as scene,
     ):
         outcomes = _run(report, rehearsal.STEPS, scene, SHOWN)
     report.summary(outcomes, "memory", time.monotonic() - started)
@@ -130,6 +128,18 @@ def _check_gone(namespaces: set[str]) -> StepFindings:
         [f"no process and no thread is left in its {len(namespaces)} hosts; the kernel drops the namespaces"],
         {"hosts": len(namespaces)},
     )
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """A directory that is removed at the end, also if SIGTERM or Ctrl-C arrives while it is made."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        with tempfile.TemporaryDirectory(prefix="upnp-gw-demo-") as name:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            yield Path(name)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
