@@ -60,7 +60,7 @@ def test_the_extra_declares_the_packages_of_the_plugin() -> None:
 
 def test_a_router_imports_no_client() -> None:
     assert not imports(ROUTER) & CLIENT_ONLY
-    code = "import sys, upnp_gw.cli.run, upnp_gw.daemon; print(*sys.modules)"
+    code = "import sys, upnp_gw.cli.run, upnp_gw.daemon.process; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "uvloop" in loaded or "lxml" in loaded, "the list is one of modules"
     assert not {name for name in loaded if name.partition(".")[0] in CLIENT_ONLY}

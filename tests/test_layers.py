@@ -129,8 +129,8 @@ def test_only_the_writer_changes_the_kernel() -> None:
     firewalls = {"base.Firewall", "memory.MemoryFirewall", "nftables.NftablesFirewall"}
     knows = {name_of(path) for path in outside if any(i.endswith(tuple(firewalls)) for i in imports(path))}
     assert {name for name in knows if not name.startswith(LAB)} == {
-        "upnp_gw/composition.py",
-        "upnp_gw/daemon.py",
+        "upnp_gw/daemon/composition.py",
+        "upnp_gw/daemon/process.py",
         "upnp_gw/engine/build.py",
         "upnp_gw/engine/kernel_and_store.py",
         "upnp_gw/engine/usage_reader.py",

@@ -29,11 +29,11 @@ from urllib.parse import urlsplit
 
 import upnp_gw
 from upnp_gw.config.settings import EMULATED_ADDRESS, EMULATED_WAN, Config
-from upnp_gw.daemon import Daemon
+from upnp_gw.daemon.process import Daemon
 from upnp_gw.ledger.events import TableChanged
 
 PACKAGE = str(Path(upnp_gw.__file__).parent) + "/"
-DAEMON = PACKAGE + "daemon.py"
+DAEMON = PACKAGE + "daemon/process.py"
 LOOPBACK = "127.0.0.1"
 DEADLINE_S = 20.0
 SOAP = (

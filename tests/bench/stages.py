@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, Clock, gateway_fixture
-from upnp_gw import logs
+from upnp_gw.daemon import logs
 from upnp_gw.engine import refresh, requests
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway

@@ -29,9 +29,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Config, tuple[str, ..
             raise ConfigError("runtime_dir", "/run/x", "another upnp-gw answers there")
         return 5
 
-    daemon = ModuleType("upnp_gw.daemon")
+    daemon = ModuleType("upnp_gw.daemon.process")
     daemon.run_daemon = run_daemon  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "upnp_gw.daemon", daemon)
+    monkeypatch.setitem(sys.modules, "upnp_gw.daemon.process", daemon)
     return calls
 
 

@@ -19,7 +19,7 @@ LATER = ("upnp_gw.api", "upnp_gw.control.server", "upnp_gw.doctor", "upnp_gw.sug
 
 
 def test_a_router_that_starts_loads_no_commands() -> None:
-    code = f"import sys, upnp_gw.daemon; print([name for name in {LATER!r} if name in sys.modules])"
+    code = f"import sys, upnp_gw.daemon.process; print([name for name in {LATER!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]", found.stdout
 

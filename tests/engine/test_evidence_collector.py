@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, PC, PC_IP, Clock, GatewayFixture, gateway_fixture
-from upnp_gw.daemon import Daemon
+from upnp_gw.daemon.process import Daemon
 from upnp_gw.firewall.base import Counters, Exchange, Growth
 from upnp_gw.gate.load import LoadedPolicy, load_text
 from upnp_gw.gate.schema import Policy

@@ -108,7 +108,9 @@ def run(installed_wheel: Path, *arguments: str, cwd: Path) -> str:
 
 def test_the_installed_program_has_no_file_of_this_tree(installed_wheel: Path, tmp_path: Path) -> None:
     assert run(installed_wheel, "--version", cwd=tmp_path) == f"upnp-gw {TAG.removeprefix('v')}\n"
-    code = "import sys, upnp_gw.daemon, upnp_gw.page.process; print(*(m.__file__ for m in sys.modules.values()"
+    code = (
+        "import sys, upnp_gw.daemon.process, upnp_gw.page.process; print(*(m.__file__ for m in sys.modules.values()"
+    )
     code += " if m.__name__.startswith('upnp_gw')), sep='\\n')"
     done = subprocess.run(
         [installed_wheel / "bin" / "python", "-c", code], cwd=tmp_path, capture_output=True, check=True

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.memory import inside
-from upnp_gw import daemon
 from upnp_gw.cli import main
+from upnp_gw.daemon import process
 from upnp_gw.engine import build
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.firewall import libnftables as library
@@ -130,8 +130,8 @@ def install() -> None:
         load = partial(library.LoadedLibrary, elsewhere)
     for module, name, made in (
         (build, "Gateway", FaultyGateway),
-        (daemon, "NftablesFirewall", FaultyFirewall),
-        (daemon, "Store", FaultyStore),
+        (process, "NftablesFirewall", FaultyFirewall),
+        (process, "Store", FaultyStore),
         (element_writer, "BatchSocket", FaultyBatches),
     ):
         assert hasattr(module, name)

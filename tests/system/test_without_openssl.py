@@ -10,7 +10,7 @@ import upnp_gw.cli.run  # as for the command: what it imports comes before the n
 from upnp_gw.config import file, interface_detection, settings
 from upnp_gw.system.process import prepare_imports
 prepare_imports()
-import upnp_gw.daemon, upnp_gw.control.server, upnp_gw.doctor
+import upnp_gw.daemon.process, upnp_gw.control.server, upnp_gw.doctor
 """
 PATCHED = "from upnp_gw.system import without_openssl as tested; {patch}; print(tested.leave_out_openssl())\n"
 CHECK = """

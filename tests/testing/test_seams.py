@@ -39,7 +39,7 @@ def imports(path: Path) -> set[str]:
 
 def test_the_daemon_of_a_router_loads_nothing_of_them() -> None:
     program = (
-        "import sys, upnp_gw.cli, upnp_gw.cli.run, upnp_gw.daemon\n"
+        "import sys, upnp_gw.cli, upnp_gw.cli.run, upnp_gw.daemon.process\n"
         "print([name for name in sys.modules if name.startswith(('upnp_gw.testing', 'upnp_gw.lab'))])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

@@ -14,7 +14,7 @@ import click
 
 from upnp_gw.cli.run import run, serve
 from upnp_gw.config.settings import Config
-from upnp_gw.daemon import run_daemon
+from upnp_gw.daemon.process import run_daemon
 from upnp_gw.servers.wire import EpochOf, WireClasses
 from upnp_gw.testing.datagram_sockets import lan_port5351_socket, lan_ssdp_socket
 from upnp_gw.testing.fault_option import fault_rules

@@ -41,8 +41,8 @@ def page(config_file: Path | None, runtime_dir: Path | None, page_dir: Path | No
 
     To sign in: `upnp-gw open`.
     """
-    from upnp_gw import logs
     from upnp_gw.config.page_settings import load_page
+    from upnp_gw.daemon import logs
 
     try:
         options = {"control_dir": runtime_dir, "runtime_dir": page_dir, "state_dir": page_dir}

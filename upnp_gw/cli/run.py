@@ -89,7 +89,7 @@ def serve(
 def _run_daemon(config: Config, detected: tuple[str, ...]) -> int:
     prepare_imports()
     try:
-        from upnp_gw.daemon import run_daemon
+        from upnp_gw.daemon.process import run_daemon
 
         if sys.__stderr__ is not None:
             faulthandler.enable(sys.__stderr__)  # libnftables is C: if it crashes, the log has a trace

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 from uuid import uuid4
 from weakref import WeakSet
 
-from upnp_gw.composition import Composition, Surroundings
 from upnp_gw.config.settings import EMULATED_WAN, Config
+from upnp_gw.daemon.composition import Composition, Surroundings
 from upnp_gw.engine.environment import Environment
 from upnp_gw.engine.policy_files import local_today
 from upnp_gw.engine.policy_in_force import PolicyInForce

@@ -12,7 +12,7 @@ from tests.fixtures.gateway import PC_IP, gateway_fixture
 from tests.fixtures.mapping_rows import mapping
 from tests.fixtures.operator_commands import served
 from tests.store.test_store import record
-from upnp_gw import logs
+from upnp_gw.daemon import logs
 from upnp_gw.ledger.events import Decided, TableChanged
 
 EVIL = "\x1b[2J\r\nERROR upnp_gw: all is lost \u202e"

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from upnp_gw import __version__, logs
+from upnp_gw import __version__
 from upnp_gw.backup.placing import finish_at_start
-from upnp_gw.composition import Composition, Surroundings
 from upnp_gw.config.settings import Config
 from upnp_gw.control.on_demand import ControlOnDemand, DaemonParts
 from upnp_gw.control.socket_path import Claim
+from upnp_gw.daemon import logs
+from upnp_gw.daemon.composition import Composition, Surroundings
+from upnp_gw.daemon.gateway_above import GatewayAboveInDaemon
 from upnp_gw.engine.environment import Environment, served_network
 from upnp_gw.engine.garbage_collection import GarbageCollection
 from upnp_gw.engine.obstacles import Obstacles
@@ -34,7 +36,6 @@ from upnp_gw.firewall.conntrack_timeouts import idle_timeout_s
 from upnp_gw.firewall.libnftables import check_library
 from upnp_gw.firewall.memory import MemoryFirewall
 from upnp_gw.firewall.nftables import NftablesFirewall, Writing
-from upnp_gw.gateway_above import GatewayAboveInDaemon
 from upnp_gw.ledger.events import DoubleNatFound, Events, Ipv6FirewallChanged, WanChanged
 from upnp_gw.model.errors import FirewallError, StoreError
 from upnp_gw.model.mapping import DAY_S
