@@ -23,7 +23,7 @@ IMPURE = {
     "pyroute2",
     "aiohttp",
 }
-PURE = ("model", "text", "protocols", "gate", "ledger", "suggest", "api")
+PURE = ("model", "text", "protocols", "gate", "ledger", "suggest", "api", "migration")
 
 
 def modules(package: str) -> list[Path]:

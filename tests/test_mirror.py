@@ -180,6 +180,7 @@ COVERED_ELSEWHERE = {
     "lab/topology.py": "lab/test_lab.py",
     "metrics/catalogue.py": "metrics/test_reference.py",
     "metrics/families.py": "metrics/test_exposition.py",
+    "migration/original.py": "migration/test_miniupnpd_conf.py",
     "model/above.py": "upstream/test_datagrams.py",
     "notify/counts.py": "notify/test_outbox.py",
     "notify/trying.py": "notify/test_recipes.py",
