@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fixtures.gateway import CONSOLE, CONSOLE_IP, Clock, gateway_fixture
-from upnp_gw.daemon import logs
+from upnp_gw.daemon import decision_log
 from upnp_gw.engine import refresh, requests
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
@@ -45,6 +45,7 @@ from upnp_gw.model.request import Source
 from upnp_gw.protocols.igd.scpd import service_models
 from upnp_gw.protocols.igd_services import IgdVersion, service_of
 from upnp_gw.servers.http.control import Control, ControlAnswer, ControlBackend
+from upnp_gw.system import log_lines
 from upnp_gw.system.network_monitor import NetworkMonitor
 from upnp_gw.system.worker import Worker
 
@@ -154,7 +155,7 @@ def wrap_all(stages: Stages) -> None:
     wrap("store, loop side", Persistence, "written")
     wrap("commit", Transaction, "commit")
     wrap("events", Events, "publish")
-    wrap("log", logs, "on_event")
+    wrap("log", decision_log, "on_event")
 
 
 class NoKernel(MemoryFirewall):
@@ -236,7 +237,7 @@ async def measure(directory: Path, count: int, clock: Clock) -> dict[str, dict[s
             gateway_fixture(directory, policy, clock, network=NETWORK, firewall=NoKernel())
         )
         served.around.hosts = monitor
-        served.published.subscribe(lambda event: logs.on_event(event))
+        served.published.subscribe(lambda event: decision_log.on_event(event))
         models = service_models([IgdVersion.IGD1])
         backend = ControlBackend(served.view, served.gateway.handle)
         control = Served(Control(models, backend, {IgdVersion.IGD1: ""}, 10.0), loop)
@@ -285,7 +286,7 @@ async def _each(
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else COUNT
-    logs.configure("text", "info", io.StringIO())
+    log_lines.configure("text", "info", io.StringIO())
     with tempfile.TemporaryDirectory() as directory, asyncio.Runner(loop_factory=CountingLoop) as runner:
         found = runner.run(measure(Path(directory), count, Clock()))
     names = dict.fromkeys(name for row in found.values() for name in row)

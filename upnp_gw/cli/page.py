@@ -42,12 +42,12 @@ def page(config_file: Path | None, runtime_dir: Path | None, page_dir: Path | No
     To sign in: `upnp-gw open`.
     """
     from upnp_gw.config.page_settings import load_page
-    from upnp_gw.daemon import logs
+    from upnp_gw.system import log_lines
 
     try:
         options = {"control_dir": runtime_dir, "runtime_dir": page_dir, "state_dir": page_dir}
         settings = load_page(config_file, options)
-        logs.configure(settings.log_format, settings.log_level)
+        log_lines.configure(settings.log_format, settings.log_level)
         from upnp_gw.page.process import run_page
 
         run_page(settings)

@@ -20,7 +20,7 @@ from upnp_gw.backup.placing import finish_at_start
 from upnp_gw.config.settings import Config
 from upnp_gw.control.on_demand import ControlOnDemand, DaemonParts
 from upnp_gw.control.socket_path import Claim
-from upnp_gw.daemon import logs
+from upnp_gw.daemon import decision_log
 from upnp_gw.daemon.composition import Composition, Surroundings
 from upnp_gw.daemon.gateway_above import GatewayAboveInDaemon
 from upnp_gw.engine.environment import Environment, served_network
@@ -46,6 +46,7 @@ from upnp_gw.servers.identity import Identity
 from upnp_gw.servers.wire import EpochOf, WireClasses, router_wire
 from upnp_gw.store.pruning import Retention
 from upnp_gw.store.store import Store
+from upnp_gw.system import log_lines
 from upnp_gw.system.clock import boot_id, claim_kernel, clock, own_state_directory
 from upnp_gw.system.dhcp_lease_files import LeaseFiles
 from upnp_gw.system.listening_ports import ListeningPorts
@@ -158,7 +159,7 @@ class Daemon:
     async def _start_gateway(self, in_force: PolicyInForce) -> None:
         config = self.config
         self.events = Events()
-        self.events.subscribe(logs.on_event)
+        self.events.subscribe(decision_log.on_event)
         changed = asyncio.Event()
         nftables = NftablesFirewall(changed.set, Writing(config.writer)) if config.backend == "nftables" else None
         self._kernel = nftables
@@ -329,7 +330,7 @@ def run_daemon(
     """
     bound_heap()
     share_interpreter()
-    logs.configure(config.log_format, config.log_level)
+    log_lines.configure(config.log_format, config.log_level)
     os.umask(0o027)  # not every user of the machine may read the requests and the token of the control URLs
     try:
         if config.backend == "nftables":

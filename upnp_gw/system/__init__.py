@@ -17,5 +17,6 @@ state_lock         one process at a time writes to the state directory
 process            the garbage collector at the start, and the end of the process
 worker             a thread that runs calls in order; ``fair_lock``: for two threads
 without_openssl    keeps OpenSSL out of the process
+log_lines          the log of a process, as text or JSON lines
 clock, signals, sd_notify, send_queue, socket_filter, tasks
 """

@@ -1,39 +1,30 @@
-"""The daemon's log: a line is a line, JSON is JSON, and a decision's id is in it."""
+"""The log of decisions: one line each, with the decision's id, and text of clients stays in it."""
 
 import io
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.gateway import PC_IP, gateway_fixture
+from tests.fixtures.log_output import EVIL, lines
 from tests.fixtures.mapping_rows import mapping
 from tests.fixtures.operator_commands import served
 from tests.store.test_store import record
-from upnp_gw.daemon import logs
+from upnp_gw.daemon import decision_log
 from upnp_gw.ledger.events import Decided, TableChanged
+from upnp_gw.system import log_lines
 
-EVIL = "\x1b[2J\r\nERROR upnp_gw: all is lost \u202e"
-
-
-@pytest.fixture
-def lines() -> Iterator[io.StringIO]:
-    """The written log lines; the root logger is as before afterwards."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    root.handlers = []
-    yield io.StringIO()
-    root.handlers, root.level = handlers, level
+__all__ = ["lines"]
 
 
 @pytest.mark.spec("SR-21")
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_client_text_stays_in_its_line(lines: io.StringIO, form: str) -> None:
-    logs.configure(form, "debug", lines)
+    log_lines.configure(form, "debug", lines)
     logging.getLogger("upnp_gw.x").warning("it said %s", EVIL)
-    logs.on_event(Decided(record(7, description=EVIL, device=EVIL, rule=EVIL, reasons=(EVIL,))))
+    decision_log.on_event(Decided(record(7, description=EVIL, device=EVIL, rule=EVIL, reasons=(EVIL,))))
     written = lines.getvalue()
     assert written.endswith("\n")
     assert len(written.splitlines()) == 2
@@ -43,8 +34,8 @@ def test_client_text_stays_in_its_line(lines: io.StringIO, form: str) -> None:
 
 
 def test_a_json_line_about_a_decision_carries_it(lines: io.StringIO) -> None:
-    logs.configure("json", "info", lines)
-    logs.on_event(Decided(record(7, verdict="deny", refusal="rate", count=57)))
+    log_lines.configure("json", "info", lines)
+    decision_log.on_event(Decided(record(7, verdict="deny", refusal="rate", count=57)))
     report = json.loads(lines.getvalue())
     assert (report["decision"], report["verdict"], report["level"], report["count"]) == ("d7", "deny", "info", 57)
     assert report["logger"] == "upnp_gw.decisions"
@@ -54,8 +45,8 @@ def test_a_json_line_about_a_decision_carries_it(lines: io.StringIO) -> None:
 
 
 def test_text_names_the_decision_once(lines: io.StringIO) -> None:
-    logs.configure("text", "info", lines)
-    logs.on_event(Decided(record(7)))
+    log_lines.configure("text", "info", lines)
+    decision_log.on_event(Decided(record(7)))
     logging.getLogger("upnp_gw.y").info("kept", extra={"decision": "d9"})
     first, second = lines.getvalue().splitlines()
     assert first.startswith("INFO upnp_gw.decisions: d7 allow")
@@ -64,34 +55,20 @@ def test_text_names_the_decision_once(lines: io.StringIO) -> None:
 
 
 def test_routine_events_are_logged_only_at_debug(lines: io.StringIO) -> None:
-    logs.configure("text", "info", lines)
-    logs.on_event(Decided(record(7, action="renew")))
+    log_lines.configure("text", "info", lines)
+    decision_log.on_event(Decided(record(7, action="renew")))
     assert lines.getvalue() == ""
-    logs.on_event(Decided(record(8, action="renew", verdict="deny")))
-    logs.on_event(TableChanged(removed=((mapping(1, 8080), "policy"),)))
+    decision_log.on_event(Decided(record(8, action="renew", verdict="deny")))
+    decision_log.on_event(TableChanged(removed=((mapping(1, 8080), "policy"),)))
     assert "d8 deny" in lines.getvalue()
     assert "m1 tcp 8080" in lines.getvalue()
     assert "ended: policy" in lines.getvalue()
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_an_exception_is_logged_with_its_traceback(lines: io.StringIO, form: str) -> None:
-    logs.configure(form, "info", lines)
-    try:
-        raise RuntimeError(EVIL)
-    except RuntimeError:
-        logging.getLogger("upnp_gw.x").exception("it failed")
-    written = lines.getvalue()
-    assert "RuntimeError" in written
-    assert "\x1b" not in written
-    if form == "json":
-        assert "Traceback" in json.loads(written)["exception"]
-
-
 async def test_every_answer_is_a_line(lines: io.StringIO, tmp_path: Path) -> None:
-    logs.configure("json", "info", lines)
+    log_lines.configure("json", "info", lines)
     async with gateway_fixture(tmp_path) as home:
-        home.published.subscribe(logs.on_event)
+        home.published.subscribe(decision_log.on_event)
         await home.granted(9000)
         refused = await home.refused(22, PC_IP)
         await home.unmap(9000)
@@ -101,9 +78,9 @@ async def test_every_answer_is_a_line(lines: io.StringIO, tmp_path: Path) -> Non
 
 
 async def test_a_new_question_is_one_line_and_a_repeated_request_none(lines: io.StringIO, tmp_path: Path) -> None:
-    logs.configure("text", "info", lines)
+    log_lines.configure("text", "info", lines)
     async with served(tmp_path) as here:
-        here.home.published.subscribe(logs.on_event)
+        here.home.published.subscribe(decision_log.on_event)
         await here.home.refused(8080, description=EVIL)
         for lease in (600, 600, 7200):  # the last asks for more: the same question under another number
             await here.home.refused(8080, lifetime=lease)
