@@ -1,113 +1,11 @@
-"""``policy check``."""
+"""``policy init``."""
 
-import json
-import re
 from pathlib import Path
 
 import pytest
 
-from tests import ROOT
 from tests.cli.conftest import Run
 from upnp_gw.gate.builtin import PROFILES
-
-EXAMPLES = sorted((ROOT / "examples" / "policies").glob("*.toml"))
-VALID = """
-version = 1
-default = "deny"
-[[grant]]
-name = "web"
-who = "*"
-proto = ["tcp"]
-int_ports = [8080]
-max_mappings = 2
-[[test]]
-name = "nothing else"
-from = { ip = "192.168.1.77" }
-request = { proto = "tcp", int = 22, ext = 22 }
-want = "deny"
-"""
-
-
-def test_a_sound_policy(upnp_gw: Run, tmp_path: Path) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text(VALID)
-    answer = upnp_gw("policy", "check", str(path))
-    assert answer.exit_code == 0, answer.output
-    assert "ok: 1 grant, 0 forbids, 1 test passed" in answer.output
-    assert json.loads(upnp_gw("policy", "check", str(path), "--json").output)["ok"] is True
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_every_example_is_sound(upnp_gw: Run, path: Path) -> None:
-    answer = upnp_gw("policy", "check", "--strict", str(path))
-    assert answer.exit_code == 0, answer.output
-    assert ": ok: " in answer.output
-
-
-def test_there_are_examples() -> None:
-    assert {path.stem for path in EXAMPLES} >= {"home", "ask", "locked", "full"}
-
-
-def test_a_policy_that_would_not_come_into_force(upnp_gw: Run, tmp_path: Path) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text(VALID.replace('want = "deny"', 'want = "allow"'))
-    answer = upnp_gw("policy", "check", str(path))
-    assert (answer.exit_code, answer.stdout) == (1, "")
-    assert "nothing else" in answer.stderr
-    report = json.loads(upnp_gw("policy", "check", str(path), "--json").output)
-    assert (report["ok"], report["file"]) == (False, str(path))
-
-
-def test_check_prints_every_test_and_read_errors(upnp_gw: Run, tmp_path: Path) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text(VALID + VALID[VALID.index("[[test]]") :].replace('want = "deny"', 'want = "ask"'))
-    answer = upnp_gw("policy", "check", str(path), "--json")
-    report = json.loads(answer.output)
-    assert answer.exit_code == 1
-    assert [(test["passed"], test["wanted"], test["got"]) for test in report["tests"]] == [
-        (True, "deny", "deny"),
-        (False, "ask", "deny"),
-    ]
-    assert upnp_gw("policy", "check", str(tmp_path / "none.toml")).exit_code == 2
-    path.write_text("version = 2")
-    assert upnp_gw("policy", "check", str(path)).exit_code == 1
-
-
-@pytest.mark.parametrize(
-    ("data", "key", "line"),
-    [
-        (b"until = 0001-01-01T00:00:00+14:00", "grant[0].until", 10),
-        (b"until = 9999-12-31T23:59:59-14:00", "grant[0].until", 10),
-        (b"remote = []", "grant[0].remote", 10),
-        (b"max_mappings = 0x" + b"f" * 6000, "grant[0].max_mappings", 10),
-        (b"owner" + b".a" * 40 + b" = 1", f"grant[0].owner{'.a' * 14}", 10),
-        (b'owner = "\xff"', "", 10),
-        (b"\xef\xbb\xbf", "", 10),
-        (b"owner = " + b"[" * 9000, "", None),
-    ],
-    ids=["year 0", "year 10000", "no remote", "number", "depth", "no UTF-8", "mark inside", "brackets"],
-)
-def test_check_names_file_line_and_key_for_any_content(
-    upnp_gw: Run, tmp_path: Path, data: bytes, key: str, line: int | None
-) -> None:
-    path = tmp_path / "policy.toml"
-    sound = VALID.encode().replace(b"max_mappings = 2", b'hours = "06:00-23:00"\n%b' % data)
-    path.write_bytes(sound)
-    answer = upnp_gw("policy", "check", str(path), "--json")
-    assert answer.exit_code in (1, 2)
-    assert isinstance(answer.exception, SystemExit)
-    report = json.loads(answer.output)
-    assert (report["file"], report["key"], report["line"]) == (str(path), key, line)
-    assert len(upnp_gw("policy", "check", str(path)).stderr.splitlines()) == 1
-
-
-def test_strict_counts_warnings(upnp_gw: Run, tmp_path: Path) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text(VALID.replace("max_mappings = 2", "review_by = 2020-01-01"))
-    assert upnp_gw("policy", "check", str(path)).exit_code == 0
-    strict = upnp_gw("policy", "check", str(path), "--strict")
-    assert strict.exit_code == 1
-    assert "its review was due on 2020-01-01" in strict.output
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -124,14 +22,3 @@ def test_init_writes_a_policy_that_is_sound(upnp_gw: Run, tmp_path: Path, profil
     assert path.read_text() == "# mine"
     assert upnp_gw("policy", "init", "--profile", profile, "--force", str(path)).exit_code == 0
     assert upnp_gw("policy", "init", "--profile", profile, str(tmp_path / "no" / "x")).exit_code == 2
-
-
-def test_check_names_a_failed_test_by_its_line_and_name(upnp_gw: Run, tmp_path: Path) -> None:
-    path = tmp_path / "policy.toml"
-    path.write_text(VALID.replace('want = "deny"', 'want = "ask"'))
-    line = VALID.splitlines().index("[[test]]") + 1
-    answer = upnp_gw("policy", "check", str(path))
-    assert answer.exit_code == 1
-    assert "test[0]" not in answer.stderr
-    output = " ".join(answer.stderr.split())
-    assert re.search(rf'policy\.toml:{line}: test "[^"]+": failed: wanted ask; got deny', output), output

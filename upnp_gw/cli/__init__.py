@@ -11,7 +11,8 @@
     retract
     queue approve deny                          requests that wait           (queue)
     explain try reload                          decisions, a new policy      (explain)
-    policy                                      policy files                 (policy; prove, prove_kernel,
+    policy                                      policy files                 (policy; policy_check, prove,
+                                                                             prove_kernel,
                                                                              prove_question,
                                                                              policy_regions,
                                                                              policy_sources)

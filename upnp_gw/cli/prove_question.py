@@ -30,7 +30,7 @@ def prove_question(
     from upnp_gw.gate.proof.prove import Prover, Standing
     from upnp_gw.gate.proof.question import asked, in_words, ports
     from upnp_gw.gate.proof.question import who as who_is
-    from upnp_gw.gate.proof.words import answer_text, request_text
+    from upnp_gw.gate.proof.words import answer_text, proof_values, request_text
 
     asked_in_words = bool(words) and words[-1].lower().startswith("can ")
     files, question = (words[:-1], words[-1]) if asked_in_words else (words, None)
@@ -53,9 +53,7 @@ def prove_question(
         report = {
             "answer": {"holds": "never", "violated": "yes", "unknown": "unknown"}[standing],
             "policy": policy.digest,
-            "rule": proof.rule,
-            "witness": None if witness is None else request_text(witness),
-            "reasons": None if witness is None else witness.verdict.reasons,
+            **proof_values(proof),
         }
         click.echo(json.dumps(report))
     elif standing is Standing.HOLDS:

@@ -261,6 +261,9 @@ def _question(
     remote = None if remote_text is None else ip_network(remote_text)
     if remote is not None and remote.version != target.version:
         return None
+    exact = ext is not None and not pinhole4
+    if via is Via.NATPMP and (target != asker.address or target.version == 6 or exact or remote_port):
+        return None
     pinhole = pinhole4 or target.version == 6
     addresses = {"guest": (IPv4Interface("192.168.20.2/32"),), "main": (IPv4Interface("192.168.1.2/32"),)}
     inside = {} if zone is None else {asker.lan if zone[1] else owner.lan: addresses[zone[0]]}

@@ -124,6 +124,15 @@ class Encoded:
             within(self.minute, [(0, 1439)]),
             z3.Or([z3.And(self.today == day, self.yesterday == (day - 1) % 7) for day in range(7)]),
             within(self.via, [(0, 3)]),
+            z3.Implies(
+                self.via == VIAS.index(Via.NATPMP),
+                z3.And(
+                    z3.Or(self.chosen, self.pinhole),
+                    self.same_address,
+                    z3.Not(self.target.six),
+                    self.remote_port == 0,
+                ),
+            ),
             within(self.mac, [(0, names - 1)]),
             within(self.target_mac, [(0, names - 1)]),
             within(self.lan, [(0, 2 + 2 * len(self.lans))]),

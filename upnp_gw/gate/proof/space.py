@@ -27,6 +27,8 @@ GLOBAL6: Spans = (
 )
 """IPv6 addresses that the floor lets a pinhole lead to."""
 PORTS: Spans = ((1, 65535),)
+NATPMP = 1 << VIAS.index(Via.NATPMP)
+"""``VIA``: NAT-PMP alone."""
 DEFAULT_EFFORT = 2_000_000
 """Most steps of one proof: some seconds."""
 
@@ -190,10 +192,15 @@ class Space:
         assert isinstance(relations, int)
         if not all(box.values()) or not self._timely(box):
             return
+        datagram = box.get(d.VIA) == NATPMP
+        if datagram and not in_natpmp(box):
+            return
         for relation in (1, 2, 4):
             if not relations & relation or not self._related(box, relation):
                 continue
             for shape in (1, 2, 4, 8, 16):
+                if datagram and not natpmp_asks(shape, relation):
+                    continue
                 if shapes & shape and (shape & Shape.SAME or not _equal(box, d.INT, d.EXT)):
                     yield shape, relation
 
@@ -230,6 +237,21 @@ class Space:
         places = [at for at in range(len(self.lans)) if lan & (3 << 2 * at)]
         inside = len(places) == 1 and not lan & ~(3 << 2 * places[0])
         return inside and target_lan == 1 << places[0]
+
+
+def in_natpmp(box: Box) -> bool:
+    """True where NAT-PMP has a request of the box, as far as addresses and the remote port go: it knows neither
+    IPv6 nor remote hosts (RFC 6886 section 3.3)."""
+    targets, ports = box.get(d.TARGET, IP4), box.get(d.REMOTE_PORT, ((0, 0),))
+    assert not isinstance(targets, int)
+    assert not isinstance(ports, int)
+    return targets[0][0] < IP6_BASE and ports[0][0] == 0
+
+
+def natpmp_asks(shape: int, relation: int) -> bool:
+    """True where NAT-PMP has requests of this kind: for the address of the sender, and the gateway chooses the
+    port."""
+    return relation == Relation.SAME_ADDRESS and not shape & Shape.EXACT
 
 
 def _equal(box: Box, first: int, second: int) -> bool:

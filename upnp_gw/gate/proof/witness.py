@@ -6,11 +6,12 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
 
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
+from upnp_gw.gate.facts import names_of
 from upnp_gw.gate.portset import contains
 from upnp_gw.gate.proof import dimensions as d
 from upnp_gw.gate.proof.boxes import Box
 from upnp_gw.gate.proof.dimensions import Relation, Shape
-from upnp_gw.gate.proof.space import TRANSPORTS, VIAS, Space
+from upnp_gw.gate.proof.space import NATPMP, TRANSPORTS, VIAS, Space, in_natpmp, natpmp_asks
 from upnp_gw.gate.proof.spans import IP4, IP6, Spans, address_of, common, has, number_of
 from upnp_gw.gate.schema import Policy, Zone
 from upnp_gw.model.device import device_id
@@ -59,6 +60,8 @@ class Witness:
     """The external port that it is about: asked for, or one that the gateway may choose; 0: none yet."""
     name: str | None
     """The name of the device whose MAC address it has; None: it has none."""
+    agrees: bool
+    """All facts of that device agree, not the MAC address alone."""
 
 
 def witnesses(space: Space, policy: Policy, box: Box, full: Iterable[str] = ()) -> Iterator[Witness]:
@@ -69,7 +72,9 @@ def witnesses(space: Space, policy: Policy, box: Box, full: Iterable[str] = ()) 
             facts, request = point.facts(policy, frozenset(full)), point.request()
         except NoSuchRequest:
             continue
-        yield Witness(facts, request, decide(policy, facts, request), point.ext, _name(policy, point.mac))
+        name = _name(policy, point.mac)
+        agrees = name in names_of(policy, facts)
+        yield Witness(facts, request, decide(policy, facts, request), point.ext, name, agrees)
 
 
 def opens(witness: Witness) -> bool:
@@ -174,8 +179,16 @@ class _Point:
 
     def _via(self) -> Via:
         bits = self._bits(d.VIA)
+        if not (in_natpmp({**self.box, d.TARGET: self._own_target()}) and natpmp_asks(self.shape, self.relation)):
+            bits &= ~NATPMP
         vias = [via for at, via in enumerate(VIAS) if bits >> at & 1]
+        if not vias:
+            raise NoSuchRequest
         return next((via for via in NATURAL[self.shape] if via in vias), vias[0])
+
+    def _own_target(self) -> Spans:
+        number = number_of(self.target)
+        return ((number, number),)
 
     def _lease(self) -> tuple[str | None, bool, bool]:
         """(name of the lease, it agrees, it was not read yet)"""
@@ -198,7 +211,8 @@ class _Point:
         family = IP6 if self.target.version == 6 else IP4
         if common(spans, family) == family:
             return None
-        number = next((n for n in REMOTE_HOSTS if has(spans, n)), common(spans, family)[0][0])
+        low, high = common(spans, family)[0]
+        number = next((n for n in REMOTE_HOSTS if has(spans, n)), min(low + 77, high))
         return ip_network(address_of(number))
 
     def _zones(self, base: int) -> Sequence[str]:
@@ -241,15 +255,15 @@ class _Point:
 
     def request(self) -> MapRequest:
         pinhole4 = self.shape == Shape.PINHOLE and self.target.version == 4
-        chosen = bool(self.shape & Shape.CHOSEN)
+        chosen, via = bool(self.shape & Shape.CHOSEN), self._via()
         rports = self._spans(d.REMOTE_PORT)
         return MapRequest(
-            via=self._via(),
+            via=via,
             source=Source(self.source, self.lan),
             transport=Transport(TRANSPORTS[0 if self._bits(d.TRANSPORT) & 1 else 1]),
             internal=Endpoint(self.target, self.int_port),
             external_port=0 if chosen else self.ext,
-            choice=PortChoice.SUGGESTED if chosen else PortChoice.EXACT,
+            choice=PortChoice.SUGGESTED if chosen or via is Via.NATPMP else PortChoice.EXACT,
             lifetime_s=LONGEST_S,
             remote=self._remote(),
             remote_port=rports[0][0],

@@ -1,7 +1,10 @@
-"""Witnesses in words."""
+"""Witnesses in words, and in plain values."""
+
+from datetime import date
 
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.proof.answers import DEFAULT_RULE
+from upnp_gw.gate.proof.prove import Proof
 from upnp_gw.gate.proof.witness import Witness
 from upnp_gw.gate.schema import OBSERVE_RULE
 from upnp_gw.model.request import PortChoice
@@ -29,15 +32,59 @@ def request_text(witness: Witness) -> str:
         parts.append(f"on the LAN {facts.lan or '(unknown)'}")
     if facts.dhcp_name is not None:
         parts.append(f"with the lease of {facts.dhcp_name}")
-    parts.append(f"at {facts.minute_of_day // 60:02}:{facts.minute_of_day % 60:02}")
+    parts.append(f"at {_time(witness)}")
     return " ".join(parts)
 
 
+def proof_values(proof: Proof) -> dict[str, object]:
+    """The witness of a proof for JSON, in words and in values; null where there is none."""
+    witness = proof.witness
+    return {
+        "rule": proof.rule,
+        "witness": None if witness is None else request_text(witness),
+        "request": None if witness is None else request_values(witness),
+        "reasons": None if witness is None else witness.verdict.reasons,
+    }
+
+
+def request_values(witness: Witness) -> dict[str, object]:
+    """The request with its facts, for JSON: enough to send it. Names of the API where it has the same values."""
+    facts, request = witness.facts, witness.request
+    return {
+        "via": request.via.value,
+        "transport": request.transport.value,
+        "kind": "pinhole" if request.pinhole else "port-mapping",
+        "external_port": request.internal.port if request.pinhole else witness.ext_port or None,
+        "exact": request.choice is PortChoice.EXACT,
+        "internal_client": str(request.internal.address),
+        "internal_port": request.internal.port,
+        "remote_host": None if request.remote is None else str(request.remote.network_address),
+        "remote_port": request.remote_port or None,
+        "address": str(facts.address),
+        "mac": facts.mac,
+        "device_name": witness.name if witness.agrees else None,
+        "own": facts.device == facts.target_device,
+        "lan": facts.lan or None,
+        "first_lan": facts.lan == facts.main_lan,
+        "dhcp_name": facts.dhcp_name,
+        "lease_agrees": facts.lease_agrees,
+        "date": date.fromordinal(facts.today).isoformat(),
+        "time": _time(witness),
+        "without_room": sorted(facts.held.by_grant),
+    }
+
+
+def _time(witness: Witness) -> str:
+    return f"{witness.facts.minute_of_day // 60:02}:{witness.facts.minute_of_day % 60:02}"
+
+
 def _asker(witness: Witness) -> str:
-    mac = witness.facts.mac
+    mac, name = witness.facts.mac, witness.name
     if mac is None:
         return "a host without a known MAC address"
-    return f"{witness.name} ({mac})" if witness.name is not None else f"an unnamed device ({mac})"
+    if name is None:
+        return f"an unnamed device ({mac})"
+    return f"{name} ({mac})" if witness.agrees else f"a host with the MAC address of {name} ({mac})"
 
 
 def answer_text(witness: Witness, rule: str | None) -> str:
