@@ -12,6 +12,7 @@ COVERED_ELSEWHERE = {
     "api/decisions.py": "cli/test_explain.py",
     "api/devices.py": "control/test_devices.py",
     "api/evidence.py": "control/test_evidence.py",
+    "api/leases.py": "control/test_leases.py",
     "api/mappings.py": "control/test_server.py",
     "api/problems.py": "control/test_field_errors.py",
     "api/reading.py": "control/test_field_errors.py",

@@ -117,4 +117,4 @@ def test_a_reader_that_leaves_early_leaves_no_copy(state: Path, tmp_path: Path) 
 
 
 def test_no_token_of_the_page_gets_it() -> None:
-    assert [name for name, route in api.ROUTES.items() if route.local] == ["backup", "erase"]
+    assert [name for name, route in api.ROUTES.items() if route.local] == ["take_over", "backup", "erase"]

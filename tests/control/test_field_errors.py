@@ -58,7 +58,7 @@ def judge(error: api.FieldError, field: str | None) -> None:
 
 
 def test_every_field_is_known() -> None:
-    kinds = [*BODIES, *QUERIES, api.Listener]
+    kinds = [*BODIES, *QUERIES, api.Listener, api.ForeignLease]
     assert {name for kind in kinds for name in fields(kind)} == set(ACCEPTED)
 
 
@@ -97,6 +97,12 @@ def test_an_error_in_a_list_names_its_index() -> None:
     )
     (error,) = error_of(lambda: read_body(data, api.AskSuggestion))
     assert (error.field, str(error)) == ("listeners[1].port", "got 0; accepted: a port 1 to 65535, such as 8080")
+
+
+def test_an_unknown_field_in_a_list_names_those_of_its_elements() -> None:
+    (error,) = error_of(lambda: read_body(b'{"leases": [{"port": 80}]}', api.TakeOver))
+    assert error.field == "leases[0].port"
+    assert str(error) == f"unknown; accepted: {', '.join(fields(api.ForeignLease))}"
 
 
 @pytest.mark.parametrize("behind", [b'"\xff"}', b"[" * 15_000, b"1"])

@@ -30,6 +30,7 @@ from upnp_gw.control.erase import EraseCommands
 from upnp_gw.control.evidence import EvidenceCommands
 from upnp_gw.control.kernel_proof import KernelProofCommands
 from upnp_gw.control.known_device import KnownDeviceCommands
+from upnp_gw.control.leases import LeaseCommands
 from upnp_gw.control.measurements import MeasurementCommands
 from upnp_gw.control.policy import PolicyCommands
 from upnp_gw.control.server import STATUS_OF, WATCHERS_MAX, ControlServer, Operator
@@ -425,5 +426,6 @@ def test_every_operation_is_in_the_schema() -> None:
             MeasurementCommands,
             BackupCommands,
             EraseCommands,
+            LeaseCommands,
         )
         assert any(hasattr(part, operation) for part in parts)

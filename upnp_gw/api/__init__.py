@@ -11,6 +11,7 @@ seconds. ``description`` and device names are as the client sent them: escape th
     policy     ``policy show``, ``reload``; kernel_proof: ``policy prove --kernel``
     evidence   ``evidence``, ``policy suggest``, ``stale``
     backup     ``backup``, ``erase``
+    leases     ``import``: leases of another gateway
     measurements  counts and times, for Prometheus
     reading    bodies and queries; problems: their error messages
     status     ``status``, ``doctor``, the event stream, ``Problem``; above: the gateway above
@@ -42,6 +43,7 @@ from upnp_gw.api.devices import (
 )
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
 from upnp_gw.api.kernel_proof import KernelFinding, KernelProof, LetThrough
+from upnp_gw.api.leases import MOST_LEASES, ForeignLease, TakenLease, TakenOver, TakeOver
 from upnp_gw.api.mappings import AddMapping, Mapping, Traffic
 from upnp_gw.api.measurements import DeviceTraffic, Histogram, Measurements, Process, RequestCount
 from upnp_gw.api.policy import AddressList, PolicyText, Reloaded, RevokedMapping
@@ -63,6 +65,7 @@ from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, For, Port, moment
 
 __all__ = [
     "MAX_LEASE_S",
+    "MOST_LEASES",
     "ROUTES",
     "Above",
     "AddMapping",
@@ -90,6 +93,7 @@ __all__ = [
     "Explained",
     "FieldError",
     "For",
+    "ForeignLease",
     "GatewayAbove",
     "Histogram",
     "Holder",
@@ -123,6 +127,9 @@ __all__ = [
     "StaleFilter",
     "Status",
     "Suggestion",
+    "TakeOver",
+    "TakenLease",
+    "TakenOver",
     "Traffic",
     "Trial",
     "Vocabulary",

@@ -31,6 +31,7 @@ ACCEPTED: Mapping[str, str] = {
     "internal_client": ADDRESS,
     "internal_port": PORT,
     "lease_s": "seconds 1 to 31622400, such as 3600",
+    "leases": "a list of at most 128 leases, such as those of upnp-gw import --leases",
     "limit": "a number 1 to 10000, such as 100",
     "listeners": 'a list of at most 200, such as [{"transport": "tcp", "port": 8080}]',
     "min_days": "a number of days 1 to 60, such as 3",
@@ -54,6 +55,12 @@ ACCEPTED: Mapping[str, str] = {
     "via": '"igd1", "igd2", "natpmp", "pcp" or "operator"',
 }
 """Field of a body or a query -> accepted values."""
+ELEMENTS: Mapping[str, str] = {
+    "leases": "transport, external_port, internal_client, internal_port, via, lease_s, remote_host, remote_port,"
+    " description",
+    "listeners": "transport, port, program",
+}
+"""Field with a list -> the fields of its elements."""
 
 _PLACE = re.compile(r"^(?P<problem>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _NAMED = re.compile(r"^Object (?P<how>missing required|contains unknown) field `(?P<name>.*)`$", re.DOTALL)
@@ -100,7 +107,7 @@ def problem_of(
 def _fields(kind: type, path: str) -> str:
     """Field names of the body, or of the elements of its list of structs."""
     if path:
-        return "transport, port, program"
+        return ELEMENTS[path.partition("[")[0]]
     return ", ".join(field.encode_name for field in msgspec.structs.fields(kind)) or "none"
 
 

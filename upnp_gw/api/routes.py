@@ -26,6 +26,7 @@ from upnp_gw.api.devices import (
 )
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Stale, StaleFilter, Suggestion
 from upnp_gw.api.kernel_proof import KernelProof
+from upnp_gw.api.leases import TakenOver, TakeOver
 from upnp_gw.api.mappings import AddMapping, Mapping, Traffic
 from upnp_gw.api.measurements import Measurements
 from upnp_gw.api.policy import PolicyText, Reloaded
@@ -57,6 +58,14 @@ ROUTES: Table[str, Route] = {
     "traffic": Route("GET", "/v1/mappings/{id}/traffic", "Show the traffic of a mapping over time", Traffic),
     "add": Route("POST", "/v1/mappings", "Open a port as the operator", Mapping, body=AddMapping),
     "delete": Route("DELETE", "/v1/mappings/{id}", "Close a mapping and end its flows; returns it", Mapping),
+    "take_over": Route(
+        "POST",
+        "/v1/leases",
+        "Take over leases of another gateway, each as its client's request",
+        TakenOver,
+        body=TakeOver,
+        local=True,
+    ),
     "status": Route("GET", "/v1/status", "Show the state of the gateway", Status),
     "decisions": Route(
         "GET", "/v1/decisions", "List decisions, newest first", list[Decision], query=DecisionFilter

@@ -12,6 +12,7 @@ targets      the device that a command names
 known_device a device and its rules
 policy       explain, try, policy, reload; kernel_proof: the kernel against the ledger
 backup       the state in one file; download: a file as an answer; erase
+leases       leases of the gateway that ran here before
 evidence     evidence, suggest, stale
 dry_run      requests that are only tried
 replay       recorded decisions under another policy

@@ -6,6 +6,7 @@ from upnp_gw.control.erase import EraseCommands
 from upnp_gw.control.evidence import EvidenceCommands
 from upnp_gw.control.kernel_proof import KernelProofCommands
 from upnp_gw.control.known_device import KnownDeviceCommands
+from upnp_gw.control.leases import LeaseCommands
 from upnp_gw.control.measurements import MeasurementCommands
 from upnp_gw.control.on_demand import DaemonParts
 from upnp_gw.control.operator import GatewayOperator
@@ -30,6 +31,7 @@ def control_server(claim: Claim, parts: DaemonParts) -> ControlServer:
         MeasurementCommands(parts, serializer),
         BackupCommands(parts),
         EraseCommands(parts, targets),
+        LeaseCommands(parts),
         EvidenceCommands(parts.decider, parts.evidence, updates.files, parts.count, parts.probe, parts.recount),
     ]
     return ControlServer(

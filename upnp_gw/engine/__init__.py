@@ -9,6 +9,7 @@ decider              facts, verdict and record of a decision; environment: the n
 audit                the records; request_log: debug lines of a request
 asking_above         requests that need the gateway above; leases_above: its leases, in step with the ledger
 above_rules          which mappings need it; above_changes: what its answers change
+takeover             leases of the gateway that ran here before
 operator_question    questions to the operator
 datagram_requests, delete_any_protocol, former_addresses, moved_devices, full_quota: special kinds of requests
 contested_addresses  parks mappings to an address that several hosts claim

@@ -19,7 +19,7 @@ from upnp_gw.engine.reevaluation import Reevaluation, log_revoked
 from upnp_gw.engine.refresh import PlannedVerdict
 from upnp_gw.engine.request_log import log_reply, log_request
 from upnp_gw.engine.requests import RequestOperations
-from upnp_gw.engine.writer import Writer, failed
+from upnp_gw.engine.writer import Operation, Writer, failed
 from upnp_gw.ledger.events import DeviceSeen
 from upnp_gw.ledger.leases import next_check
 from upnp_gw.ledger.transaction import Transaction
@@ -127,7 +127,11 @@ class Gateway:
 
     async def approve(self, request: MapRequest) -> Reply | None:
         """Decides again about a request that the operator approved; no request of its device is counted."""
-        operation = partial(self._approve, request)
+        return await self.submit_for(request, partial(self._approve, request))
+
+    async def submit_for(self, request: MapRequest, operation: Operation) -> Reply | None:
+        """The reply to an operation about a request that its device did not send now. It asks the gateway above,
+        if there is one."""
         if self._above is not None:
             return await self._above.answer(request, operation)
         return await self.submit(operation)

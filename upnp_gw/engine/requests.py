@@ -58,7 +58,8 @@ class RequestOperations:
         return self.unmap_range(transaction, request, device)
 
     def map(self, transaction: Transaction, asked: Asked, action: str = "map") -> Reply:
-        """Opens a port or renews what is open. ``action``: ``approve`` where the operator's approval asks again."""
+        """Opens a port or renews what is open. ``action``: ``approve`` where the operator's approval asks again,
+        ``import`` for a lease of another gateway (``takeover``)."""
         decider, request, owner = self.decider, asked.request, asked.parties.owner
         if not asked.contested:
             transaction.uncontested.add(request.internal.address)
@@ -90,7 +91,7 @@ class RequestOperations:
                 decider.refusal_counter.begin(transaction.records[-1], transaction.now, transaction.on_undo)
             if verdict.outcome is Outcome.ASK:
                 ask(decider, transaction, found, planner, owner, decision)
-            count_refusal(decider, transaction, request, facts, verdict)
+            count_refusal(decider, transaction, request, facts, verdict, asks=action != "import")
             return another_port(decider.in_force.policy, facts, request, decision) or refused(verdict, decision)
         planned = found.planned
         if isinstance(planned, NotPlanned):

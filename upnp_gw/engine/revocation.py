@@ -71,9 +71,16 @@ def _leading_to(decider: Decider, device: str) -> tuple[Mapping, ...]:
 
 
 def count_refusal(
-    decider: Decider, transaction: Transaction, request: MapRequest, facts: Facts, verdict: Verdict
+    decider: Decider,
+    transaction: Transaction,
+    request: MapRequest,
+    facts: Facts,
+    verdict: Verdict,
+    asks: bool = True,
 ) -> None:
-    """A refusal may be evidence against the device."""
+    """A refusal may be evidence against the device. ``asks``: the device sent the request to this gateway."""
+    if not asks:
+        return
     incident = decider.history.count_refusal(facts.device, request, verdict, transaction.now, facts.today)
     if incident is not None:
         transaction.announcements.append(IncidentBegan(incident))

@@ -4,4 +4,5 @@ original       what a configuration of miniupnpd says, line by line
 bounded_text   bytes of a foreign file -> lines, within bounds
 miniupnpd_conf reads miniupnpd.conf; permission_line: one of its permission lines
 remarks        what becomes of each line: carried, carried with a difference, not carried
+lease_file     reads miniupnpd's lease files
 """
