@@ -26,9 +26,9 @@ from upnp_gw.firewall.netlink import attributes_of
 from upnp_gw.firewall.nftables import counters
 from upnp_gw.firewall.nftables import monitor as watch
 from upnp_gw.firewall.other_tables import drops
-from upnp_gw.firewall.other_tables import iptables as translated
 from upnp_gw.firewall.other_tables import listing as inspect
 from upnp_gw.firewall.other_tables.without_nat import missing_for
+from upnp_gw.firewall.rules import iptables as translated
 from upnp_gw.gate.address_lists import ListFile, ListFormat, parse_list
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.policyfile import printable

@@ -14,12 +14,12 @@ from upnp_gw.firewall.base import Forward
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.openings.kernel_state import KernelState
-from upnp_gw.firewall.openings.packets import SADDR
 from upnp_gw.firewall.openings.path import Place
 from upnp_gw.firewall.openings.permits import FIELDS, Permit, passing
 from upnp_gw.firewall.openings.proof import prove
-from upnp_gw.firewall.openings.ranges import Ranges, both
 from upnp_gw.firewall.openings.reading import read_kernel
+from upnp_gw.firewall.rules.packets import SADDR
+from upnp_gw.firewall.rules.ranges import Ranges, both
 from upnp_gw.gate.proof.boxes import TooMuchWork
 from upnp_gw.gate.proof.opened import Opened, beyond
 from upnp_gw.gate.proof.spans import IP6_BASE

@@ -20,6 +20,7 @@ from upnp_gw.firewall.other_tables.drops import (
 )
 from upnp_gw.firewall.other_tables.listing import static_ports
 from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
+from upnp_gw.firewall.other_tables.samples import Samples
 from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
@@ -51,7 +52,7 @@ def served_ports(config: Config) -> tuple[tuple[Transport, int], ...]:
 
 
 def all_drops(
-    ruleset: Ruleset,
+    ruleset: Ruleset | Samples,
     wan: str,
     lans: Iterable[Link],
     served: Sequence[tuple[Transport, int]],
@@ -60,12 +61,13 @@ def all_drops(
     """Every chain of other tables that drops our traffic, the gravest first. ``without_nat``: the LANs whose hosts
     have IPv4 pinholes instead of port mappings."""
     links = tuple(lans)
+    followed = Samples.of(ruleset, (address.ip for link in links for address in link.addresses))
     names = [link.name for link in links]
     translated = [name for name in names if name not in without_nat]
     return (
-        *input_drops(ruleset, wan, links, served),
-        *(forward_drops(ruleset, wan, translated) if translated or not names else ()),
-        *pinhole_drops(ruleset, wan, names, [name for name in names if name in without_nat]),
+        *input_drops(followed, wan, links, served),
+        *(forward_drops(followed, wan, translated) if translated or not names else ()),
+        *pinhole_drops(followed, wan, names, [name for name in names if name in without_nat]),
     )
 
 
@@ -140,11 +142,13 @@ class OtherTables:
             tuple[Missing, ...],
             tuple[FlowOffload, ...],
         ]:
+            own = (address.ip for lan in network.lans for address in lan.addresses)
+            followed = Samples.of(ruleset, (*network.external, *own))
             return (
-                static_ports(ruleset, network.external, wan),
-                ipv6_firewall(ruleset, wan, lans),
-                all_drops(ruleset, wan, network.lans, self._served, network.without_nat),
-                missing_for(ruleset, wan, network.lans, network.without_nat, self._router),
+                static_ports(followed, network.external, wan),
+                ipv6_firewall(followed, wan, lans),
+                all_drops(followed, wan, network.lans, self._served, network.without_nat),
+                missing_for(followed, wan, network.lans, network.without_nat, self._router),
                 tuple(flow_offloads(ruleset)),
             )
 

@@ -9,6 +9,7 @@
     netlink       nfnetlink
     tables        which tables there are
     libnftables   the library, loaded from the distribution
+    rules/        reads the rules of tables, and follows packets through them
     other_tables/ what other tables do to our traffic
     openings/     what all tables let in from the WAN, compared with the ledger
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from upnp_gw.firewall.base import FirewallMode
-from upnp_gw.firewall.other_tables.index import Chain, RulesetIndex
 from upnp_gw.firewall.other_tables.listing import forward_filters
 from upnp_gw.firewall.other_tables.without_nat import translated_lans
+from upnp_gw.firewall.rules.index import Chain, RulesetIndex
 from upnp_gw.model.network import Link
 
 Ruleset = dict[str, Any]

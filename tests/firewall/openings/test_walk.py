@@ -13,9 +13,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upnp_gw.firewall.openings.packets import DADDR, DPORT, PROTOCOL, SADDR, SPORT, Packets, first_packet
 from upnp_gw.firewall.openings.path import Path, Place
-from upnp_gw.firewall.other_tables.index import RulesetIndex
+from upnp_gw.firewall.rules.index import RulesetIndex
+from upnp_gw.firewall.rules.packets import DADDR, DPORT, PROTOCOL, SADDR, SPORT, Packets, first_packet
 from upnp_gw.model.network import Link, Network
 
 HOSTS = (int(ip_address("192.168.77.10")), int(ip_address("192.168.77.11")))

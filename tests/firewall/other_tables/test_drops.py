@@ -230,7 +230,8 @@ def test_a_home_router_by_iptables(bare: Host) -> None:
         ("-p tcp -m multiport --dports 1:1023,8080 -j ACCEPT", True),
         ("-m addrtype --dst-type MULTICAST -j ACCEPT", True),
         ("-m statistic --mode random --probability 0.5 -j ACCEPT", False),
-        ("-m recent --name x --set -j RETURN", False),
+        ("-m recent --name x --set -j ACCEPT", False),
+        ("-m recent --name x --set -j RETURN", True),
         ("-m recent --name x --set -j DROP", True),
     ],
 )

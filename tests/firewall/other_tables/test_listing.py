@@ -122,6 +122,9 @@ STATIC = {
     "after a return": (nat("return", "tcp dport 80 dnat to 10.0.0.1"), set()),
     "accept is no dnat": (nat("tcp dport 80 accept"), set()),
     "our own table": (nat("tcp dport 80 dnat ip to 10.0.0.1", family="inet").replace("static", "upnp_gw"), set()),
+    "but for one port": (nat("tcp dport 22 return", "tcp dport 20-24 dnat to 10.0.0.1"), tcp(20, 21, 23, 24)),
+    "redirect map": (nat("meta l4proto tcp redirect to :tcp dport map { 80 : 8080 }"), tcp(80)),
+    "all but some senders": (nat("ip saddr 1.2.3.4 return", "tcp dport 80 dnat to 10.0.0.1"), tcp(80)),
     "negated port": (nat("tcp dport != 22 ip saddr 1.2.3.4 dnat to 10.0.0.1"), set()),
 }
 
@@ -185,6 +188,14 @@ DROPS = {
     "what is not ours dropped": (filters("ct label ! 127 drop", policy="accept"), "a rule: drop"),
     "other LAN dropped": (filters("iifname guest0 drop", policy="accept"), ""),
     "IPv6 alone": (filters(table="ip6 filter6"), ""),
+    "below a rate accepted": (filters("limit rate 10/second accept"), ""),
+    "above a rate dropped": (filters("limit rate over 10/second drop", policy="accept"), ""),
+    "each transport accepted": (filters("meta l4proto vmap { tcp : accept, udp : accept }"), ""),
+    "all but a few senders accepted": (filters("ip saddr != 6.6.6.0/24 accept"), ""),
+    "most senders dropped": (filters("ip saddr 0.0.0.0/1 accept", "ip saddr 128.0.0.0/1 drop"), "a rule: drop"),
+    "odd ports dropped": (filters("th dport 1-40000 reject", policy="accept"), "a rule: reject"),
+    "what somebody marked accepted": (filters("meta mark 7 accept"), "policy drop"),
+    "frames to us accepted": (filters("meta pkttype host accept"), ""),
 }
 
 

@@ -22,9 +22,9 @@ from upnp_gw.firewall.conntrack_dumps import (
     CTA_TUPLE_REPLY,
 )
 from upnp_gw.firewall.netlink import SUBSYS_CONNTRACK, NfnetlinkSocket, attributes_of
-from upnp_gw.firewall.openings.packets import EVERY_FLAG, Box, Common, Packets
 from upnp_gw.firewall.openings.path import PORTED
-from upnp_gw.firewall.openings.ranges import Ranges, both, united
+from upnp_gw.firewall.rules.packets import EVERY_FLAG, Box, Common, Packets
+from upnp_gw.firewall.rules.ranges import Ranges, both, united
 from upnp_gw.system.netlink import Attributes, NetlinkMessage, parse_attributes
 
 CTA_MARK = 8

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from upnp_gw.firewall.openings.flows import TrackedFlow
-from upnp_gw.firewall.other_tables.index import Json
+from upnp_gw.firewall.rules.index import Json
 
 BOTH = frozenset({4, 6})
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from upnp_gw.firewall.openings.packets import (
+from upnp_gw.firewall.rules.index import RulesetIndex
+from upnp_gw.firewall.rules.packets import (
     DADDR,
     EVERY_ADDRESS,
     EVERY_FLAG,
@@ -14,9 +15,8 @@ from upnp_gw.firewall.openings.packets import (
     Packets,
     merged,
 )
-from upnp_gw.firewall.openings.ranges import Ranges, both, united, without
-from upnp_gw.firewall.openings.walk import Walk
-from upnp_gw.firewall.other_tables.index import RulesetIndex
+from upnp_gw.firewall.rules.ranges import Ranges, both, united, without
+from upnp_gw.firewall.rules.walk import Walk
 from upnp_gw.model.mapping import IPNetwork
 from upnp_gw.model.network import Network
 

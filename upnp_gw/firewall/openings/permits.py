@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from upnp_gw.firewall.base import Forward
-from upnp_gw.firewall.openings.packets import (
+from upnp_gw.firewall.rules.packets import (
     DADDR,
     DPORT,
     EVERY_ADDRESS,
@@ -18,7 +18,7 @@ from upnp_gw.firewall.openings.packets import (
     Box,
     Numbers,
 )
-from upnp_gw.firewall.openings.ranges import Ranges, both, only, united, without
+from upnp_gw.firewall.rules.ranges import Ranges, both, only, united, without
 from upnp_gw.model.address_ranges import AddressRanges
 from upnp_gw.model.mapping import MappingKind, Screen
 

@@ -14,7 +14,10 @@ from upnp_gw.firewall.labels import ASKED, LET_IN
 from upnp_gw.firewall.openings.findings import Fault, Finding, Packet, Proof, gravest
 from upnp_gw.firewall.openings.flows import FLOWS_MOST, TrackedFlow, classes_of
 from upnp_gw.firewall.openings.kernel_state import KernelState
-from upnp_gw.firewall.openings.packets import (
+from upnp_gw.firewall.openings.path import Path, Place
+from upnp_gw.firewall.openings.permits import FIELDS, OUTSIDE, Permit, Permits
+from upnp_gw.firewall.rules.index import RulesetIndex
+from upnp_gw.firewall.rules.packets import (
     DADDR,
     DPORT,
     EVERY_ADDRESS,
@@ -36,10 +39,7 @@ from upnp_gw.firewall.openings.packets import (
     TooMuchToCount,
     first_packet,
 )
-from upnp_gw.firewall.openings.path import Path, Place
-from upnp_gw.firewall.openings.permits import FIELDS, OUTSIDE, Permit, Permits
-from upnp_gw.firewall.openings.ranges import Ranges, forget, inside
-from upnp_gw.firewall.other_tables.index import RulesetIndex
+from upnp_gw.firewall.rules.ranges import Ranges, forget, inside
 
 SLACK_S = 5.0
 """Seconds that an element may live longer than its mapping says: timeouts are rounded up, reading takes time."""
@@ -178,7 +178,7 @@ def _found(
 ) -> Finding:
     protocol, source, sport, host, host_port, destination, dport, _ = numbers
     packet = Packet(
-        common.version, protocol, source, sport, destination, dport, host, host_port, common.oif, common.state
+        common.version, protocol, source, sport, destination, dport, host, host_port, common.oif or "", common.state
     )
     if common.doubts:
         return Finding(Fault.UNKNOWN, packet, tuple(sorted({doubt.rule for doubt in common.doubts})))

@@ -12,9 +12,9 @@ from upnp_gw.firewall.netlink import SUBSYS_NFTABLES, NfnetlinkSocket, attribute
 from upnp_gw.firewall.openings.flows import read_flows
 from upnp_gw.firewall.openings.kernel_state import KernelState
 from upnp_gw.firewall.openings.path import Place
-from upnp_gw.firewall.openings.ranges import Ranges, united
-from upnp_gw.firewall.other_tables.index import Json
-from upnp_gw.firewall.other_tables.iptables import has_translations, translate
+from upnp_gw.firewall.rules.index import Json
+from upnp_gw.firewall.rules.iptables import has_translations, translate
+from upnp_gw.firewall.rules.ranges import Ranges, united
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.system.netlink import InterruptedDump
 from upnp_gw.system.rtnetlink_socket import Rtnetlink

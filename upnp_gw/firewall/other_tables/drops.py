@@ -1,6 +1,7 @@
 """Chains of other tables that drop mapped traffic, or packets from LAN hosts to the gateway itself. Pure.
 
-Our accept does not overrule a drop in another table: every base chain of a hook must let a packet pass.
+Our accept does not overrule a drop in another table: every base chain of a hook must let a packet pass. ``ruleset``
+is libnftables' listing, or ``Samples`` of it where several functions are asked.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,15 +9,12 @@ from dataclasses import dataclass
 from ipaddress import IPv6Network, ip_address
 
 from upnp_gw.firewall.other_tables import remedies
-from upnp_gw.firewall.other_tables.index import Chain, Json, RulesetIndex
-from upnp_gw.firewall.other_tables.matching import HEADER, IPNetwork, SamplePacket, Scope
-from upnp_gw.firewall.other_tables.walk import ChainWalk
-from upnp_gw.model.mapping import IPAddress, Transport
+from upnp_gw.firewall.other_tables.samples import SamplePacket, Samples
+from upnp_gw.firewall.rules.index import Chain, Json
+from upnp_gw.model.mapping import IPAddress, IPNetwork, Transport
 from upnp_gw.model.network import Link
 from upnp_gw.model.request import Ipv6Firewall
 
-ENDS = ("drop", "reject", "queue")
-"""Statements that end a packet's evaluation without an accept."""
 SSDP_PORT = 1900
 GROUPS = {4: ip_address("239.255.255.250"), 6: ip_address("ff02::c")}
 """The multicast destinations of searches (UDA 2.0, annex A)."""
@@ -50,7 +48,8 @@ class Drop:
 def forward_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Drop]:
     """The base chains of other tables that would drop a new connection to a mapped port, in the listing's order.
     ``lans``: the LANs with NAT."""
-    rules = RulesetIndex.of(ruleset)
+    followed = Samples.of(ruleset)
+    rules = followed.rules
     samples = [SamplePacket(wan, outward, dnat=True) for outward in _one_by_one(lans)]
     return [
         Drop(
@@ -61,16 +60,17 @@ def forward_drops(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> list[Dro
             found.certain,
             remedies.program_of(rules, found.chain),
         )
-        for found in _forwarded(rules, samples)
+        for found in _forwarded(followed, samples)
     ]
 
 
 def pinhole_drops(ruleset: Json, wan: str, lans: Sequence[str] = (), without_nat: Sequence[str] = ()) -> list[Drop]:
     """Like ``forward_drops``, for pinholes: of IPv6 on every LAN, of IPv4 on those ``without_nat``. Our label is on
     a flow before other tables see it."""
-    rules = RulesetIndex.of(ruleset)
+    followed = Samples.of(ruleset)
+    rules = followed.rules
     samples = [SamplePacket(wan, outward, version=6, label=True) for outward in _one_by_one(lans)]
-    samples += [SamplePacket(wan, (lan,), version=4, label=True) for lan in without_nat]
+    samples += [SamplePacket(wan, lan, version=4, label=True) for lan in without_nat]
     return [
         Drop(
             str(found.chain),
@@ -80,7 +80,7 @@ def pinhole_drops(ruleset: Json, wan: str, lans: Sequence[str] = (), without_nat
             found.certain,
             remedies.program_of(rules, found.chain),
         )
-        for found in _forwarded(rules, samples)
+        for found in _forwarded(followed, samples)
     ]
 
 
@@ -100,19 +100,20 @@ class _Forwarded:
         return "" if len(self.lans) == len(lans) else f" {word} hosts on {', '.join(self.lans)}"
 
 
-def _one_by_one(lans: Sequence[str]) -> list[tuple[str, ...]]:
+def _one_by_one(lans: Sequence[str]) -> Sequence[str | None]:
     """Each LAN by itself, since a rule can drop what goes to one of them; no LAN: outgoing interfaces not known."""
-    return [(lan,) for lan in lans] or [()]
+    return lans or [None]
 
 
-def _forwarded(rules: RulesetIndex, samples: Iterable[SamplePacket]) -> list[_Forwarded]:
+def _forwarded(followed: Samples, samples: Iterable[SamplePacket]) -> list[_Forwarded]:
     """The chains that drop any of these samples, in the order of the first one."""
     found: dict[str, _Forwarded] = {}
     for sample in samples:
-        for chain, why, certain in dropping(rules, "forward", sample):
+        for chain, why, certain in followed.dropping("forward", sample):
             entry = found.setdefault(str(chain), _Forwarded(chain, why, False, [], []))
             entry.certain = entry.certain or certain
-            entry.lans += [lan for lan in sample.outward if lan not in entry.lans]
+            if sample.outward and sample.outward not in entry.lans:
+                entry.lans.append(sample.outward)
             if sample.version not in entry.versions:
                 entry.versions.append(sample.version)
     return list(found.values())
@@ -121,10 +122,10 @@ def _forwarded(rules: RulesetIndex, samples: Iterable[SamplePacket]) -> list[_Fo
 def ipv6_firewall(ruleset: Json, wan: str, lans: Sequence[str] = ()) -> Ipv6Firewall:
     """The filtering of other tables before the LANs' IPv6 addresses: of any LAN. Alongside, our own table filters
     nothing."""
-    rules = RulesetIndex.of(ruleset)
+    followed = Samples.of(ruleset)
     samples = [SamplePacket(wan, outward, version=6) for outward in _one_by_one(lans)]
     return Ipv6Firewall(
-        bool(_forwarded(rules, samples)), not any(drop.certain for drop in pinhole_drops(ruleset, wan, lans))
+        bool(_forwarded(followed, samples)), not any(drop.certain for drop in pinhole_drops(followed, wan, lans))
     )
 
 
@@ -132,14 +133,16 @@ def input_drops(
     ruleset: Json, wan: str, lans: Iterable[Link], services: Sequence[tuple[Transport, int]]
 ) -> list[Drop]:
     """The base chains of other tables that would drop packets from LAN hosts to these ports of the gateway."""
-    rules = RulesetIndex.of(ruleset)
     chains: dict[str, Chain] = {}
     found: dict[tuple[str, str], dict[tuple[Transport, int], tuple[str, bool]]] = {}
-    for lan in lans:
+    links = tuple(lans)
+    followed = Samples.of(ruleset, (address.ip for lan in links for address in lan.addresses))
+    rules = followed.rules
+    for lan in links:
         for service in services:
             for sample in _to_gateway(lan, *service):
                 for hook in ("prerouting", "input"):
-                    for chain, why, certain in dropping(rules, hook, sample):
+                    for chain, why, certain in followed.dropping(hook, sample):
                         chains[str(chain)] = chain
                         found.setdefault((str(chain), lan.name), {}).setdefault(service, (why, certain))
     drops = []
@@ -154,7 +157,12 @@ def input_drops(
 
 def _to_gateway(lan: Link, transport: Transport, port: int) -> Iterator[SamplePacket]:
     """Sample packets from a LAN to a port of the gateway: to its addresses, and searches to the groups."""
-    scope = Scope(frozenset([transport]), ((port, port),))
+
+    def sample(version: int, source: IPNetwork, to: IPAddress) -> SamplePacket:
+        return SamplePacket(
+            lan.name, "", version, source, frozenset([to]), transports=frozenset([transport]), ports=(port, port)
+        )
+
     for version in (4, 6):
         own: list[tuple[IPAddress, IPNetwork]] = [
             (address.ip, LINK_LOCAL if address.ip.is_link_local and version == 6 else address.network)
@@ -162,36 +170,11 @@ def _to_gateway(lan: Link, transport: Transport, port: int) -> Iterator[SamplePa
             if address.version == version
         ]
         for address, source in own:
-            yield SamplePacket(lan.name, (), version, source, frozenset([address]), "local", scope)
+            yield sample(version, source, address)
         if own and (transport, port) == (Transport.UDP, SSDP_PORT):
             source = own[0][1] if version == 4 else LINK_LOCAL
-            yield SamplePacket(lan.name, (), version, source, frozenset([GROUPS[version]]), "multicast", scope)
+            yield sample(version, source, GROUPS[version])
 
 
 def _port_list(services: Iterable[tuple[Transport, int]]) -> str:
     return ", ".join(f"{transport}/{port}" for transport, port in services)
-
-
-def dropping(rules: RulesetIndex, hook: str, sample: SamplePacket) -> list[tuple[Chain, str, bool]]:
-    """The chains that drop a sample, each with its reason and its certainty."""
-    families = ("inet", HEADER[sample.version])
-    judged = [
-        (chain, *_judge(ChainWalk(rules, sample), chain))
-        for chain in rules.base_chains(hook, "filter")
-        if chain.family in families
-    ]
-    return [(chain, why, certain) for chain, why, certain in judged if why]
-
-
-def _judge(walk: ChainWalk, chain: Chain) -> tuple[str, bool]:
-    """The reason for a drop by a base chain, empty if none; and False if an unexplained rule may accept."""
-    certain = True
-    for statement in walk.statements(chain):
-        whole = walk.whole(statement.scope)  # a rule for part of the packets is no reason
-        if statement.name in ENDS and whole:
-            return f"a rule: {statement.name}", certain
-        if statement.name == "accept" and whole:
-            return "", True
-        if statement.name in ("accept", "return") and not statement.scope.explained:
-            certain = False
-    return ("policy drop" if chain.policy == "drop" else ""), certain

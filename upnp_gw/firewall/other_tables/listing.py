@@ -5,19 +5,22 @@ Used by the doctor, by the check at the start of router mode and by ``other_tabl
 """
 
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from ipaddress import IPv4Address
 
 from upnp_gw.firewall.base import FAMILY, NAME
 from upnp_gw.firewall.libnftables import Session
-from upnp_gw.firewall.other_tables.drops import ENDS
-from upnp_gw.firewall.other_tables.index import Chain, Json, RulesetIndex, part
-from upnp_gw.firewall.other_tables.iptables import has_translations, translate
-from upnp_gw.firewall.other_tables.matching import SamplePacket, Scope, narrow
-from upnp_gw.firewall.other_tables.walk import ChainWalk, Statement
+from upnp_gw.firewall.other_tables.samples import ALL_PORTS, SamplePacket, Samples
+from upnp_gw.firewall.rules.index import Chain, Json, RulesetIndex, part
+from upnp_gw.firewall.rules.iptables import has_translations, translate
+from upnp_gw.firewall.rules.packets import DPORT, EVERY_ADDRESS, PROTOCOL, SADDR
+from upnp_gw.firewall.rules.ranges import Ranges, inside, size, united
 from upnp_gw.firewall.tables import tables
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import Transport
+from upnp_gw.model.mapping import IPAddress, Transport
+
+ENDS = ("drop", "reject", "queue")
+"""Statements that end a packet's evaluation without an accept."""
+TRANSLATIONS = ("dnat", "redirect")
 
 
 def foreign_ruleset(session: Session) -> Json:
@@ -48,53 +51,34 @@ def static_ports(
 ) -> frozenset[tuple[Transport, int]]:
     """The external ports that a dnat or redirect of another table sends elsewhere (SR-24).
 
-    A rule for some senders only takes its port as well. A rule without ports counts only if it is for all senders.
+    A rule for some senders only takes its port as well. One for most ports counts only if it is for most senders.
     """
-    rules = RulesetIndex.of(ruleset)
-    walk = ChainWalk(rules, SamplePacket(wan, destinations=frozenset(external_addresses), kind="local"))
-    found: set[tuple[Transport, int]] = set()
+    external = frozenset[IPAddress](external_addresses)
+    sample = SamplePacket(wan, destinations=external)
+    followed = Samples.of(ruleset, external)
+    rules = followed.rules
+    if not external:
+        followed = Samples(rules, None)
+    taken: dict[Transport, list[tuple[int, int]]] = {transport: [] for transport in Transport}
     for chain in rules.base_chains("prerouting", "nat"):
-        for statement in walk.statements(chain):
-            for scope in _translated(rules, walk.sample, statement):
-                if scope.certain or not scope.every_port:
-                    found.update(*(_held(t, a, b) for t in scope.transports for a, b in scope.ports))
-    return frozenset(found)
+        for end in followed.ends(chain, sample):
+            for box in end.packets.boxes if end.word in TRANSLATIONS else ():
+                ports = box.get(DPORT)
+                if _most(ports, (ALL_PORTS,)) and not _most(box.get(SADDR), EVERY_ADDRESS[4]):
+                    continue
+                for transport in Transport:
+                    if inside(((transport.number, transport.number),), box.get(PROTOCOL)):
+                        taken[transport] += ports
+    return frozenset(
+        (transport, port)
+        for transport, spans in taken.items()
+        for first, last in united(spans)
+        for port in range(first, last + 1)
+    )
 
 
-@lru_cache(maxsize=64)
-def _held(transport: Transport, first: int, last: int) -> frozenset[tuple[Transport, int]]:
-    return frozenset((transport, port) for port in range(max(first, 1), min(last, 65535) + 1))
-
-
-def _translated(rules: RulesetIndex, sample: SamplePacket, statement: Statement) -> Iterator[Scope]:
-    if not _translates(statement):
-        return
-    lookups = list(_maps(statement.value))
-    if not lookups:
-        yield statement.scope
-    for lookup in lookups:
-        for element in rules.elements(statement.chain, part(lookup, "data")):
-            match = {"op": "==", "left": part(lookup, "key"), "right": {"set": [element]}}
-            scope = narrow(rules, statement.chain, statement.scope, match, sample)
-            if scope is not None:
-                yield scope
-
-
-def _translates(statement: Statement) -> bool:
-    if statement.name == "xt":  # iptables: old listings do not name the target
-        value = statement.value
-        return not isinstance(value, dict) or value.get("name") in ("DNAT", "REDIRECT")
-    return statement.name in ("dnat", "redirect")
-
-
-def _maps(value: Json) -> Iterator[Json]:
-    """The ``{key, data}`` of every map in a dnat statement: ``dnat to tcp dport map {...}``."""
-    if isinstance(value, dict):
-        if isinstance(value.get("map"), dict):
-            yield value["map"]
-        else:
-            for inner in value.values():
-                yield from _maps(inner)
+def _most(part: Ranges, whole: Ranges) -> bool:
+    return size(part) * 2 > size(whole)
 
 
 def forward_filters(ruleset: Json) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from upnp_gw.firewall.labels import LET_IN
-from upnp_gw.firewall.other_tables.index import Json, RulesetIndex, part
+from upnp_gw.firewall.rules.index import Json, RulesetIndex, part
 
 XT_TARGET = "FLOWOFFLOAD"
 """The iptables target of OpenWrt."""

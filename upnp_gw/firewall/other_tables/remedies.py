@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 
 from upnp_gw.firewall.labels import LET_IN
-from upnp_gw.firewall.other_tables.index import Chain, RulesetIndex, part
+from upnp_gw.firewall.rules.index import Chain, RulesetIndex, part
 from upnp_gw.model.mapping import Transport
 
 Services = Sequence[tuple[Transport, int]]

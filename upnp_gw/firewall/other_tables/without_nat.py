@@ -9,14 +9,11 @@ from ipaddress import IPv4Interface, IPv4Network
 
 from upnp_gw.firewall.labels import LET_IN
 from upnp_gw.firewall.other_tables import remedies
-from upnp_gw.firewall.other_tables.drops import dropping
-from upnp_gw.firewall.other_tables.index import Chain, Json, RulesetIndex, part
-from upnp_gw.firewall.other_tables.matching import SamplePacket
-from upnp_gw.firewall.other_tables.walk import ChainWalk, Statement
+from upnp_gw.firewall.other_tables.samples import SamplePacket, Samples
+from upnp_gw.firewall.rules.index import Chain, Json
 from upnp_gw.model.network import Link
 
 TRANSLATIONS = ("masquerade", "snat")
-XT_TRANSLATIONS = ("MASQUERADE", "SNAT")
 TABLE = "inet hosts"
 """The table of the commands that filter a LAN."""
 
@@ -38,27 +35,27 @@ def missing_for(
     apart = [link for link in lans if link.name in without_nat and _prefixes(link)]
     if not apart:
         return ()
-    rules = RulesetIndex.of(ruleset)
+    followed = Samples.of(ruleset)
     nat = [net for link in lans if link.name not in without_nat for net in _prefixes(link)]
-    return (*(() if router else _unfiltered(rules, wan, apart)), *_translated(rules, wan, apart, nat))
+    return (*(() if router else _unfiltered(followed, wan, apart)), *_translated(followed, wan, apart, nat))
 
 
 def translated_lans(ruleset: Json, wan: str, lans: Sequence[Link]) -> frozenset[str]:
     """The LANs with hosts that another firewall translates on their way to the WAN, or may: not all matches of
     iptables are understood."""
-    rules = RulesetIndex.of(ruleset)
-    chains = [chain for chain in rules.base_chains("postrouting", "nat") if chain.family in ("ip", "inet")]
+    followed = Samples.of(ruleset)
+    chains = [chain for chain in followed.rules.base_chains("postrouting", "nat") if chain.family in ("ip", "inet")]
     return frozenset(
         link.name
         for link in lans
-        if any(_translates(rules, chain, wan, link, net, False) for chain in chains for net in _prefixes(link))
+        if any(_translates(followed, chain, wan, link, net, False) for chain in chains for net in _prefixes(link))
     )
 
 
-def _unfiltered(rules: RulesetIndex, wan: str, lans: Sequence[Link]) -> Iterator[Missing]:
+def _unfiltered(followed: Samples, wan: str, lans: Sequence[Link]) -> Iterator[Missing]:
     for link in lans:
         host = frozenset([_prefixes(link)[0][-2]])
-        if not dropping(rules, "forward", SamplePacket(wan, (link.name,), destinations=host)):
+        if not followed.dropping("forward", SamplePacket(wan, link.name, destinations=host)):
             way = f'iifname "{wan}" oifname "{link.name}" meta nfproto ipv4'
             yield Missing(
                 f"no firewall of this machine filters IPv4 connections from {wan} to hosts on {link.name}, which"
@@ -71,39 +68,29 @@ def _unfiltered(rules: RulesetIndex, wan: str, lans: Sequence[Link]) -> Iterator
             )
 
 
-def _translated(
-    rules: RulesetIndex, wan: str, lans: Sequence[Link], nat: Sequence[IPv4Network]
-) -> Iterator[Missing]:
-    for chain in rules.base_chains("postrouting", "nat"):
+def _translated(followed: Samples, wan: str, lans: Sequence[Link], nat: Sequence[IPv4Network]) -> Iterator[Missing]:
+    for chain in followed.rules.base_chains("postrouting", "nat"):
         if chain.family not in ("ip", "inet"):
             continue
         found = {
-            link.name: net for link in lans for net in _prefixes(link) if _translates(rules, chain, wan, link, net)
+            link.name: net
+            for link in lans
+            for net in _prefixes(link)
+            if _translates(followed, chain, wan, link, net)
         }
         if found:
             yield Missing(
                 f"chain {chain} of another firewall translates the addresses of hosts on {', '.join(found)}, which"
                 " have no NAT: peers see another address than control points are told",
-                remedies.for_untranslated(rules, chain, wan, tuple(found.values()), nat),
+                remedies.for_untranslated(followed.rules, chain, wan, tuple(found.values()), nat),
             )
 
 
 def _translates(
-    rules: RulesetIndex, chain: Chain, wan: str, link: Link, net: IPv4Network, certain: bool = True
+    followed: Samples, chain: Chain, wan: str, link: Link, net: IPv4Network, certain: bool = True
 ) -> bool:
-    walk = ChainWalk(rules, SamplePacket(link.name, (wan,), source=net))
-    for statement in walk.statements(chain):
-        if statement.name in ("accept", "drop") and walk.whole(statement.scope):
-            return False
-        if (statement.scope.certain or not certain) and _is_translation(statement):
-            return True
-    return False
-
-
-def _is_translation(statement: Statement) -> bool:
-    if statement.name == "xt":
-        return part(statement.value, "name") in XT_TRANSLATIONS
-    return statement.name in TRANSLATIONS
+    ends = followed.ends(chain, SamplePacket(link.name, wan, source=net))
+    return any(end.word in TRANSLATIONS and not (certain and end.packets.common.doubts) for end in ends)
 
 
 def _prefixes(link: Link) -> list[IPv4Network]:

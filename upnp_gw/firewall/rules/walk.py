@@ -2,30 +2,45 @@
 
 What is let through is never less than what the kernel lets through: where a rule cannot be decided, the packets are
 followed both ways, with a doubt.
+
+Samples of typical traffic are followed too, see ``Conditions`` and ``ends``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import NamedTuple
 
-from upnp_gw.firewall.openings.conditions import Conditions
-from upnp_gw.firewall.openings.packets import (
+from upnp_gw.firewall.rules.conditions import Conditions
+from upnp_gw.firewall.rules.index import Chain, Name, RulesetIndex
+from upnp_gw.firewall.rules.packets import (
     EVERY_ADDRESS,
     EVERY_PORT,
     Packets,
     TooMuchToCount,
     merged,
 )
-from upnp_gw.firewall.openings.ranges import Ranges
-from upnp_gw.firewall.openings.steps import Change, Condition, Rule, RuleMaker, Translation, Verdict, VerdictMap
-from upnp_gw.firewall.openings.wording import policy_name
-from upnp_gw.firewall.other_tables.index import Chain, Name, RulesetIndex
+from upnp_gw.firewall.rules.ranges import Ranges, size
+from upnp_gw.firewall.rules.steps import Change, Condition, Rule, RuleMaker, Translation, Verdict, VerdictMap
+from upnp_gw.firewall.rules.wording import policy_name
 
 DEPTH = 16
 """The deepest jumps that the kernel allows."""
 BOXES_MOST = 300_000
 """The most boxes that are followed at a time."""
 FAMILIES = {4: ("ip", "inet"), 6: ("ip6", "inet")}
+HEADER_FIELDS = 5
+"""Protocol, source and destination of a box, without the original ones and the flags."""
+SMALL = 1000
+"""A part of a sample is small if it is less than the sample divided by this."""
+
+
+class End(NamedTuple):
+    """A statement or policy that decides about packets, and the packets that it gets."""
+
+    word: str
+    """As in the listing: ``accept``, ``reject``, ``dnat``, ``policy drop``."""
+    packets: Packets
 
 
 class Ways(NamedTuple):
@@ -40,21 +55,37 @@ class Ways(NamedTuple):
 class Walk:
     """Follows packets through one ruleset. ``own``: IP version -> the gateway's own addresses."""
 
-    def __init__(self, index: RulesetIndex, own: Mapping[int, Ranges]) -> None:
+    def __init__(self, index: RulesetIndex, own: Mapping[int, Ranges], typical: bool = False) -> None:
         self._index = index
-        self._maker = RuleMaker(Conditions(index, own))
+        self._maker = RuleMaker(Conditions(index, own, typical))
         self._rules: dict[Name, tuple[Rule, ...]] = {}
+        self._ends: list[End] | None = None
+        self._coarse = False
 
     def base_chains(self, hook: str, kinds: Sequence[str]) -> list[Chain]:
         """The base chains of a hook, in the order in which the kernel calls them."""
         found = [chain for kind in kinds for chain in self._index.base_chains(hook, kind)]
         return sorted(found, key=lambda chain: chain.priority)
 
+    def ends(self, chain: Chain, packets: Packets, coarse: bool) -> list[End]:
+        """The ends that a base chain has for these packets. ``coarse``: rules for a small part are passed over, so
+        that thousands of them cost no more than each of them."""
+        found: list[End] = []
+        self._ends, self._coarse = found, coarse
+        self.through(chain, [packets])
+        self._ends, self._coarse = None, False
+        return found
+
+    def _end(self, word: str, classes: Iterable[Packets]) -> None:
+        if self._ends is not None:
+            self._ends += [End(word, one) for one in classes]
+
     def through(self, chain: Chain, classes: Sequence[Packets]) -> list[Packets]:
         """The packets that a base chain lets pass."""
         concerned = [one for one in classes if chain.family in FAMILIES[one.common.version]]
         others = [one for one in classes if chain.family not in FAMILIES[one.common.version]]
         accepted, returned = self._chain(chain, concerned, 0)
+        self._end(f"policy {chain.policy}", returned)
         if chain.policy == "accept":
             accepted += [Packets(one.common.passing(policy_name(chain)), one.boxes) for one in returned]
         return merged([*others, *accepted])
@@ -84,15 +115,19 @@ class Walk:
         self, chain: Chain, rule: Rule, packets: Packets, ways: Ways, left: list[Packets], depth: int
     ) -> None:
         """``left``: gets the packets that go on with the next rule."""
-        reaching = [packets]
+        reaching, before = [packets], len(left)
         for step in rule.steps:
             if not reaching:
                 return
             match step:
                 case Condition(match):
                     parts = [match.split(one) for one in reaching]
-                    left += [one for _, no in parts for one in no]
                     reaching = [one for yes, _ in parts for one in yes]
+                    rest = [one for _, no in parts for one in no]
+                    if rest and self._coarse and is_small(reaching, packets):
+                        left[before:] = [packets]
+                        return
+                    left += rest
                 case Change(of):
                     reaching = [of(one) for one in reaching]
                 case Translation():
@@ -134,7 +169,10 @@ class Walk:
     ) -> None:
         match verdict.word:
             case "accept":
+                self._end(verdict.listed or "accept", reaching)
                 ways.accepted.extend(Packets(one.common.passing(rule.name), one.boxes) for one in reaching)
+            case "drop":
+                self._end(verdict.listed or "drop", reaching)
             case "return":
                 ways.returned.extend(reaching)
             case "continue":
@@ -164,7 +202,22 @@ class Walk:
                     (packets, [box.translated(element.daddr, element.dport) for box, element in found])
                     for packets, found in yes
                 ]
+            self._end("dnat", [packets for packets, _ in done])
             for packets, boxes in done:
                 common = replace(packets.common, status=packets.common.status | {"dnat"}).passing(step.rule)
                 ways.accepted.append(Packets(common.doubted(step.rule) if step.anywhere else common, boxes))
         return left
+
+
+def is_small(part: Iterable[Packets], whole: Packets) -> bool:
+    """True if a part of a sample is small. What is cut out of boxes counts as there."""
+    return amount(part) * SMALL < amount((whole,))
+
+
+def amount(classes: Iterable[Packets]) -> int:
+    """The number of combinations of protocol, source and destination."""
+    total = 0
+    for one in classes:
+        for box in one.boxes:
+            total += prod(map(size, box.numbers[:HEADER_FIELDS]))
+    return total

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import NamedTuple
 
-from upnp_gw.firewall.openings.ranges import Ranges, both, only, same, size, without
+from upnp_gw.firewall.rules.ranges import Ranges, both, only, same, size, without
 
 PROTOCOL, SADDR, SPORT, DADDR, DPORT, ORIGINAL_DADDR, ORIGINAL_DPORT, FLAGS = range(8)
 """The fields of a box. The original ones are those before a dnat; FLAGS: those of TCP."""
@@ -140,8 +140,8 @@ class Common:
     version: int
     """IP version."""
     iif: str
-    oif: str = ""
-    """Empty before the routing."""
+    oif: str | None = ""
+    """Empty before the routing. None: not known."""
     state: str = "new"
     """Of connection tracking: new, established, invalid, untracked."""
     status: frozenset[str] = frozenset()
@@ -151,6 +151,8 @@ class Common:
     mark: int | None = 0
     """None: not known."""
     ct_mark: int | None = 0
+    pkttype: str = "host"
+    """Of the frame: the kernel forwards no others. ``multicast`` to a group."""
     passed: tuple[str, ...] = ()
     """The rules and policies that let it through, and the one that translated it."""
     doubts: frozenset[Doubt] = frozenset()

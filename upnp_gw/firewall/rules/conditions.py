@@ -3,18 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from upnp_gw.firewall.openings.fields import Field, Kind, field_of
-from upnp_gw.firewall.openings.matches import (
+from upnp_gw.firewall.rules.fields import Field, Kind, field_of
+from upnp_gw.firewall.rules.index import Chain, Json, RulesetIndex, part
+from upnp_gw.firewall.rules.matches import (
     CommonMatch,
     EitherMatch,
     KeyedElement,
     Match,
+    NeverMatch,
     NotMatch,
     NumbersMatch,
     Parts,
     TableMatch,
 )
-from upnp_gw.firewall.openings.packets import (
+from upnp_gw.firewall.rules.packets import (
     DADDR,
     DPORT,
     EVERY_ADDRESS,
@@ -26,35 +28,42 @@ from upnp_gw.firewall.openings.packets import (
     Packets,
     Source,
 )
-from upnp_gw.firewall.openings.ranges import Ranges, united, without
-from upnp_gw.firewall.openings.values import ADDRESSES, bare, bits_of, flags_of, number_of, prefix_of, ranges_of
-from upnp_gw.firewall.other_tables.index import Chain, Json, RulesetIndex, part
+from upnp_gw.firewall.rules.ranges import Ranges, united, without
+from upnp_gw.firewall.rules.values import ADDRESSES, bare, bits_of, flags_of, number_of, prefix_of, ranges_of
 
 EVERY_PROTOCOL: Ranges = ((0, 255),)
+MULTICAST: dict[int, Ranges] = {4: ((0xE0000000, 0xEFFFFFFF),), 6: ((0xFF << 120, (1 << 128) - 1),)}
+"""IP version -> the addresses of groups (RFC 5771, RFC 4291 section 2.7)."""
+MANY = 1000
+"""The most elements of a list of addresses that typical packets are compared with. A longer one is a block list or
+a country."""
 _POSITIVE, _NEGATIVE = ("==", "in"), ("!=", "!")
 _ORDERED = ("<", ">", "<=", ">=")
 
 
 @dataclass(frozen=True, slots=True)
 class LocalMatch:
-    """``fib daddr type local``: an address is one of the gateway's own, or (``others``) is not."""
+    """``fib daddr type``: an address is one of these, by IP version."""
 
     number: int
-    own: Mapping[int, Ranges]
-    others: bool
+    addresses: Mapping[int, Ranges]
 
     def split(self, packets: Packets) -> Parts:
-        own = self.own.get(packets.common.version, ())
-        yes, no = NumbersMatch(Field(Kind.NUMBERS, self.number), own).split(packets)
-        return (no, yes) if self.others else (yes, no)
+        wanted = self.addresses.get(packets.common.version, ())
+        return NumbersMatch(Field(Kind.NUMBERS, self.number), wanted).split(packets)
 
 
 class Conditions:
-    """Makes the conditions of the rules of one ruleset. ``own``: IP version -> the gateway's own addresses."""
+    """Makes the conditions of the rules of one ruleset. ``own``: IP version -> the gateway's own addresses.
 
-    def __init__(self, index: RulesetIndex, own: Mapping[int, Ranges]) -> None:
+    ``typical``: for packets as most are. They have no property that a sender can choose or that is not known here,
+    and their addresses are in no list of more than ``MANY`` elements.
+    """
+
+    def __init__(self, index: RulesetIndex, own: Mapping[int, Ranges], typical: bool = False) -> None:
         self._index = index
         self._own = own
+        self.typical = typical
         self._unions: dict[tuple[object, ...], Ranges | None] = {}
         self._elements: dict[tuple[object, ...], Sequence[KeyedElement] | None] = {}
 
@@ -65,11 +74,16 @@ class Conditions:
         fields = tuple(map(field_of, keys)) if isinstance(keys, list) else (field_of(left),)
         found: Match
         if isinstance(keys, list):
-            table = self.keyed(chain, fields, right, rule) if op in (*_POSITIVE, *_NEGATIVE) else None
-            found = EitherMatch(fields, rule) if table is None else table
+            known = not self.typical or all(one.kind in (Kind.NUMBERS, Kind.COMMON) for one in fields)
+            table = self.keyed(chain, fields, right, rule) if known and op in (*_POSITIVE, *_NEGATIVE) else None
+            found = self._either(fields, rule) if table is None else table
         else:
             found = self._single(chain, fields[0], str(op), right, rule)
-        return NotMatch(found, fields) if op in _NEGATIVE and not isinstance(found, EitherMatch) else found
+        undecided = isinstance(found, EitherMatch | NeverMatch)
+        return NotMatch(found, fields) if op in _NEGATIVE and not undecided else found
+
+    def _either(self, fields: tuple[Field, ...], rule: str = "") -> Match:
+        return NeverMatch() if self.typical else EitherMatch(fields, rule)
 
     def listed(self, chain: Chain, data: Json) -> Sequence[Json]:
         """The elements of a set or map, as they are listed."""
@@ -89,26 +103,33 @@ class Conditions:
     def _single(self, chain: Chain, field: Field, op: str, right: Json, rule: str) -> Match:
         match field.kind:
             case Kind.CHOSEN:
-                return EitherMatch((field,))
+                return self._either((field,))
             case Kind.UNKNOWN:
-                return EitherMatch((field,), rule)
+                return self._either((field,), rule)
             case Kind.COMMON if op not in _ORDERED:
                 values = tuple(self._index.elements(chain, right))
                 return CommonMatch(field, values, field.mask, rule)
             case Kind.LOCAL if op not in _ORDERED:
                 return self._local(chain, field, right, rule)
             case Kind.NUMBERS:
+                if self.typical and field.number in ADDRESSES and len(self._index.elements(chain, right)) > MANY:
+                    return NumbersMatch(field, ())
                 wanted = self._wanted(chain, field, op, right)
-                return EitherMatch((field,), rule) if wanted is None else NumbersMatch(field, wanted)
-        return EitherMatch((field,), rule)
+                return self._either((field,), rule) if wanted is None else NumbersMatch(field, wanted)
+        return self._either((field,), rule)
 
     def _local(self, chain: Chain, field: Field, right: Json, rule: str) -> Match:
         values = [bare(value) for value in self._index.elements(chain, right)]
-        if values in (["local"], ["unicast"]):
-            return LocalMatch(field.number, self._own, others=values == ["unicast"])
+        if values == ["local"]:
+            return LocalMatch(field.number, self._own)
+        if values == ["unicast"]:
+            beside = {v: united((*self._own.get(v, ()), *MULTICAST[v])) for v in (4, 6)}
+            return NotMatch(LocalMatch(field.number, beside), (field,))
+        if values == ["multicast"]:
+            return LocalMatch(field.number, MULTICAST)
         if field.number == DADDR and not {"local", "unicast"}.intersection(map(str, values)):
-            return NumbersMatch(Field(Kind.NUMBERS, PROTOCOL), ())  # no host has a multicast or broadcast address
-        return EitherMatch((), "" if field.number != DADDR else rule)
+            return NumbersMatch(Field(Kind.NUMBERS, PROTOCOL), ())  # no host has a broadcast address
+        return self._either((), "" if field.number != DADDR else rule)
 
     def _wanted(self, chain: Chain, field: Field, op: str, right: Json) -> Ranges | None:
         """The numbers that match, before a negation; None: not understood."""

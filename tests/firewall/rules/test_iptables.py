@@ -3,7 +3,7 @@
 from copy import deepcopy
 from typing import Any
 
-from upnp_gw.firewall.other_tables.iptables import has_translations, translate
+from upnp_gw.firewall.rules.iptables import has_translations, translate
 
 XT: Any = {"xt": {"type": "match", "name": "multiport"}}
 

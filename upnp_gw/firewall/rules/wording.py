@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from upnp_gw.firewall.other_tables.index import Chain, Json, part
+from upnp_gw.firewall.rules.index import Chain, Json, part
 
 LONGEST = 160
 """The most characters of a rule."""

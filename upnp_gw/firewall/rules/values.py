@@ -4,9 +4,10 @@ A value that is not understood is None, and the rule with it cannot be decided.
 """
 
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from upnp_gw.firewall.openings.packets import (
+from upnp_gw.firewall.rules.index import Json, part
+from upnp_gw.firewall.rules.packets import (
     DADDR,
     EVERY_ADDRESS,
     EVERY_PORT,
@@ -15,8 +16,7 @@ from upnp_gw.firewall.openings.packets import (
     PROTOCOL,
     SADDR,
 )
-from upnp_gw.firewall.openings.ranges import Ranges, united
-from upnp_gw.firewall.other_tables.index import Json, part
+from upnp_gw.firewall.rules.ranges import Ranges, united
 
 PROTOCOLS = {
     "icmp": 1,
@@ -56,7 +56,7 @@ def number_of(name: int, value: Json) -> int | None:
         return flags_of(value)
     if name in ADDRESSES:
         try:
-            return int(ip_address(value))
+            return int(IPv6Address(value) if ":" in value else IPv4Address(value))
         except ValueError:
             return None
     return _decimal(value)

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from upnp_gw.firewall.openings.common_values import has_value
-from upnp_gw.firewall.openings.fields import Field, Kind
-from upnp_gw.firewall.openings.packets import (
+from upnp_gw.firewall.rules.common_values import has_value
+from upnp_gw.firewall.rules.fields import Field, Kind
+from upnp_gw.firewall.rules.index import Json
+from upnp_gw.firewall.rules.packets import (
     PROTOCOL,
     Box,
     Cut,
@@ -14,8 +15,7 @@ from upnp_gw.firewall.openings.packets import (
     ElementTable,
     Packets,
 )
-from upnp_gw.firewall.openings.ranges import Ranges, both, same, without
-from upnp_gw.firewall.other_tables.index import Json
+from upnp_gw.firewall.rules.ranges import Ranges, both, same, without
 
 Parts = tuple[list[Packets], list[Packets]]
 """Those that match, and those that do not."""
@@ -120,6 +120,14 @@ class EitherMatch:
     def split(self, packets: Packets) -> Parts:
         present, no = having(packets, self.fields)
         return _either(present, no, self.rule)
+
+
+@dataclass(frozen=True, slots=True)
+class NeverMatch:
+    """A condition for a part of the senders: no typical packet meets it, or its opposite."""
+
+    def split(self, packets: Packets) -> Parts:
+        return [], [packets]
 
 
 class TableMatch:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upnp_gw.firewall.openings import ranges
-from upnp_gw.firewall.openings.ranges import Ranges, both, forget, inside, only, size, united, without
+from upnp_gw.firewall.rules import ranges
+from upnp_gw.firewall.rules.ranges import Ranges, both, forget, inside, only, size, united, without
 
 SPANS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6)).map(lambda s: (s[0], s[0] + s[1])), max_size=6)
 

@@ -8,7 +8,7 @@ unchanged. Pure.
 import re
 from collections.abc import Iterator, Sequence
 
-from upnp_gw.firewall.other_tables.index import Json, part
+from upnp_gw.firewall.rules.index import Json, part
 
 WORDS = {
     "conntrack": [(r"ct (state|status) (!=? )?([a-z,]+)", "ct")],

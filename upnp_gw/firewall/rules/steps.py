@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from upnp_gw.firewall.openings.conditions import Conditions, address_of
-from upnp_gw.firewall.openings.fields import Field, Kind, field_of
-from upnp_gw.firewall.openings.matches import EitherMatch, Match, TableMatch
-from upnp_gw.firewall.openings.packets import DADDR, DPORT, EVERY_ADDRESS, EVERY_PORT, Box, Packets
-from upnp_gw.firewall.openings.ranges import Ranges
-from upnp_gw.firewall.openings.values import ranges_of
-from upnp_gw.firewall.openings.wording import rule_name
-from upnp_gw.firewall.other_tables.index import Chain, Json, part
+from upnp_gw.firewall.rules.conditions import Conditions, address_of
+from upnp_gw.firewall.rules.fields import Field, Kind, field_of
+from upnp_gw.firewall.rules.index import Chain, Json, part
+from upnp_gw.firewall.rules.matches import EitherMatch, Match, NeverMatch, TableMatch
+from upnp_gw.firewall.rules.packets import DADDR, DPORT, EVERY_ADDRESS, EVERY_PORT, Box, Packets
+from upnp_gw.firewall.rules.ranges import Ranges
+from upnp_gw.firewall.rules.values import ranges_of
+from upnp_gw.firewall.rules.wording import rule_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class Verdict:
 
     word: str
     target: str = ""
+    listed: str = ""
+    """The statement in the listing, if it is another word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,7 @@ class Rule:
     steps: tuple[Step, ...]
 
 
-_SILENT = frozenset(
-    {"counter", "log", "comment", "last", "secmark", "ct timeout", "snat", "masquerade", "continue", "flow"}
-)
+_SILENT = frozenset({"counter", "log", "comment", "last", "secmark", "ct timeout", "continue", "flow"})
 """Statements that change nothing for where the packet goes. ``flow`` gives a flow to a flowtable: see ``flows``."""
 _EITHER = frozenset({"limit", "quota", "set", "meter", "ct count", "map"})
 """Statements that end the rule for some packets: a sender can keep below a rate, or exceed it. A set that packets
@@ -77,14 +77,23 @@ _XT_SILENT = frozenset(
 )
 _XT_MARKS = frozenset({"MARK", "CONNMARK"})
 _UNHARMED = ("tcp option", "exthdr", "ip option")
-_ENDS = {"accept": "accept", "drop": "drop", "reject": "drop", "return": "return"}
+_ENDS = {
+    **{word: Verdict(word) for word in ("accept", "drop", "return")},
+    "reject": Verdict("drop", listed="reject"),
+    "masquerade": Verdict("accept", listed="masquerade"),
+    "snat": Verdict("accept", listed="snat"),
+}
+_REDIRECT = Verdict("drop", listed="redirect")
+"""To the gateway itself."""
+_QUEUE = Verdict("drop", listed="queue")
 
 
 class RuleMaker:
-    """Makes the rules of one ruleset."""
+    """Makes the rules of one ruleset. For typical packets their names are the places of the rules."""
 
     def __init__(self, conditions: Conditions) -> None:
         self._conditions = conditions
+        self._typical = conditions.typical
 
     def rules_of(self, chain: Chain) -> tuple[Rule, ...]:
         """The rules of a chain without those that make no difference."""
@@ -92,17 +101,15 @@ class RuleMaker:
         return tuple(rule for rule in made if any(not isinstance(step, Condition) for step in rule.steps))
 
     def _rule(self, chain: Chain, place: int) -> Rule:
-        name = rule_name(chain, place)
+        name = f"{chain} {place}" if self._typical else rule_name(chain, place)
         steps: list[Step] = []
-        for expression in chain.rules[place]:
+        for expression in _listed(chain.rules[place]):
             for word, value in expression.items() if isinstance(expression, dict) else ():
                 steps += self._steps(chain, word, value, name)
         return Rule(name, tuple(steps))
 
     def _steps(self, chain: Chain, word: str, value: Json, name: str) -> Sequence[Step]:
         match word:
-            case "accept" | "drop" | "reject" | "return":
-                return (Verdict(_ENDS[word]),)
             case "match":
                 return (Condition(self._conditions.of(chain, value, name)),)
             case "jump" | "goto":
@@ -111,17 +118,41 @@ class RuleMaker:
                 return (self._verdict_map(chain, value, name),)
             case "dnat":
                 return (self._translation(chain, value, name),)
-            case "redirect" | "tproxy":  # to the gateway itself
-                return (Verdict("drop"),)
+            case "redirect" | "tproxy":
+                return (*self._looked_up(chain, value, name), _REDIRECT)
             case "mangle":
                 return self._mangled(value, name)
             case "notrack":
                 return (Change(_untracked),)
             case "xt":
-                return _xt(value, name)
+                return _xt(value, name, chain.kind == "nat")
+        return self._plain(word, value, name)
+
+    def _plain(self, word: str, value: Json, name: str) -> Sequence[Step]:
+        if word == "queue" and self._typical:
+            return (_QUEUE,)
+        if word in _ENDS:
+            return (_ENDS[word],)
         if word in _SILENT:
             return ()
-        return (Condition(EitherMatch()),) if word in _EITHER else _unknown(name)
+        return self._limited(value) if word in _EITHER else _unknown(name)
+
+    def _limited(self, value: Json) -> Sequence[Step]:
+        """Typical packets keep below a rate, and sets have room for them."""
+        if not self._typical:
+            return (Condition(EitherMatch()),)
+        inner = part(value, "stmt")
+        limits = [value, *(limit for one in _listed(inner) if isinstance(one, dict) for limit in one.values())]
+        return (Condition(NeverMatch()),) if any(part(limit, "inv") for limit in limits) else ()
+
+    def _looked_up(self, chain: Chain, value: Json, name: str) -> Sequence[Step]:
+        """The condition that the map of a redirect has the packet."""
+        found = part(value, "port", "map")
+        if found is None:
+            return ()
+        keys = part(found, "key", "concat") or [part(found, "key")]
+        table = self._conditions.keyed(chain, tuple(map(field_of, _listed(keys))), part(found, "data"), name)
+        return (Condition(EitherMatch((), name) if table is None else table),)
 
     def _verdict_map(self, chain: Chain, vmap: Json, name: str) -> VerdictMap:
         branches = []
@@ -130,7 +161,7 @@ class RuleMaker:
             equals = {"op": "==", "left": part(vmap, "key"), "right": {"set": [key]}}
             for word, value in verdict.items() if isinstance(verdict, dict) else ():
                 target = str(part(value, "target") or "")
-                known = Verdict(_ENDS.get(str(word), str(word)), target)
+                known = _ENDS.get(str(word), Verdict(str(word), target))
                 branches.append((self._conditions.of(chain, equals, name), known))
         return VerdictMap(tuple(branches))
 
@@ -139,7 +170,7 @@ class RuleMaker:
         found = part(address, "map") or part(port, "map")
         if found is not None:
             keys = part(found, "key", "concat") or [part(found, "key")]
-            table = self._conditions.keyed(chain, tuple(map(field_of, keys)), part(found, "data"), name)
+            table = self._conditions.keyed(chain, tuple(map(field_of, _listed(keys))), part(found, "data"), name)
             return Translation(name, anywhere=True) if table is None else Translation(name, table)
         daddr: Ranges | None = () if address is None else address_of(address)
         dport: Ranges | None = () if port is None else ranges_of(DPORT, 4, port)
@@ -162,6 +193,10 @@ class RuleMaker:
         if field.kind is Kind.CHOSEN or part(key, "meta", "key") in ("nftrace", "pkttype", "priority"):
             return ()
         return (Change(lambda one: one.doubted(name)),)
+
+
+def _listed(value: Json) -> Sequence[Json]:
+    return value if isinstance(value, list) else ()
 
 
 def _having(packets: Packets, **values: object) -> Packets:
@@ -193,18 +228,25 @@ def _widened(packets: Packets, field: Field, name: str) -> Packets:
     return Packets(packets.common.doubted(name), boxes)
 
 
-def _xt(value: Json, name: str) -> Sequence[Step]:
+def _xt(value: Json, name: str, nat: bool) -> Sequence[Step]:
+    """``nat``: in a chain that translates."""
+    if nat and part(value, "name") is None:  # old listings do not name it: a match, or a translation
+        return (Condition(EitherMatch((), name)), Translation(name, anywhere=True))
     kind, word = part(value, "type"), part(value, "name")
     if word == "comment" or (kind == "target" and word in _XT_SILENT):
         return ()
     if kind != "target":
         return (Condition(EitherMatch((), name)),)
     match word:
-        case "REJECT" | "DROP" | "TPROXY" | "REDIRECT" | "TARPIT":
-            return (Verdict("drop"),)
-        case "MASQUERADE" | "SNAT" | "NETMAP":
-            return () if word != "NETMAP" else (Translation(name, anywhere=True),)
-        case "DNAT":
+        case "REJECT":
+            return (_ENDS["reject"],)
+        case "DROP" | "TARPIT":
+            return (_ENDS["drop"],)
+        case "TPROXY" | "REDIRECT":
+            return (_REDIRECT,)
+        case "MASQUERADE" | "SNAT":
+            return (_ENDS["masquerade"],)
+        case "DNAT" | "NETMAP":
             return (Translation(name, anywhere=True),)
         case "CT" | "NOTRACK":
             return (Change(_untracked),) if word == "NOTRACK" else (Change(lambda one: one.doubted(name)),)

@@ -95,4 +95,6 @@ def only(one: Ranges) -> int | None:
 
 def size(one: Ranges) -> int:
     """The count of its numbers."""
+    if len(one) == 1:
+        return one[0][1] - one[0][0] + 1
     return sum(last - first + 1 for first, last in one)

@@ -1,8 +1,8 @@
 """Values of what all packets of a class have in common: interfaces, the state of a flow, labels, marks. Pure."""
 
-from upnp_gw.firewall.openings.packets import Common
-from upnp_gw.firewall.openings.values import bare
-from upnp_gw.firewall.other_tables.index import Json, part
+from upnp_gw.firewall.rules.index import Json, part
+from upnp_gw.firewall.rules.packets import Common
+from upnp_gw.firewall.rules.values import bare
 
 _VERSIONS = {"ipv4": 4, "ipv6": 6, 2: 4, 10: 6, "ip": 4, "ip6": 6, 0x0800: 4, 0x86DD: 6}
 _DIRECTIONS = {"original": True, 0: True, "reply": False, 1: False}
@@ -16,6 +16,8 @@ def has_value(common: Common, name: str, value: Json, mask: Json) -> bool | None
             return _interface(common.iif if name == "iif" else common.oif, value)
         case "version":
             return _VERSIONS.get(value) == common.version if isinstance(value, str | int) else None
+        case "pkttype":
+            return ("host" if value == "unicast" else value) == common.pkttype if isinstance(value, str) else None
         case "direction":
             return _DIRECTIONS.get(value) if isinstance(value, str | int) else None
         case "state":
@@ -30,9 +32,9 @@ def has_value(common: Common, name: str, value: Json, mask: Json) -> bool | None
     return None
 
 
-def _interface(present: str, value: Json) -> bool | None:
-    if not isinstance(value, str):
-        return None  # the index of an interface that is gone
+def _interface(present: str | None, value: Json) -> bool | None:
+    if present is None or not isinstance(value, str):
+        return None  # a number is the index of an interface that is gone
     return present.startswith(value[:-1]) if value.endswith("*") else present == value
 
 

@@ -3,7 +3,8 @@
 from enum import Enum
 from typing import NamedTuple
 
-from upnp_gw.firewall.openings.packets import (
+from upnp_gw.firewall.rules.index import Json, part
+from upnp_gw.firewall.rules.packets import (
     DADDR,
     DPORT,
     FLAGS,
@@ -13,9 +14,8 @@ from upnp_gw.firewall.openings.packets import (
     SADDR,
     SPORT,
 )
-from upnp_gw.firewall.openings.ranges import Ranges
-from upnp_gw.firewall.openings.values import PROTOCOLS
-from upnp_gw.firewall.other_tables.index import Json, part
+from upnp_gw.firewall.rules.ranges import Ranges
+from upnp_gw.firewall.rules.values import PROTOCOLS
 
 
 class Kind(Enum):
@@ -58,8 +58,9 @@ _META = {
     "nfproto": "version",
     "protocol": "version",
     "mark": "mark",
+    "pkttype": "pkttype",
 }
-_META_CHOSEN = ("length", "hour", "day", "time", "random", "priority", "cpu", "pkttype")
+_META_CHOSEN = ("length", "hour", "day", "time", "random", "priority", "cpu")
 _CT = {"state": "state", "status": "status", "label": "labels", "mark": "ct_mark", "direction": "direction"}
 _CT_NUMBERS = {
     "proto-dst": ORIGINAL_DPORT,
