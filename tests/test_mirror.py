@@ -74,6 +74,7 @@ COVERED_ELSEWHERE = {
     "doctor/forwarding.py": "doctor/test_checks.py",
     "doctor/holders.py": "doctor/test_inspection.py",
     "doctor/kernel.py": "doctor/test_checks.py",
+    "doctor/leftovers.py": "doctor/test_checks.py",
     "doctor/machine_state.py": "doctor/test_checks.py",
     "doctor/search.py": "doctor/test_inspection.py",
     "doctor/stopped_daemon.py": "lab/test_prove_kernel.py",

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from compileall import compile_dir
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -254,11 +254,11 @@ def noop(lab: Lab) -> Iterator[Gateway]:
 
 
 @contextmanager
-def miniupnpd(lab: Lab, directory: Path, program: Path) -> Iterator[Gateway]:
-    """miniupnpd with its nftables backend, on the gateway of a lab."""
+def miniupnpd(lab: Lab, directory: Path, program: Path, more: str = "") -> Iterator[Gateway]:
+    """miniupnpd with its nftables backend, on the gateway of a lab. ``more``: lines of its configuration."""
     lab.gateway.nft(PEER_TABLE)
     config, pid_file = directory / "miniupnpd.conf", directory / "miniupnpd.pid"
-    config.write_text(PEER_CONFIG, "ascii")
+    config.write_text(PEER_CONFIG + more, "ascii")
     # Not with -d: it then prints each rule, which takes most of its time. So it forks, and its pid is in a file.
     argv = [str(program), "-f", str(config), "-P", str(pid_file)]
     lab.gateway.popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).wait(READY_S)
@@ -281,7 +281,8 @@ def miniupnpd(lab: Lab, directory: Path, program: Path) -> Iterator[Gateway]:
     try:
         yield gateway
     finally:
-        os.kill(gateway.pid, signal.SIGKILL)  # it can miss a SIGTERM until the next packet
+        with suppress(ProcessLookupError):  # a test may have stopped it
+            os.kill(gateway.pid, signal.SIGKILL)  # it can miss a SIGTERM until the next packet
 
 
 def find_peer(cache: Path) -> Path | None:

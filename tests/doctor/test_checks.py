@@ -13,6 +13,7 @@ from upnp_gw.doctor.machine_state import MachineState, OtherGateway, PortHolder
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.openings.findings import Fault, Finding, Packet, Proof
 from upnp_gw.firewall.other_tables.drops import Drop
+from upnp_gw.firewall.other_tables.leftovers import Leftover
 from upnp_gw.firewall.other_tables.offload import FlowOffload
 from upnp_gw.firewall.other_tables.remedies import MARKS
 from upnp_gw.firewall.other_tables.without_nat import Missing
@@ -28,6 +29,7 @@ def link(name: str, *addresses: str, up: bool = True, index: int = 3) -> Link:
 
 WAN, LAN = link("eth0", "9.9.9.7/24"), link("br-lan", "192.168.1.1/24", "fe80::1/64")
 UDP, TCP = Transport.UDP, Transport.TCP
+LEFTOVER = Leftover("ip nat MINIUPNPD", 3)
 VALID = MachineState(
     config=HOME,
     served=((UDP, 1900), (UDP, 5351), (TCP, 5000)),
@@ -103,6 +105,7 @@ CASES = [
     (replace(VALID, drops=(replace(DROP, certain=False),)), "other tables", "warn", "unless an iptables rule"),
     (replace(VALID, missing=(MISSING,)), "hosts without NAT", "warn", "all their ports are open"),
     (replace(VALID, offloads=(OFFLOAD,)), "flow offload", "warn", "flowtable ft, devices eth0, br-lan"),
+    (replace(VALID, leftovers=(LEFTOVER,)), "miniupnpd", "warn", "chain ip nat MINIUPNPD has 3 rules of miniupnpd"),
     (replace(VALID, drops_problem="Operation not permitted"), "other tables", "warn", "not permitted"),
     (replace(VALID, multicast={"br-lan": False}), "multicast", "fail", "receives no multicast"),
     (replace(VALID, ways_out={"br-lan": "wg0"}), "answers", "warn", "by wg0, not by the WAN eth0"),
@@ -154,7 +157,8 @@ def test_each_fault_is_found_with_a_remedy_and_nothing_else(
 def test_a_sound_machine_has_nothing_wrong() -> None:
     checks = judge(VALID)
     assert {check.outcome for check in checks} == {"ok"}
-    assert len(checks) >= len(CHECKS) - 2, "a LAN that is no bridge is not mentioned, nor one with NAT"
+    unnamed = "a LAN that is no bridge is not mentioned, nor one with NAT, nor a miniupnpd that left nothing"
+    assert len(checks) >= len(CHECKS) - 3, unnamed
     assert all(check.remedy is None for check in checks)
 
 

@@ -91,6 +91,18 @@ async def test_one_that_the_policy_refuses_is_not_taken_over_and_no_evidence(tmp
         assert isinstance(await home.map(8080), Granted), "the client is not frozen"
 
 
+async def test_a_pcp_lease_names_the_rule_too(tmp_path: Path) -> None:
+    """Its client would hear that another port is possible."""
+    async with home_of(tmp_path) as home:
+        home.reserved_ports((TCP, 8080))
+        taken, forbidden = await take(home, asks(8080, via=Via.PCP), asks(3389, via=Via.PCP))
+        assert isinstance(taken.reply, Refused)
+        assert taken.reply.refusal is Refusal.CONFLICT_OTHER
+        assert forbidden.rule == "never-remote-desktop"
+        assert isinstance(forbidden.reply, Refused)
+        assert forbidden.reply.reason == "forbidden by rule never-remote-desktop"
+
+
 async def test_the_requests_of_the_client_are_not_counted(tmp_path: Path) -> None:
     async with home_of(tmp_path) as home:
         rate = home.policy.limits.requests_per_minute

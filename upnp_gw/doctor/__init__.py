@@ -5,6 +5,7 @@ machine_state  the state of the machine at one moment, as values
 checks         MachineState -> findings; pure
 forwarding     the check of forwarding; pure
 kernel         the check of the kernel's rules against the ledger; pure
+leftovers      the check for rules of miniupnpd; pure
 stopped_daemon  that comparison while no daemon runs
 answers        the check of the way that answers take; pure
 findings       makes a finding, with the commands that mend it; pure

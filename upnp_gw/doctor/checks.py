@@ -8,6 +8,7 @@ from upnp_gw.doctor.answers import answers
 from upnp_gw.doctor.findings import fail, ok, warn
 from upnp_gw.doctor.forwarding import forwarding
 from upnp_gw.doctor.kernel import kernel
+from upnp_gw.doctor.leftovers import leftovers
 from upnp_gw.doctor.machine_state import DAEMON, MachineState, PortHolder
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import describe_library
@@ -311,6 +312,7 @@ CHECKS: tuple[Callable[[MachineState], Iterator[Check]], ...] = (
     hosts_without_nat,
     router_mode,
     flow_offload,
+    leftovers,
     kernel,
     answers,
     multicast,

@@ -25,6 +25,7 @@ from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables import installed_mode
 from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.other_tables.drops import Drop, ipv6_firewall
+from upnp_gw.firewall.other_tables.leftovers import Leftover, leftovers
 from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
 from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
 from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
@@ -110,6 +111,7 @@ class _Tables(NamedTuple):
     drops: tuple[Drop, ...] = ()
     missing: tuple[Missing, ...] = ()
     offloads: tuple[FlowOffload, ...] = ()
+    leftovers: tuple[Leftover, ...] = ()
     forward_filters: tuple[str, ...] = ()
     filters_ipv6: bool = True
 
@@ -128,6 +130,7 @@ def _ruleset(config: Config, lans: Sequence[Interface], page: bool) -> _Tables:
         drops=all_drops(ruleset, wan, lans, (*served_ports(config), *page_ports(config, page)), apart),
         missing=missing_for(ruleset, wan, lans, apart, router),
         offloads=tuple(flow_offloads(ruleset)),
+        leftovers=tuple(leftovers(ruleset)),
         forward_filters=tuple(forward_filters(ruleset)),
         filters_ipv6=ipv6_firewall(ruleset, wan, [link.name for link in lans]).enabled,
     )

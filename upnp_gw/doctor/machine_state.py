@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from upnp_gw.config.settings import Config
 from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.other_tables.drops import Drop
+from upnp_gw.firewall.other_tables.leftovers import Leftover
 from upnp_gw.firewall.other_tables.offload import FlowOffload
 from upnp_gw.firewall.other_tables.without_nat import Missing
 from upnp_gw.model.mapping import IPAddress, Transport
@@ -60,6 +61,8 @@ class MachineState:
     """The tasks of other firewalls for hosts without NAT."""
     offloads: tuple[FlowOffload, ...] = ()
     """Chains of other tables that let established flows bypass the forward chains."""
+    leftovers: tuple[Leftover, ...] = ()
+    """Chains with rules of miniupnpd."""
     drops_problem: str | None = None
     """The reason why the ruleset could not be read; None: it was."""
     bridge_filters: Mapping[str, str] = field(default_factory=dict)

@@ -102,10 +102,13 @@ class Takeover:
         if own is not None:
             return TakenLease("stands", self._standing(own, transaction), own.rule)
         reply = self._requests.map(transaction, asked, ACTION)
-        rule = transaction.records[-1].rule if transaction.records else None
+        record = transaction.records[-1] if transaction.records else None
+        rule = record.rule if record is not None else None
         if isinstance(reply, Granted):
             return TakenLease("taken", reply, rule)
         assert isinstance(reply, Refused)
+        if record is not None and record.refusal is not None:  # a PCP client is told that another port may do
+            reply = replace(reply, refusal=Refusal(record.refusal), reason=record.reasons[-1])
         if reply.refusal is Refusal.ABSENT:
             return TakenLease("absent", reply)
         return TakenLease("asked" if reply.refusal is Refusal.ASK else "refused", reply, rule)

@@ -4,5 +4,6 @@ listing   what they contain, as static forwards and filters
 samples   follows samples of traffic through their chains
 drops     chains that drop mapped traffic; remedies: commands against that
 without_nat  what they must do for hosts without NAT
+leftovers  rules that miniupnpd left behind
 offload   flows that pass every forward chain, ours too
 """
