@@ -119,7 +119,7 @@ def test_doctor_reports_that_the_user_may_not_ask_the_daemon(
 
 
 def test_status_tells_the_chain(daemon: ServedOperator, upnp_gw: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    sentence = "double NAT: 192.168.1.1 grants over pcp; outside is 198.51.100.7"
+    sentence = "double NAT: 192.168.1.1 answers over pcp; outside is 198.51.100.7"
     above = api.GatewayAbove(
         gateway="192.168.1.1",
         via=Via.PCP,

@@ -20,15 +20,15 @@ ANSWERS = AboveState(ABOVE, Via.PCP, answers_since=NOW.boot - 60, external=PUBLI
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        (ANSWERS, "double NAT: 192.168.1.1 grants over pcp; outside is 9.9.9.9"),
+        (ANSWERS, "double NAT: 192.168.1.1 answers over pcp; outside is 9.9.9.9"),
         (
             replace(ANSWERS, external=IPv4Address("100.64.0.9")),
-            "double NAT: 192.168.1.1 grants over pcp; outside is 100.64.0.9, which is shared by a carrier's NAT"
+            "double NAT: 192.168.1.1 answers over pcp; outside is 100.64.0.9, which is shared by a carrier's NAT"
             " (RFC 6598): there is one more router above it",
         ),
         (
             replace(ANSWERS, external=None),
-            "double NAT: 192.168.1.1 grants over pcp; it has not told its address outside",
+            "double NAT: 192.168.1.1 answers over pcp; it has not told its address outside",
         ),
         (
             AboveState(ABOVE, silent_since=NOW.boot),
@@ -49,8 +49,15 @@ def test_the_sentence_tells_the_chain_and_where_it_ends(state: AboveState, sente
     assert (check.outcome, check.finding) == ("ok" if good else "warn", sentence)
 
 
+def test_the_remedy_is_for_what_is_wrong() -> None:
+    lost = above_check(replace(ANSWERS, problem="it has no external address"), BEHIND)
+    silent = above_check(AboveState(ABOVE, silent_since=NOW.boot), BEHIND)
+    assert "way to the internet" in (lost.remedy or "")
+    assert "switch" in (silent.remedy or "")
+
+
 def test_without_a_second_translation_it_is_no_double_nat() -> None:
-    assert chain_sentence(ANSWERS, NETWORK).startswith("gateway above: 192.168.1.1 grants")
+    assert chain_sentence(ANSWERS, NETWORK).startswith("gateway above: 192.168.1.1 answers")
 
 
 def test_its_state_has_times_and_the_kind_of_its_address() -> None:

@@ -31,7 +31,7 @@ when = "private"
 """
 
 
-def _lan(number: int, hosts: Sequence[LanHost], routers: Sequence[Router] = ()) -> Lan:
+def lan_of(number: int, hosts: Sequence[LanHost], routers: Sequence[Router] = ()) -> Lan:
     return replace(
         INNER.lan,
         network=IPv4Network(f"192.168.{number}.0/24"),
@@ -44,8 +44,8 @@ def _lan(number: int, hosts: Sequence[LanHost], routers: Sequence[Router] = ()) 
 
 RACK = LanHost("rack", 10, "3c:ec:ef:00:00:06")
 SHELF = LanHost("shelf", 20, "3c:ec:ef:00:00:07")
-BOTTOM = Router(LanHost("bottom", 3, "02:00:60:00:00:03"), _lan(91, [RACK, SHELF]))
-MIDDLE = Router(LanHost("middle", 2, "02:00:60:00:00:02"), _lan(90, [], [BOTTOM]))
+BOTTOM = Router(LanHost("bottom", 3, "02:00:60:00:00:03"), lan_of(91, [RACK, SHELF]))
+MIDDLE = Router(LanHost("middle", 2, "02:00:60:00:00:02"), lan_of(90, [], [BOTTOM]))
 THREE = Topology(lans=(replace(HOME, routers=(MIDDLE,)),))
 
 

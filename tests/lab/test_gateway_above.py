@@ -130,7 +130,7 @@ def test_a_packet_from_outside_passes_both_gateways(chain: Chain) -> None:
         )
         assert chain.arrives(port)
     status = chain.below.cli("status", columns=200).stdout
-    assert f"double NAT: {HOME.network[1]} grants over pcp; outside is {external}" in status
+    assert f"double NAT: {HOME.network[1]} answers over pcp; outside is {external}" in status
 
 
 @pytest.mark.spec("CAS-026")

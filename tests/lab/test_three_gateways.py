@@ -144,8 +144,8 @@ def test_the_chain_is_told_at_each_hop(series: Series) -> None:
     port = 8084
     series.point().add(port)
     said = [below.daemon.cli("status", columns=200).stdout for below in (series.middle, series.bottom)]
-    assert f"{HOME.network[1]} grants over pcp; outside is {series.home.external}" in said[0]
-    assert f"{MIDDLE.lan.network[1]} grants over pcp; outside is {series.home.external}" in said[1]
+    assert f"{HOME.network[1]} answers over pcp; outside is {series.home.external}" in said[0]
+    assert f"{MIDDLE.lan.network[1]} answers over pcp; outside is {series.home.external}" in said[1]
 
 
 def test_a_top_that_is_silent_for_a_while(series: Series) -> None:

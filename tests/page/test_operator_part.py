@@ -170,7 +170,7 @@ async def test_both_hops_are_shown_where_there_is_a_gateway_above(tmp_path: Path
         await home.home.granted(3074)
         async with home.operator() as operator:
             _, text = await operator.get("/")
-            assert "double NAT: 192.168.1.1 grants over pcp; outside is 198.51.100.7" in text
+            assert "double NAT: 192.168.1.1 answers over pcp; outside is 198.51.100.7" in text
             _, text = await operator.get("/mappings/m1")
             for part in (
                 "198.51.100.7, 3074",

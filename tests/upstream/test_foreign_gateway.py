@@ -386,6 +386,37 @@ async def test_a_gateway_of_natpmp_that_leads_back_is_not_asked_for_anything(abo
         assert not client.state().loop
 
 
+async def test_a_gateway_of_natpmp_without_an_address_is_not_asked_for_anything(
+    above: ForeignGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So a ring of gateways ends at once, and the state says that it may be one."""
+    none = natpmp.AddressResponse(natpmp.NatPmpResult.NETWORK_FAILURE, 500, IPv4Address(0))
+    above.on_datagram = lambda data: (natpmp.build_response(none),) if data == b"\0\0" else ()
+    async with asking(ABOVE, NATPMP) as (client, _):
+        for _ in range(2):
+            found = await client.ask(REQUEST, LONG_S)
+            assert isinstance(found, AboveRefused)
+            assert found.reason == f"the gateway above at {ABOVE} refused: it has no external address"
+        assert "its own WAN is down, or it leads back to this gateway" in client.state().problem
+        assert {len(data) for data in above.datagrams} == {2}, "no mapping was asked for"
+        assert caplog.text.count("has no external address") == 1
+        above.on_datagram = natpmp_server()
+        assert isinstance(await client.ask(REQUEST, LONG_S), AboveGranted)
+        assert not client.state().problem
+
+
+async def test_a_delete_while_the_request_waits(above: ForeignGateway) -> None:
+    """The request may still be granted then; the engine deletes it again."""
+    held = asyncio.Event()
+    above.on_datagram = pcp_server(lambda request: [granted(request)] if held.is_set() else [])
+    async with asking(ABOVE, PCP) as (client, _):
+        asked_for = asyncio.ensure_future(client.ask(REQUEST, LONG_S))
+        await async_until(lambda: bool(maps(above)))
+        assert await client.release(REQUEST, LONG_S) is None
+        held.set()
+        assert isinstance(await asked_for, AboveGranted)
+
+
 @pytest.mark.parametrize(
     ("result", "refusal"),
     [

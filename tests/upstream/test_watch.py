@@ -139,6 +139,16 @@ def test_another_external_address_is_reported_and_the_first_one_is_not() -> None
     assert watched.watch.external == IPv4Address("11.22.33.45")
 
 
+def test_no_external_address_holds_until_one_is_told() -> None:
+    watched = Watched()
+    watched.watch.external_told(IPv4Address("11.22.33.44"))
+    watched.watch.no_external(WAY.gateway)
+    assert watched.watch.without_address
+    watched.watch.external_told(IPv4Address("11.22.33.44"))
+    assert not watched.watch.without_address
+    assert not watched.externals, "it is the same one"
+
+
 def test_how_it_stands() -> None:
     standing = Standing()
     assert standing.state(None).problem
@@ -156,5 +166,6 @@ def test_how_it_stands() -> None:
     assert (state.answers_since, state.silent_since, state.problem) == (None, 7.0, "no answer")
     assert standing.answered(Via.IGD1, 9.0)
     assert standing.state(external) == AboveState(WAY.gateway, Via.IGD1, 9.0, None, external)
+    assert "has no external address" in standing.state(external, without_address=True).problem
     standing.loop = True
     assert "leads back" in standing.state(external).problem

@@ -45,4 +45,4 @@ class GatewayAbove(Struct, frozen=True, kw_only=True):
     loop: bool
     """It leads back to this gateway: nothing is asked of it."""
     sentence: str
-    """The chain, and where it ends: double NAT: 192.168.1.1 grants over pcp; outside is 198.51.100.7."""
+    """The chain, and where it ends: double NAT: 192.168.1.1 answers over pcp; outside is 198.51.100.7."""

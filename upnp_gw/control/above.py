@@ -46,12 +46,15 @@ def above_check(state: AboveState, network: Network) -> api.Check:
     sentence, guide = chain_sentence(state, network), "docs/upstream.md"
     if state.answers_since is not None and not state.problem:
         return api.Check(name="gateway above", outcome="ok", finding=sentence)
+    if state.answers_since is not None:
+        remedy = "look whether that router has a way to the internet that does not lead through this one"
+        return api.Check(name="gateway above", outcome="warn", finding=sentence, remedy=remedy, guide=guide)
     remedy = "switch UPnP, NAT-PMP or PCP on in that router, or write its address: gateway = ... in [upstream]"
     return api.Check(name="gateway above", outcome="warn", finding=sentence, remedy=remedy, guide=guide)
 
 
 def chain_sentence(state: AboveState, network: Network) -> str:
-    """``double NAT: 192.168.1.1 grants over pcp; outside is 198.51.100.7``."""
+    """``double NAT: 192.168.1.1 answers over pcp; outside is 198.51.100.7``."""
     twice = network.has_nat and any(private_external(address) is not None for address in network.external)
     what = "double NAT" if twice else "gateway above"
     if state.problem:
@@ -62,7 +65,7 @@ def chain_sentence(state: AboveState, network: Network) -> str:
         return f"{what}: {state.gateway} does not answer; new mappings are refused"
     if state.answers_since is None or state.via is None:
         return f"{what}: {state.gateway} was not asked yet"
-    return f"{what}: {state.gateway} grants over {state.via}; {_end_of_chain(state)}"
+    return f"{what}: {state.gateway} answers over {state.via}; {_end_of_chain(state)}"
 
 
 def _end_of_chain(state: AboveState) -> str:

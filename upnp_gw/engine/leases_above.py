@@ -229,7 +229,8 @@ class LeasesAbove:
     def on_state_lost(self) -> None:
         """Every lease is asked for again, one at a time (CAS-018)."""
         ids = [row.id for row in self._rows()]
-        log.warning("the gateway above has lost its state: %d mappings are asked for again", len(ids))
+        if ids:
+            log.warning("the gateway above has lost its state: %d mappings are asked for again", len(ids))
         self._ask_again(ids, self._decider.random.uniform(0, SPREAD_S))
 
     def on_external_address(self, address: IPAddress) -> None:

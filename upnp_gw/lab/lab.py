@@ -112,7 +112,7 @@ class Lab:
 
     def _add_host(self, lan: Lan, host: LanHost) -> Host:
         machine = self.hosts[host.name] = Host(host.name)
-        self._plug(lan, host, machine, PORT)
+        self.plug(lan, host, machine, PORT)
         v4, v6, ula = lan.network[host.number], lan.network6[host.number], lan.ula[host.number]
         machine.configure(PORT, host.mac, v4, v6, ula)
         return machine
@@ -187,7 +187,7 @@ class Lab:
         machine = self.hosts[host.name] = Host(host.name)
         for key in FORWARDING:
             machine.sysctl(key, "1")
-        self._plug(lan, host, machine, UPLINK)
+        self.plug(lan, host, machine, UPLINK)
         self._wire_lan(machine, router.lan, f"{host.mac[:-2]}ff")
         above.ip(
             *(
@@ -200,7 +200,7 @@ class Lab:
             )
         )
 
-    def _plug(self, lan: Lan, host: LanHost, machine: Host, port: str) -> None:
+    def plug(self, lan: Lan, host: LanHost, machine: Host, port: str) -> None:
         switch = self._switches[lan]
         _cable(switch, host.name, machine, port, host.mac)
         switch.ip(f"link set dev {host.name} master switch", f"link set dev {host.name} up")

@@ -158,7 +158,7 @@ class GatewayAboveClient:
 
     def state(self) -> AboveState:
         """For IPv4."""
-        return self._standing.state(self._watch.external)
+        return self._standing.state(self._watch.external, self._watch.without_address)
 
     # -- replies
 
@@ -168,7 +168,7 @@ class GatewayAboveClient:
         gateway = links.way.gateway
         if isinstance(outcome, Lease):
             self._remember(request, outcome)
-            self._standing.loop = False
+            self._standing.loop = self._watch.without_address = False
             if links.way.version == 4 and via is Via.PCP:
                 self._watch.external = outcome.external.address
             return AboveGranted(via, gateway, outcome.external, outcome.lifetime_s)
@@ -179,6 +179,8 @@ class GatewayAboveClient:
             log.warning("the gateway above at %s refuses everything: %s", gateway, outcome.words)
         if outcome.loop:
             self._note_loop(gateway)
+        if outcome.no_address and links.way.version == 4:
+            self._watch.no_external(gateway)
         return refused_by(via, gateway, outcome)
 
     def _note_loop(self, gateway: IPAddress) -> None:

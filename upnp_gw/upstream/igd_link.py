@@ -22,7 +22,7 @@ from upnp_gw.protocols.igd.foreign_description import (
 from upnp_gw.upstream import igd
 from upnp_gw.upstream.http import get
 from upnp_gw.upstream.igd import NO_SUCH_ENTRY, Holder
-from upnp_gw.upstream.outcome import Denial, Lease, NotServed, Outcome, checked, is_believed, leads_back
+from upnp_gw.upstream.outcome import NO_ADDRESS, Denial, Lease, NotServed, Outcome, checked, is_believed, leads_back
 from upnp_gw.upstream.search import search
 from upnp_gw.upstream.watch import LossWatch
 from upnp_gw.upstream.way import Way
@@ -172,7 +172,7 @@ class IgdLink:
         """The external address comes first: a gateway that leads back to us is asked for nothing."""
         address = await igd.external_address(self.way, service)
         if address is None:
-            return Denial(Refusal.NO_EXTERNAL_ADDRESS, "it has no external address")
+            return NO_ADDRESS
         external: IPAddress = address
         if address == self.way.source:  # it translates nothing: each host has its own address outside
             external = request.internal.address

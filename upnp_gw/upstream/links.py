@@ -72,7 +72,7 @@ class GatewayLinks:
             except asyncio.CancelledError:  # its time is over
                 self.protocols.silent(via, serves=via not in known and via is not granted_over)
                 raise
-            del self._unanswered[request.key]
+            self._unanswered.pop(request.key, None)  # a delete of the same mapping may have taken it
             if not isinstance(outcome, NotServed):
                 self.protocols.answered(via)
                 return self.shown(via), outcome

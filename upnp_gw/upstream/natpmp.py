@@ -20,13 +20,13 @@ from upnp_gw.protocols.natpmp.codec import (
     parse_response,
 )
 from upnp_gw.protocols.pcp.messages import VERSION as PCP_VERSION
-from upnp_gw.upstream.outcome import Denial, NotServed
+from upnp_gw.upstream.outcome import NO_ADDRESS, Denial, NotServed
 
 ADDRESS = build_request(AddressRequest())
 DENIALS = {
-    NatPmpResult.REFUSED: (Refusal.NOT_AUTHORIZED, "it does not allow it"),
-    NatPmpResult.NETWORK_FAILURE: (Refusal.NO_EXTERNAL_ADDRESS, "it has no external address"),
-    NatPmpResult.OUT_OF_RESOURCES: (Refusal.TABLE_FULL, "it has no free port or no resources"),
+    NatPmpResult.REFUSED: Denial(Refusal.NOT_AUTHORIZED, "it does not allow it"),
+    NatPmpResult.NETWORK_FAILURE: NO_ADDRESS,
+    NatPmpResult.OUT_OF_RESOURCES: Denial(Refusal.TABLE_FULL, "it has no free port or no resources"),
 }
 """Result -> refusal and our words for it. Any other error: the protocol is not served."""
 
@@ -99,5 +99,5 @@ def _failure(result: NatPmpResult) -> Failure | None:
     if result is NatPmpResult.SUCCESS:
         return None
     if result in DENIALS:
-        return Denial(*DENIALS[result])
+        return DENIALS[result]
     return NotServed("it does not understand the request")

@@ -41,6 +41,8 @@ class Denial:
     """A mapping stands above that nobody wants: delete it."""
     everything: bool = False
     """It will refuse everything for ``retry_s`` seconds (ADDRESS_MISMATCH)."""
+    no_address: bool = False
+    """It has no external address now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class NotServed:
 
 
 Outcome = Lease | Denial | NotServed
+NO_ADDRESS = Denial(Refusal.NO_EXTERNAL_ADDRESS, "it has no external address", no_address=True)
 
 
 def checked(outcome: Outcome, request: AboveRequest, network: Network) -> Outcome:
@@ -65,7 +68,7 @@ def checked(outcome: Outcome, request: AboveRequest, network: Network) -> Outcom
     if leads_back(external.address, network) and external != request.internal:
         return Denial(Refusal.NO_EXTERNAL_ADDRESS, "it leads back to this gateway", loop=True, undo=True)
     if not is_outside(external.address, request.internal.address):
-        return Denial(Refusal.NO_EXTERNAL_ADDRESS, "it has no external address", undo=True)
+        return replace(NO_ADDRESS, undo=True)
     if request.exact and external.port != request.wanted_port:
         return Denial(Refusal.CONFLICT, "the external port is in use", undo=True)
     return replace(outcome, lifetime_s=min(outcome.lifetime_s, request.lifetime_s))

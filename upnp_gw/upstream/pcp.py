@@ -3,7 +3,7 @@
 Our own address is the client of every request (CAS-004). A pinhole is another host's, so it needs THIRD_PARTY.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from upnp_gw.model.above import AboveKey, AboveRequest
 from upnp_gw.model.errors import WireError
@@ -22,17 +22,19 @@ from upnp_gw.protocols.pcp.messages import (
     ResultCode,
     ThirdParty,
 )
-from upnp_gw.upstream.outcome import Denial, Lease, NotServed, Outcome
+from upnp_gw.upstream.outcome import NO_ADDRESS, Denial, Lease, NotServed, Outcome
 
 DENIALS = {
-    ResultCode.NOT_AUTHORIZED: (Refusal.NOT_AUTHORIZED, "it does not allow it"),
-    ResultCode.NETWORK_FAILURE: (Refusal.NO_EXTERNAL_ADDRESS, "it has no external address"),
-    ResultCode.NO_RESOURCES: (Refusal.TABLE_FULL, "it has no free port or no resources"),
-    ResultCode.UNSUPP_PROTOCOL: (Refusal.UNSUPPORTED, "it does not support this transport"),
-    ResultCode.USER_EX_QUOTA: (Refusal.QUOTA, "this gateway has as many mappings there as it allows"),
-    ResultCode.CANNOT_PROVIDE_EXTERNAL: (Refusal.CONFLICT, "the external port is in use"),
-    ResultCode.ADDRESS_MISMATCH: (Refusal.NO_EXTERNAL_ADDRESS, "there is another NAT before it"),
-    ResultCode.EXCESSIVE_REMOTE_PEERS: (Refusal.UNSUPPORTED, "it does not understand the request"),
+    ResultCode.NOT_AUTHORIZED: Denial(Refusal.NOT_AUTHORIZED, "it does not allow it"),
+    ResultCode.NETWORK_FAILURE: NO_ADDRESS,
+    ResultCode.NO_RESOURCES: Denial(Refusal.TABLE_FULL, "it has no free port or no resources"),
+    ResultCode.UNSUPP_PROTOCOL: Denial(Refusal.UNSUPPORTED, "it does not support this transport"),
+    ResultCode.USER_EX_QUOTA: Denial(Refusal.QUOTA, "this gateway has as many mappings there as it allows"),
+    ResultCode.CANNOT_PROVIDE_EXTERNAL: Denial(Refusal.CONFLICT, "the external port is in use"),
+    ResultCode.ADDRESS_MISMATCH: Denial(
+        Refusal.NO_EXTERNAL_ADDRESS, "there is another NAT before it", everything=True
+    ),
+    ResultCode.EXCESSIVE_REMOTE_PEERS: Denial(Refusal.UNSUPPORTED, "it does not understand the request"),
 }
 """Result -> refusal and our words for it. Any other result: the protocol is not served."""
 NOT_SERVED = {
@@ -151,6 +153,4 @@ def _outcome(response: Response, data: MapData) -> Outcome:
         return NotServed("it does not support an option that this mapping needs", always=False)
     if response.result not in DENIALS:
         return NotServed(NOT_SERVED.get(response.result, "it does not understand the request"))
-    refusal, words = DENIALS[response.result]
-    mismatch = response.result is ResultCode.ADDRESS_MISMATCH
-    return Denial(refusal, words, response.lifetime_s, everything=mismatch)
+    return replace(DENIALS[response.result], retry_s=response.lifetime_s)

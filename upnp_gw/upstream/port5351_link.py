@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from upnp_gw.model.above import AboveKey, AboveRequest
 from upnp_gw.model.mapping import Endpoint, Via
@@ -9,7 +10,7 @@ from upnp_gw.model.network import Network
 from upnp_gw.model.request import Refusal
 from upnp_gw.upstream import natpmp, pcp
 from upnp_gw.upstream.exchange import Exchange, NotListening
-from upnp_gw.upstream.outcome import Denial, Lease, NotServed, Outcome, checked, is_believed, leads_back
+from upnp_gw.upstream.outcome import NO_ADDRESS, Denial, Lease, NotServed, Outcome, checked, is_believed, leads_back
 from upnp_gw.upstream.watch import LossWatch
 from upnp_gw.upstream.way import Way
 
@@ -103,15 +104,17 @@ class Port5351Link:
 
     async def _map_natpmp(self, request: AboveRequest) -> Outcome:
         """Both questions at once, as the client of this gateway waits for their answers. As long as no address is
-        known, the address comes first: a gateway above that leads back to us is asked for nothing."""
+        known, the address comes first: a gateway above that has none, or leads back to us, is asked for nothing."""
         if request.internal.address != self.way.source:
             return NotServed("NAT-PMP maps only to its sender", always=False)
         if self._watch.external is None:
-            told = await self._exchange.ask(natpmp.read_address, natpmp.ADDRESS)
-            if isinstance(told, natpmp.ToldAddress):
-                self._note_address(told)
-                if told.address != self.way.source and leads_back(told.address, self._network()):
-                    return Denial(Refusal.NO_EXTERNAL_ADDRESS, "it leads back to this gateway", loop=True)
+            first: natpmp.ToldAddress | natpmp.Failure
+            first = await self._exchange.ask(natpmp.read_address, natpmp.ADDRESS)
+            if not isinstance(first, natpmp.ToldAddress):
+                return first
+            self._note_address(first)
+            if first.address != self.way.source and leads_back(first.address, self._network()):
+                return Denial(Refusal.NO_EXTERNAL_ADDRESS, "it leads back to this gateway", loop=True)
         asking = asyncio.ensure_future(self._exchange.ask(natpmp.read_address, natpmp.ADDRESS))
         try:
             datagram = natpmp.build_mapping(request, request.lifetime_s)
@@ -126,7 +129,7 @@ class Port5351Link:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
         if not isinstance(told, natpmp.ToldAddress):
-            return Denial(Refusal.NO_EXTERNAL_ADDRESS, "it has no external address", undo=True)
+            return replace(NO_ADDRESS, undo=True)
         return Lease(Endpoint(told.address, granted.external_port), granted.lifetime_s)
 
     async def _undo(self, via: Via, request: AboveRequest) -> None:

@@ -38,11 +38,14 @@ class Standing:
         self._answers_since, self._words = None, words
         return first
 
-    def state(self, external: IPAddress | None) -> AboveState:
-        """``external``: the address that it told last."""
+    def state(self, external: IPAddress | None, without_address: bool = False) -> AboveState:
+        """``external``: the address that it told last. ``without_address``: it says that it has none now."""
         if isinstance(self.way, NoWay):
             return AboveState(self.way.gateway, loop=self.way.loop, problem=self.way.problem)
         problem = self._words
+        if without_address and not problem:
+            problem = f"the gateway above at {self.way.gateway} has no external address: its own WAN is down, or it"
+            problem += " leads back to this gateway"
         if self.loop:
             problem = f"the gateway above at {self.way.gateway} leads back to this gateway"
         return AboveState(

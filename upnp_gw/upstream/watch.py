@@ -33,6 +33,8 @@ class LossWatch:
     ) -> None:
         self.external: IPAddress | None = None
         """The external IPv4 address that was told last."""
+        self.without_address = False
+        """True: it said that it has none, and told none since."""
         self._on_lost = on_lost
         self._on_external = on_external
         self._now = now
@@ -53,7 +55,7 @@ class LossWatch:
         """Another gateway is above now: its epochs and its address are new."""
         self._epochs.clear()
         self._boot_ids.clear()
-        self.external = None
+        self.external, self.without_address = None, False
 
     def epoch(self, via: Via, version: int, epoch_s: int) -> None:
         """An epoch in an answer or an announcement over this IP version."""
@@ -82,10 +84,16 @@ class LossWatch:
 
     def external_told(self, address: IPAddress) -> None:
         """The external address, from an answer or an announcement."""
-        before, self.external = self.external, address
+        before, self.external, self.without_address = self.external, address, False
         if before is not None and before != address:
             log.info("the external address of the gateway above is now %s", address)
             self._on_external(address)
+
+    def no_external(self, gateway: IPAddress) -> None:
+        """It says that it has no external address."""
+        if not self.without_address:
+            self.without_address = True
+            log.warning("the gateway above at %s has no external address", gateway)
 
     def state_lost(self, why: str) -> None:
         """Reports it at once, or at the end of the gap after the last report."""
