@@ -7,7 +7,7 @@ A port that such a rule forwards is a static forward, which no client gets from 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from upnp_gw.firewall.other_tables.index import Json, RulesetIndex
+from upnp_gw.firewall.rules.index import Json, RulesetIndex
 
 CHAINS = frozenset(
     {
