@@ -112,9 +112,9 @@ class ControlClient:
 
     # -- changing
 
-    async def add(self, body: Mapping[str, object]) -> api.Mapping:
+    async def add(self, body: Mapping[str, object]) -> api.Added:
         """The fields of ``api.AddMapping``."""
-        return await self._ask("add", api.Mapping, body=body)
+        return await self._ask("add", api.Added, body=body)
 
     async def delete(self, mapping: str) -> api.Mapping:
         return await self._ask("delete", api.Mapping, id=mapping)

@@ -239,6 +239,17 @@ def test_add_says_where_it_is_not_open_yet(
     assert answer.stdout == "m1: tcp/80 -> 10.0.0.1:80, for 1d\n"
 
 
+def test_add_warns_of_an_invariant_that_it_crosses(daemon: ServedOperator, upnp_gw: Run) -> None:
+    daemon.operator.crosses = ['crosses never "guests open nothing" (/etc/upnp-gw/policy.toml:12)']
+    answer = upnp_gw("add", "tcp", "80", "10.0.0.1", env={"COLUMNS": "200"})
+    assert answer.exit_code == 0
+    assert answer.stdout == "m1: tcp/80 -> 10.0.0.1:80, for 1d\n"
+    assert answer.stderr == f"warning: it {daemon.operator.crosses[0]}\n"
+    assert (
+        json.loads(upnp_gw("add", "tcp", "81", "10.0.0.1", "--json").stdout)["crosses"] == daemon.operator.crosses
+    )
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.fixtures.gateway import PC, PC_IP
-from tests.fixtures.page_home import LAPTOP_IP, Browser, PageHome, page_home
+from tests.fixtures.page_home import LAPTOP_IP, POLICY, Browser, PageHome, page_home
 from upnp_gw.engine.above_changes import lose
 from upnp_gw.engine.environment import FixedLeases
 from upnp_gw.model.dhcp import Leases
@@ -277,6 +277,22 @@ async def test_a_mapping_is_held_open_for_longer_and_ended(home: PageHome) -> No
         assert (status, path) == (200, "/mappings")
         status, text = await operator.get("/mappings/m1")
         assert status == 404
+
+
+async def test_a_mapping_that_is_held_across_an_invariant_says_so(home: PageHome) -> None:
+    """No request may have the lease for longer than an hour; the operator may."""
+    never = '[[never]]\nname = "an hour at most"\nrequest = { int = 3074 }\nunless = { lease = "1h" }\n'
+    limits = '[limits]\nmax_hold = "1h"\nmax_ttl = "1h"\n'
+    text = POLICY[: POLICY.index("[limits]")] + limits + POLICY[POLICY.index("[device.console]") :] + never
+    file = home.policy_updates.files.operator
+    assert file is not None
+    file.write_text(text)
+    await home.policy_updates.reload()
+    await home.home.granted(3074, lifetime=600)
+    async with home.operator() as operator:
+        _, _, text = await operator.post("/mappings/m1/longer", **{"for": "1d"})
+        assert 'crosses never "an hour at most"' in words_of(text)
+        assert f"{file}:" in words_of(text)
 
 
 async def test_a_gateway_that_does_not_answer_is_said_so_and_comes_back(tmp_path: Path) -> None:

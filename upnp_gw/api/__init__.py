@@ -44,7 +44,7 @@ from upnp_gw.api.devices import (
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Listener, Stale, StaleFilter, Suggestion
 from upnp_gw.api.kernel_proof import KernelFinding, KernelProof, LetThrough
 from upnp_gw.api.leases import MOST_LEASES, ForeignLease, TakenLease, TakenOver, TakeOver
-from upnp_gw.api.mappings import AddMapping, Mapping, Traffic
+from upnp_gw.api.mappings import Added, AddMapping, Mapping, Traffic
 from upnp_gw.api.measurements import DeviceTraffic, Histogram, Measurements, Process, RequestCount
 from upnp_gw.api.policy import AddressList, PolicyText, Reloaded, RevokedMapping
 from upnp_gw.api.problems import Vocabulary, problem_of
@@ -69,6 +69,7 @@ __all__ = [
     "ROUTES",
     "Above",
     "AddMapping",
+    "Added",
     "AddressList",
     "Allow",
     "Approve",

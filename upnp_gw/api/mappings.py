@@ -56,6 +56,14 @@ class Mapping(Struct, frozen=True, kw_only=True):
     """The lease at the gateway above; null: none is needed."""
 
 
+class Added(Mapping, frozen=True, kw_only=True):
+    """The mapping that the operator opened."""
+
+    crosses: list[str] = []
+    """A sentence for each ``[[never]]`` of the policy that it crosses, with the line of the file. Only the floor
+    refuses the operator."""
+
+
 class Traffic(Struct, frozen=True, kw_only=True):
     """The traffic of the internal port of a mapping over the last two days, over renewals and restarts."""
 

@@ -27,7 +27,7 @@ from upnp_gw.api.devices import (
 from upnp_gw.api.evidence import AskSuggestion, Evidence, Stale, StaleFilter, Suggestion
 from upnp_gw.api.kernel_proof import KernelProof
 from upnp_gw.api.leases import TakenOver, TakeOver
-from upnp_gw.api.mappings import AddMapping, Mapping, Traffic
+from upnp_gw.api.mappings import Added, AddMapping, Mapping, Traffic
 from upnp_gw.api.measurements import Measurements
 from upnp_gw.api.policy import PolicyText, Reloaded
 from upnp_gw.api.status import Check, Event, EventFilter, Status
@@ -56,7 +56,7 @@ ROUTES: Table[str, Route] = {
     "mappings": Route("GET", "/v1/mappings", "List all mappings, oldest first", list[Mapping]),
     "mapping": Route("GET", "/v1/mappings/{id}", "Show one mapping", Mapping),
     "traffic": Route("GET", "/v1/mappings/{id}/traffic", "Show the traffic of a mapping over time", Traffic),
-    "add": Route("POST", "/v1/mappings", "Open a port as the operator", Mapping, body=AddMapping),
+    "add": Route("POST", "/v1/mappings", "Open a port as the operator", Added, body=AddMapping),
     "delete": Route("DELETE", "/v1/mappings/{id}", "Close a mapping and end its flows; returns it", Mapping),
     "take_over": Route(
         "POST",

@@ -13,7 +13,7 @@ from upnp_gw.cli.client import REFUSED, DaemonClient, EventStream, RequestProble
 from upnp_gw.cli.incidents import banner
 from upnp_gw.cli.mapping_table import format_device, format_external, format_lease_left, mapping_table
 from upnp_gw.cli.parameters import PORT, endpoint_argument, lease_option
-from upnp_gw.cli.terminal import LONGEST_TEXT, print_text, table_columns, wrap_labelled
+from upnp_gw.cli.terminal import CAUTION, LONGEST_TEXT, paint, print_text, table_columns, wrap_labelled
 from upnp_gw.text.escape import shown
 
 REASON_NOT_OPEN = {
@@ -195,6 +195,8 @@ def add(
 ) -> None:
     """Open the external PORT to an internal ADDRESS. The policy needs no grant for it.
 
+    A mapping that crosses a [[never]] of the policy is opened, with a warning.
+
     An IPv6 address, and any on a LAN without NAT, makes a pinhole: its external port is the internal one.
     Example: upnp-gw add tcp 8080 192.168.1.23:80 --ttl 4h
     """
@@ -215,10 +217,12 @@ def add(
     if as_json:
         print_json(answer)
         return
-    mapping = msgspec.json.decode(answer, type=api.Mapping)
+    mapping = msgspec.json.decode(answer, type=api.Added)
     lease = "permanent" if mapping.lease_left_s is None else f"for {format_lease_left(mapping)}"
     target = formats.endpoint(mapping.internal_client, mapping.internal_port)
     print_text(shown(f"{mapping.id}: {format_external(mapping)} -> {target}, {lease}", 200))
+    for sentence in mapping.crosses:
+        print_text(paint("warning:", CAUTION) + f" it {shown(sentence, LONGEST_TEXT)}", err=True)
     if mapping.state in REASON_NOT_OPEN:
         print_text(
             f"It is not open yet: {REASON_NOT_OPEN[mapping.state]}. It opens when one host answers.", err=True

@@ -1,7 +1,10 @@
 """Operations of the control socket on mappings, decisions and devices, and the status."""
 
+import logging
 import os
 from ipaddress import IPv4Address
+
+from msgspec import structs
 
 from upnp_gw import __version__, api
 from upnp_gw.control.above import above_check, chain_sentence, gateway_above
@@ -22,6 +25,8 @@ from upnp_gw.model.mapping import Endpoint, Instant, Via
 from upnp_gw.model.network import missing_interfaces, shared_prefixes
 from upnp_gw.model.records import RecordFilter
 from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused, Removed, Source, UnmapRequest
+
+log = logging.getLogger(__name__)
 
 GATEWAY_ITSELF = Source(IPv4Address("127.0.0.1"), "")
 
@@ -51,7 +56,7 @@ class GatewayOperator:
         row = self._ledger.table.get(mapping_id)
         return self.shown(row) if row is not None else None
 
-    async def add(self, body: api.AddMapping) -> api.Mapping | Refused | api.Problem:
+    async def add(self, body: api.AddMapping) -> api.Added | Refused | api.Problem:
         nat = self._environment.network.translates(body.client)
         if body.external is not None and (body.external == body.client) == nat:
             accepted = "an external address of the gateway" if nat else "that of the internal client: it has no NAT"
@@ -73,7 +78,11 @@ class GatewayOperator:
         if isinstance(reply, Refused) and reply.holder is not None:
             word, holder = reply.refusal.value, self._serializer.holder(reply.holder)
             return api.Problem(error=word, message=reply.reason, decision=reply.decision, holder=holder)
-        return self.shown(reply.mapping) if isinstance(reply, Granted) else _refused(reply)
+        if not isinstance(reply, Granted):
+            return _refused(reply)
+        for sentence in reply.crosses:
+            log.warning("%s, which the operator added, %s", reply.mapping.id, sentence)
+        return api.Added(**structs.asdict(self.shown(reply.mapping)), crosses=list(reply.crosses))
 
     async def delete(self, mapping_id: str) -> api.Mapping | Refused:
         before = self._ledger.table.get(mapping_id)

@@ -1,12 +1,14 @@
 """The operations ``explain``, ``trial``, ``policy`` and ``reload``. Only ``reload`` changes anything."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address, ip_address
 
 from upnp_gw import api
 from upnp_gw.control.dry_run import request_of, to_explained, to_rules
 from upnp_gw.control.serialize import Serializer
 from upnp_gw.engine.audit import NotReplayable, facts_and_request
+from upnp_gw.engine.crossed_invariants import crossings, with_crossings
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.kept_policies import NotKept
@@ -106,6 +108,8 @@ class PolicyCommands:
         answer = self._trial(request_of(trial, source, target))
         busy = answer.planned if isinstance(answer.planned, NotPlanned) else None
         explanation = explain(self._decider.in_force.policy, answer.facts, answer.request)
+        sentences = crossings(self._decider.in_force, answer.facts, answer.request)
+        explanation = replace(explanation, verdict=with_crossings(explanation.verdict, sentences))
         holder = self._serializer.holder(busy.holder) if busy else None
         return to_explained(explanation, answer.facts, answer.request, busy, holder)
 

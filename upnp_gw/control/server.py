@@ -62,8 +62,8 @@ class Operator(Protocol):
 
     async def mapping(self, mapping_id: str) -> api.Mapping | None: ...
 
-    async def add(self, body: api.AddMapping) -> api.Mapping | Refused | api.Problem:
-        """Opens a port for the operator: only the floor of the gate can refuse."""
+    async def add(self, body: api.AddMapping) -> api.Added | Refused | api.Problem:
+        """Opens a port for the operator: only the floor of the gate can refuse. It is told what it crosses."""
         ...
 
     async def delete(self, mapping_id: str) -> api.Mapping | Refused:

@@ -17,6 +17,7 @@ reevaluation         decides again about mappings; unchanged_rows: those that a 
 late_lans            mappings that wait for a LAN that is not there yet
 scheduler            due work: leases, renewals, cuts, counters
 revocation           ends the mappings of a device
+crossed_invariants   the invariants that the operator's own mappings cross
 policy_in_force      the policy; policy_files, policy_reload, kept_policies: its files, changes and history
 device_persistence   devices, incidents and questions in the store; stored_devices: their present identifiers
 erasure              erases what is kept of a device

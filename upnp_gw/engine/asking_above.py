@@ -157,7 +157,7 @@ class AskingAbove:
         if row.above is not None and request.via.datagram:
             until = min(until, row.above.until)
         external = self._decider.external_address(row)
-        return Granted(row, max(1, round(until - now.boot)), external, reply.refreshed)
+        return Granted(row, max(1, round(until - now.boot)), external, reply.refreshed, reply.crosses)
 
     # -- questions
 

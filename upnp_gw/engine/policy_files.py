@@ -125,7 +125,7 @@ class PolicyFiles:
             own = parse_tables(own_text, where)
             try:
                 found = load(own, where, today, approved, lists)
-                return replace(found, text=own_text, approved=text, ended=ended_rules | found.crossing)
+                return replace(found, text=own_text, where=where, approved=text, ended=ended_rules | found.crossing)
             except ConfigError as error:
                 if error.where != where:
                     raise

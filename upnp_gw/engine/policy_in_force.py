@@ -7,7 +7,7 @@ from typing import Any
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import first_end, without_rules
 from upnp_gw.model.address_ranges import AddressRanges
-from upnp_gw.text.toml import parse_tables
+from upnp_gw.text.toml import line_of, parse_tables
 
 
 class PolicyInForce:
@@ -38,6 +38,11 @@ class PolicyInForce:
             text = self.loaded.approved
             self._approved = without_rules(parse_tables(text, "") if text else {"version": 1}, self.loaded.ended)
         return self._approved
+
+    def place_of(self, key: str) -> str:
+        """``policy.toml:12``: the line of a key of the operator's file; the key where the file is not known."""
+        line = line_of(self.loaded.text, key)
+        return key if line is None else f"{self.loaded.where}:{line}"
 
     @property
     def hosts(self) -> Mapping[str, AddressRanges]:

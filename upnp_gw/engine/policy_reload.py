@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
+from upnp_gw.engine.crossed_invariants import standing_crossings
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.kept_policies import KeptPolicies
 from upnp_gw.engine.policy_files import PolicyFiles, count_rules
@@ -90,7 +91,7 @@ class PolicyUpdates:
                 before = self.in_force.policy
                 update = await self._enforce(loaded)
                 opens = await asyncio.to_thread(opened_more, before, loaded.policy)
-                update = replace(update, opens=opens)
+                update = replace(update, warnings=(*update.warnings, *self._added_across()), opens=opens)
                 await self._note_rules()
         except GatewayError as error:
             if isinstance(error, ConfigError):
@@ -256,6 +257,14 @@ class PolicyUpdates:
                 machine,
                 before,
             )
+
+    def _added_across(self) -> tuple[str, ...]:
+        """A sentence for each mapping of the operator that crosses an invariant of the new policy."""
+        decider = self._decider
+        found = tuple(standing_crossings(decider, Transaction(decider.ledger, decider.environment.clock())))
+        for sentence in found:
+            log.warning("%s", sentence)
+        return found
 
     def _not_yet(self, loaded: LoadedPolicy) -> tuple[str, ...]:
         limit = loaded.policy.limits.total_mappings

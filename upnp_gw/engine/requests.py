@@ -9,6 +9,7 @@ from itertools import count
 from random import Random
 
 from upnp_gw.engine.audit import map_record
+from upnp_gw.engine.crossed_invariants import told
 from upnp_gw.engine.datagram_requests import another_port, release, static_reply
 from upnp_gw.engine.decider import Asked, Decider, Removal, refused
 from upnp_gw.engine.delete_any_protocol import unmap_port
@@ -71,6 +72,7 @@ class RequestOperations:
         if static is not None:
             return static
         found = answer(decider, transaction, planner, asked, own)
+        found, crosses = told(decider, found)
         facts, verdict = found.facts, found.verdict
         log_decision(found.request, facts, verdict)
         transaction.on_undo.append(decider.history.undo_for(facts.device))
@@ -118,7 +120,7 @@ class RequestOperations:
             transaction.announcements.append(FirstMapping(mapping))
         hold = mapping.hold_of(request.via.protocol)
         lifetime = max(1, round((hold.until if hold else mapping.until) - transaction.now.boot))
-        return Granted(mapping, lifetime, decider.external_address(mapping), planned.refreshed)
+        return Granted(mapping, lifetime, decider.external_address(mapping), planned.refreshed, crosses)
 
     def unmap(self, transaction: Transaction, request: UnmapRequest, device: str) -> Reply:
         """Ends the requester's hold on one mapping, and the mapping with its last hold."""

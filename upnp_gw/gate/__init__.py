@@ -30,6 +30,6 @@ builtin          the policy in force without a file
 lint             warnings about a policy
 file_tests       its ``[[test]]`` blocks; expected: their answers
 invariant        its ``[[never]]`` and ``[[always]]``; read_invariants: reads them; invariant_checks: proves them
-proof            proofs over all requests
+proof            proofs over all requests; crossed: the invariants that the operator's own mapping crosses
 managed_file     the operator's commands' file; managed_edit: changes its text; operator_rules: its rules
 """

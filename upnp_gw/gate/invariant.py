@@ -7,6 +7,10 @@ from upnp_gw.gate.decision import PortRanges
 from upnp_gw.gate.hours import Hours
 from upnp_gw.gate.remote import RemoteHosts
 from upnp_gw.model.mapping import IPNetwork, Transport, Via
+from upnp_gw.text.escape import shown
+
+LONGEST_NAME = 64
+"""Characters of a name that a message repeats."""
 
 
 class InvariantKind(StrEnum):
@@ -68,3 +72,8 @@ class Invariant:
     sender: Sender = field(default_factory=Sender)
     requested: Requested = field(default_factory=Requested)
     unless: Bounds | None = None
+
+
+def named(invariant: Invariant) -> str:
+    """``never "guests open nothing"``."""
+    return f'{invariant.kind} "{shown(invariant.name, LONGEST_NAME)}"'

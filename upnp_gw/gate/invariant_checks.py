@@ -9,9 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from upnp_gw.gate.build import ManagedPolicy
-from upnp_gw.gate.invariant import Invariant, InvariantKind
+from upnp_gw.gate.invariant import InvariantKind, named
 from upnp_gw.gate.lint import Finding
-from upnp_gw.gate.policyfile import printable
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.errors import ConfigError
 
@@ -84,11 +83,6 @@ def observe_finding(proof: "Proof") -> Finding | None:
 
     text = f'does not hold while mode = "observe", which allows what no grant does: {request_text(proof.witness)}'
     return Finding(named(proof.invariant), text)
-
-
-def named(invariant: Invariant) -> str:
-    """``never "guests open nothing"``."""
-    return f'{invariant.kind} "{printable(invariant.name)}"'
 
 
 def _since(today: date) -> float | None:

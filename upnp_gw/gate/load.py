@@ -40,6 +40,8 @@ class LoadedPolicy:
     warnings: tuple[Finding, ...]
     text: str = ""
     """The operator's file, as it was read."""
+    where: str = ""
+    """Its name, for messages."""
     approved: str = ""
     """The text of approved.toml; empty: there is none."""
     ended: frozenset[str] = frozenset()

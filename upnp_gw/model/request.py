@@ -195,6 +195,8 @@ class Granted:
     """The address for remote hosts: that of the WAN, or of the pinhole; None: there is none."""
     refreshed: bool
     """True where the mapping existed before this request."""
+    crosses: tuple[str, ...] = ()
+    """Sentences about invariants of the policy that the operator's own mapping crosses."""
 
 
 @dataclass(frozen=True, slots=True)

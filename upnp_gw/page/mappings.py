@@ -79,9 +79,12 @@ class MappingPages:
             raise WrongField("Choose one of the times.")
         mapping = await self._client.mapping(request.match_info["id"])
         kept = await self._hold(mapping, for_s)
-        return path("mappings", kept.id), Notice("good", self._texts("done.longer"))
+        text = self._texts("done.longer")
+        if kept.crosses:
+            text = self._texts("done.longer_crosses", what="; ".join(kept.crosses))
+        return path("mappings", kept.id), Notice("bad" if kept.crosses else "good", text)
 
-    async def _hold(self, mapping: api.Mapping, for_s: int) -> api.Mapping:
+    async def _hold(self, mapping: api.Mapping, for_s: int) -> api.Added:
         """A mapping is for all external addresses or for one of them; the list does not say which."""
         try:
             return await self._client.add(same(mapping, for_s))
