@@ -145,6 +145,7 @@ COVERED_ELSEWHERE = {
     "gate/proof/scope.py": "gate/proof/test_brute_force.py",
     "gate/proof/space.py": "gate/proof/test_brute_force.py",
     "gate/proof/words.py": "gate/proof/test_prove.py",
+    "gate/invariant.py": "gate/test_invariant_checks.py",
     "gate/read_invariants.py": "config/test_error_messages.py",
     "gate/accepted.py": "config/test_error_messages.py",
     "gate/build.py": "gate/test_load.py",
