@@ -162,6 +162,7 @@ def test_every_command_that_shows_addresses_is_among_them() -> None:
         "manual",
         "install",
         "setup",
+        "import",
         "backup",
         "restore",
         "erase",

@@ -4,6 +4,7 @@
     setup                                       questions, files, service    (setup; setup_dialogue,
                                                                              setup_questions,
                                                                              setup_after)
+    import                                      a router with miniupnpd      (importing)
     list show add delete                        port mappings and pinholes   (mappings; watch,
                                                                              mapping_table)
     log                                         requests and their answers   (decisions)
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
     "The gateway": {
         "setup": ("upnp_gw.cli.setup", "setup", "Set this machine up, by five questions."),
+        "import": ("upnp_gw.cli.importing", "import_", "Take over the configuration of miniupnpd."),
         "run": ("upnp_gw.cli.run", "run", "Run the gateway."),
         "status": ("upnp_gw.cli.health", "status", "Show the state of the gateway."),
         "doctor": ("upnp_gw.cli.health", "doctor", "Check this machine for problems."),

@@ -125,7 +125,7 @@ def _setup(
             " each answer is an option"
         )
     if not dry_run:
-        _check_right(directory)
+        check_right(directory)
     config_file = directory / "config.toml"
     before = read_text(config_file)
     now = None if before is None else Config(**{"wan": "", "lan": (), **parse_text(before, str(config_file))})
@@ -149,7 +149,7 @@ def _setup(
         *_system_changes(directory, machine, answers),
     ]
     _check(changes[0], changes[1], machine)
-    _show(changes)
+    show_changes(changes)
     if dry_run:
         print_text("\nNothing was written (--dry-run).")
         return 0
@@ -157,7 +157,7 @@ def _setup(
         if asks and not click.confirm("\nWrite this?", default=True):
             print_text("Nothing was written.")
             return 1
-        _write(changes)
+        write_changes(changes)
     config = Config(**{"wan": "", "lan": (), **read_file(config_file)})
     return finish(
         After(
@@ -177,7 +177,7 @@ def _setup(
     )
 
 
-def _check_right(directory: Path) -> None:
+def check_right(directory: Path) -> None:
     """Raises UsageError if the files cannot be written: before the questions, not after them."""
     there = directory
     while not there.exists() and there != there.parent:
@@ -241,7 +241,8 @@ def _check(policy_change: Change, config_change: Change, machine: Machine) -> No
         print_text(paint("warning:", CAUTION) + f" {shown(str(warning), 1000)}")
 
 
-def _show(changes: Sequence[Change]) -> None:
+def show_changes(changes: Sequence[Change]) -> None:
+    """Prints new files whole, and of others the difference."""
     for change in changes:
         path = shown(str(change.path), 1000)
         click.echo()
@@ -254,8 +255,11 @@ def _show(changes: Sequence[Change]) -> None:
             click.echo(paint(f"  {shown(line.expandtabs(4), LONGEST_TEXT)}".rstrip(), style))
 
 
-def _write(changes: Sequence[Change]) -> None:
+def write_changes(changes: Sequence[Change], quiet: bool = False) -> None:
+    """Writes the files, and says where they and the copies are."""
     copies = write(changes, datetime.now().astimezone())
+    if quiet:
+        return
     for change in changes:
         if change.changes:
             print_text(f"{paint('wrote', GOOD)} {shown(str(change.path), 1000)}")

@@ -6,11 +6,10 @@ from enum import StrEnum
 from itertools import islice
 
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.gate.proof import dimensions as d
 from upnp_gw.gate.proof.answers import Answer, Answers
-from upnp_gw.gate.proof.boxes import Box, Effort, Region, TooMuchWork, crossed, merged, union
+from upnp_gw.gate.proof.boxes import Box, Effort, Region, TooMuchWork, crossed
 from upnp_gw.gate.proof.describe import box_text
-from upnp_gw.gate.proof.dimensions import Shape
+from upnp_gw.gate.proof.largest import largest
 from upnp_gw.gate.proof.space import DEFAULT_EFFORT, Space
 from upnp_gw.gate.proof.witness import witnesses
 from upnp_gw.gate.schema import Policy
@@ -18,8 +17,6 @@ from upnp_gw.gate.schema import Policy
 MOST_TOLD = 8
 TOLD_STEPS = 200_000
 """Steps that a reload spends on saying what opens: well under a second."""
-MOST_BOXES = 60
-"""Most boxes of one kind of difference that are made as large as possible."""
 
 
 class Kind(StrEnum):
@@ -74,7 +71,7 @@ class Differences:
         for answer in new.all():
             before = [one for one in old.all() if answer.outcome is Outcome.ASK or one.outcome is Outcome.ALLOW]
             region += self._added(answer, sorted(before, key=lambda one: one.rule != answer.rule))
-        yield from self._largest(region)
+        yield from largest(self.space, self.algebra, region)
 
     def _added(self, answer: Answer, before: Sequence[Answer]) -> Region:
         """The points of an answer that are in none of the answers before. The one of the same rule comes first:
@@ -102,64 +99,13 @@ class Differences:
                 for taken in (answer.taken, one.taken, earlier, earlier_then) if both else ():
                     both = self.algebra.subtract(both, taken)
                 region += both
-        for box in self._largest(region, grow=False):
+        for box in largest(self.space, self.algebra, region, grow=False):
             yield self._difference(Kind.OTHER, box)
-
-    def _largest(self, region: Region, grow: bool = True) -> Iterator[Box]:
-        """A few boxes that together are the region, each as large as possible."""
-        requests = self.space.requests()
-        rest = merged(box for box in crossed(merged(region), requests) if self.space.possible(box))
-        shown: Region = []
-        whole = list(rest)
-        for count, box in enumerate(sorted(rest, key=len)):
-            left = [part for part in self.algebra.cleared(box, shown) if self.space.possible(part)]
-            if not left:
-                continue
-            large = self._grown(box, whole) if grow and count < MOST_BOXES else box
-            shown += _by_shape(large)
-            yield large
-
-    def _grown(self, box: Box, whole: Region) -> Box:
-        """The box without each restriction that the region does not need, and with the boxes beside it."""
-        for other in whole[:MOST_BOXES]:
-            wider = _joined(box, other)
-            if wider != box and self._inside(wider, whole):
-                box = wider
-        for dimension in sorted(box, reverse=True):
-            wider = {key: its for key, its in box.items() if key != dimension}
-            if self._inside(wider, whole):
-                box = wider
-        return box
-
-    def _inside(self, box: Box, whole: Region) -> bool:
-        """True where every request of the box is in the region."""
-        outside = (
-            part
-            for request in crossed([box], self.space.requests())
-            for part in self.algebra.left(request, whole, self.space.possible)
-        )
-        return next(outside, None) is None
 
     def _difference(self, kind: Kind, box: Box) -> Difference:
         old, new = self.policies
         text = box_text(self.space, self.policies, box)
         return Difference(kind, text, _answer(self.space, old, box), _answer(self.space, new, box))
-
-
-def _joined(box: Box, other: Box) -> Box:
-    """The smallest box around both. Where the external port is the internal one, ``EXT`` does not count."""
-    out: Box = {key: union(its, other[key]) for key, its in box.items() if key in other}
-    for one, two in ((box, other), (other, box)):
-        shapes = two.get(d.SHAPE, Shape.ALL)
-        if d.EXT in one and d.EXT not in two and isinstance(shapes, int) and not shapes & Shape.OTHER:
-            out[d.EXT] = one[d.EXT]
-    return out
-
-
-def _by_shape(box: Box) -> Region:
-    """The same requests, with ``EXT`` only where it counts."""
-    same: Box = {key: its for key, its in box.items() if key != d.EXT}
-    return crossed([same], [{d.SHAPE: Shape.SAME}]) + crossed([box], [{d.SHAPE: Shape.OTHER}])
 
 
 def _charged(answers: Answers) -> Iterator[tuple[Answer, Region]]:

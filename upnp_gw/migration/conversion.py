@@ -1,0 +1,114 @@
+"""From a configuration of miniupnpd to ours: both texts, a remark for each line, and what the policy answers
+differently. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from upnp_gw.gate.lint import Finding
+from upnp_gw.gate.load import load_text
+from upnp_gw.gate.proof.boxes import TooMuchWork
+from upnp_gw.gate.schema import Policy
+from upnp_gw.gate.values import duration_text
+from upnp_gw.migration.comparison import IGD, Asking, Comparison, Differing
+from upnp_gw.migration.order_free import Rule, order_free
+from upnp_gw.migration.original import Original, Permission
+from upnp_gw.migration.policy_text import Wanted, named_rules, policy_text
+from upnp_gw.migration.remarks import Fate, Remark, in_order
+from upnp_gw.migration.settings import Carried, Chosen, carry_settings
+from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.mapping import Via
+
+PORT_CONTROL = frozenset({Via.NATPMP, Via.PCP})
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """Everything that comes of a configuration."""
+
+    original: Original
+    carried: Carried
+    remarks: tuple[Remark, ...]
+    """In the order of the file."""
+    policy: str
+    """The text of the policy."""
+    warnings: tuple[Finding, ...]
+    differences: tuple[Differing, ...]
+    """Port mappings that the policy answers differently; empty: proved equal."""
+    always: tuple[str, ...]
+    """The differences that no line decides."""
+
+
+def convert(original: Original, chosen: Chosen, policy_file: Path, today: date) -> Conversion:
+    """Raises ConfigError if the lines cannot be a policy of a bounded size."""
+    carried = carry_settings(original, chosen)
+    try:
+        rules = order_free(original.permissions)
+        wanted = Wanted(
+            others=chosen.others and bool(_others_over(carried)),
+            ipv6=carried.ipv6,
+            upnp=carried.upnp,
+            max_ttl_s=carried.max_ttl_s,
+        )
+        text = policy_text(original, rules, wanted)
+        loaded = load_text(text, str(policy_file), today)
+        comparison = Comparison(original.permissions, loaded.policy, _asking(carried))
+        differences = (*comparison.differences(), *comparison.patterns())
+    except TooMuchWork:
+        problem = f"the {len(original.permissions)} permission lines take too many steps; write fewer"
+        raise ConfigError(original.where, "", problem) from None
+    remarks = in_order([*carried.remarks, *_permission_remarks(original.permissions, rules)])
+    always = tuple(_always(original, carried, loaded.policy))
+    return Conversion(original, carried, remarks, text, loaded.warnings, differences, always)
+
+
+def _others_over(carried: Carried) -> frozenset[Via]:
+    """The protocols over which miniupnpd lets a host ask for another one."""
+    third_party = carried.third_party and carried.natpmp_and_pcp
+    return frozenset((*(IGD if not carried.secure else ()), *([Via.PCP] if third_party else [])))
+
+
+def _asking(carried: Carried) -> Asking:
+    vias = frozenset((*(IGD if carried.upnp else ()), *(PORT_CONTROL if carried.natpmp_and_pcp else ())))
+    return Asking(vias, _others_over(carried) & vias)
+
+
+def _permission_remarks(permissions: Sequence[Permission], rules: Sequence[Rule]) -> Iterator[Remark]:
+    named = named_rules(rules)
+    for permission in permissions:
+        line = permission.line
+        made = [f"{'grant' if rule.allow else 'forbid'} {name}" for name, rule in named if line in rule.lines]
+        cut = [f"grant {name}" for name, rule in named if line in rule.less]
+        if permission.pattern is not None:
+            why = "a policy does not match on descriptions, which clients choose"
+            yield Remark(line, Fate.NOT_CARRIED, why)
+        elif made:
+            yield Remark(line, Fate.CARRIED, ", ".join(made))
+        elif permission.allow:
+            yield Remark(line, Fate.CARRIED, "it changes nothing: other lines decide")
+        elif cut:
+            yield Remark(line, Fate.CARRIED, f"{', '.join(cut)}: without it")
+        else:
+            yield Remark(line, Fate.CARRIED, "no grant allows it")
+
+
+def _always(original: Original, carried: Carried, policy: Policy) -> Iterator[str]:
+    """The differences that no line decides."""
+    limits = policy.limits
+    yield (
+        "the floor: refused are internal clients that are not hosts of a LAN of this gateway, that are the gateway"
+        " itself, or that have a public address on a LAN with NAT; and external ports that the gateway uses"
+    )
+    yield "a device may also open ports for another address of its own: it is known by its MAC address"
+    yield (
+        f"the limits of the policy: for a device {limits.per_device} mappings, and {limits.requests_per_minute}"
+        f" changes in a minute; {limits.total_mappings} mappings in all. After {limits.incident_after} refused"
+        " ports in 10 minutes a device opens nothing new until you release it"
+    )
+    yield f"a UPnP mapping ends {duration_text(limits.max_hold_s)} after the last request for it"
+    if original.last("secure_mode") is None:
+        yield "without secure_mode, miniupnpd before 2.3.4 let a device open ports for other hosts over UPnP, too"
+    if carried.ipv6:
+        more = "; over PCP miniupnpd opens lower ones too" if carried.natpmp_and_pcp else ""
+        yield f"IPv6: each device opens its own ports from 1024 up, which no permission line is about{more}"
