@@ -11,6 +11,19 @@ from ipaddress import IPv4Address
 import pytest
 import uvloop
 
+from tests.fixtures.foreign_answers import (
+    ELSEWHERE,
+    GRANTED,
+    WRONG_DESCRIPTIONS,
+    asked,
+    granted,
+    igd_answer,
+    igd_server,
+    natpmp_server,
+    pcp_server,
+    search_answer,
+    silent_after_the_description,
+)
 from tests.fixtures.gateway_above import (
     EVERY,
     NONCE,
@@ -25,25 +38,24 @@ from tests.fixtures.gateway_above import (
     network_of,
 )
 from tests.fixtures.waiting import async_until
-from tests.protocols.igd.test_foreign_gateway import BOMB, description, envelope
+from tests.protocols.igd.test_foreign_gateway import envelope
 from upnp_gw.model.above import AboveGranted, AboveRefused, AboveSilent
 from upnp_gw.model.mapping import Endpoint, Via
 from upnp_gw.model.request import Refusal
 from upnp_gw.protocols.natpmp import codec as natpmp
-from upnp_gw.protocols.pcp.codec import build_error, build_response, parse_request
-from upnp_gw.protocols.pcp.messages import MapData, PreferFailure, Request, Response, ResultCode
+from upnp_gw.protocols.pcp.codec import build_error, build_response
+from upnp_gw.protocols.pcp.messages import PreferFailure, Request, Response, ResultCode
 from upnp_gw.protocols.ssdp.foreign import ROOT
 from upnp_gw.system.clock import clock
 from upnp_gw.upstream import GatewayAboveClient
 
 ABOVE = IPv4Address("127.0.80.1")
-OTHER = IPv4Address("127.0.80.9")
+OTHER = ELSEWHERE
 """Another host of the WAN link."""
 BRIEF_S = 0.3
 LONG_S = 10.0
 """Of an answer that comes at once, also on a busy machine."""
 PCP, NATPMP, IGD = (Via.PCP,), (Via.NATPMP,), (Via.IGD2,)
-GRANTED = Endpoint(OUTSIDE, 8080)
 OTHER_NONCE = b"x" * 12
 
 
@@ -53,45 +65,6 @@ async def above() -> AsyncIterator[ForeignGateway]:
     await gateway.open()
     yield gateway
     await gateway.close()
-
-
-def asked(data: bytes) -> Request:
-    return parse_request(data, OWN)
-
-
-def granted(
-    request: Request,
-    external: Endpoint = GRANTED,
-    lifetime_s: int = 1800,
-    nonce: bytes | None = None,
-    epoch_s: int = 500,
-) -> bytes:
-    """A success for this MAP; a delete is confirmed."""
-    assert request.map is not None
-    data = MapData(
-        nonce or request.map.nonce,
-        request.map.protocol,
-        request.map.internal_port,
-        external.port,
-        external.address,
-    )
-    return build_response(Response(ResultCode.SUCCESS, lifetime_s if request.lifetime_s else 0, epoch_s, data))
-
-
-def pcp_server(
-    answer: Callable[[Request], Iterable[bytes]], epoch_s: int = 500
-) -> Callable[[bytes], Iterable[bytes]]:
-    """ANNOUNCE is answered, a delete confirmed, and a MAP answered by the test."""
-
-    def respond(data: bytes) -> Iterable[bytes]:
-        if data[:1] != b"\2":
-            return ()
-        request = asked(data)
-        if request.map is None:
-            return (build_response(Response(ResultCode.SUCCESS, 0, epoch_s)),)
-        return answer(request) if request.lifetime_s else (granted(request, epoch_s=epoch_s),)
-
-    return respond
 
 
 def maps(gateway: ForeignGateway) -> list[Request]:
@@ -337,30 +310,6 @@ async def test_a_server_of_natpmp_alone_is_asked_over_natpmp_in_the_same_attempt
         assert found == AboveGranted(Via.NATPMP, ABOVE, Endpoint(OUTSIDE, 8080), 3600)
 
 
-def natpmp_server(
-    external_port: int = 0, result: natpmp.NatPmpResult = natpmp.NatPmpResult.SUCCESS, epoch_s: int = 500
-) -> Callable[[bytes], Iterable[bytes]]:
-    """``external_port``: 0: the suggested one."""
-
-    def respond(data: bytes) -> Iterable[bytes]:
-        if data[0] != 0:
-            return (natpmp.build_response(natpmp.VersionResponse(epoch_s)),)
-        request = natpmp.parse_request(data)
-        if isinstance(request, natpmp.AddressRequest):
-            return (natpmp.build_response(natpmp.AddressResponse(natpmp.NatPmpResult.SUCCESS, epoch_s, OUTSIDE)),)
-        assert isinstance(request, natpmp.MappingRequest)
-        port = (external_port or request.external_port) if request.lifetime_s else 0
-        return (
-            natpmp.build_response(
-                natpmp.MappingResponse(
-                    result, request.transport, epoch_s, request.internal_port, port, request.lifetime_s
-                )
-            ),
-        )
-
-    return respond
-
-
 async def test_natpmp_has_no_exact_ports_so_another_one_is_deleted(above: ForeignGateway) -> None:
     above.on_datagram = natpmp_server(9999)
     async with asking(ABOVE, NATPMP) as (client, _):
@@ -515,59 +464,6 @@ async def test_a_pinhole_needs_third_party_or_the_next_protocol(above: ForeignGa
 
 
 # -- IGD
-
-
-def igd_server(gateway: ForeignGateway, answer: Callable[[str], bytes | None] | None = None) -> None:
-    """IGD version 1. ``answer``: action -> the bytes of its answer; None: grants everything."""
-
-    def respond(request: bytes) -> bytes | None:
-        if request.startswith(b"GET /root.xml"):
-            return http_answer(description(("WANIPConnection:1", "/ctl")))
-        action = request.partition(b"SOAPACTION: ")[2].partition(b'"\r\n')[0].rpartition(b"#")[2].decode()
-        return answer(action) if answer is not None else igd_answer(action)
-
-    gateway.on_http = respond
-    gateway.on_search = lambda data: (search_answer(gateway.location),) if f"{ROOT}1".encode() in data else ()
-
-
-def igd_answer(action: str, **values: str) -> bytes:
-    """The answer of a gateway that grants everything."""
-    known = {
-        "GetExternalIPAddress": {"NewExternalIPAddress": str(OUTSIDE)},
-        "GetSpecificPortMappingEntry": {
-            "NewInternalClient": str(OWN),
-            "NewInternalPort": "8080",
-            "NewLeaseDuration": "3600",
-        },
-    }
-    inner = "".join(f"<{name}>{value}</{name}>" for name, value in {**known.get(action, {}), **values}.items())
-    return http_answer(envelope(f"<u:{action}Response xmlns:u='u'>{inner}</u:{action}Response>"))
-
-
-def search_answer(location: str, boot_id: int = 7) -> bytes:
-    return (
-        f"HTTP/1.1 200 OK\r\nST: {ROOT}1\r\nUSN: uuid:1::{ROOT}1\r\nLOCATION: {location}\r\n"
-        f"BOOTID.UPNP.ORG: {boot_id}\r\n\r\n"
-    ).encode()
-
-
-def silent_after_the_description(action: str) -> bytes | None:
-    return None
-
-
-WRONG_DESCRIPTIONS: dict[str, bytes | None] = {
-    "a megabyte of XML": http_answer(b"<root>" + b"<a/>" * 250_000 + b"</root>"),
-    "a megabyte without a length": b"HTTP/1.1 200 OK\r\n\r\n" + b"<a>" * 350_000,
-    "a redirection": http_answer(b"", "302 Found", f"Location: http://{OTHER}/root.xml"),
-    "silence": None,
-    "entities": http_answer(BOMB + description(("WANIPConnection:1", "/ctl"))),
-    "no HTTP": b"SSH-2.0-x\r\n",
-    "cut off": b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n<root",
-    "another host": http_answer(description(("WANIPConnection:1", f"http://{OTHER}:1/ctl"))),
-    "another base": http_answer(description(("WANIPConnection:1", "/ctl"), base=f"http://{OTHER}:1/")),
-    "no services": http_answer(description()),
-    "not found": http_answer(b"", "404 Not Found"),
-}
 
 
 @pytest.mark.parametrize("name", WRONG_DESCRIPTIONS)

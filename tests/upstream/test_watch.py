@@ -166,6 +166,7 @@ def test_how_it_stands() -> None:
     assert (state.answers_since, state.silent_since, state.problem) == (None, 7.0, "no answer")
     assert standing.answered(Via.IGD1, 9.0)
     assert standing.state(external) == AboveState(WAY.gateway, Via.IGD1, 9.0, None, external)
+    assert [standing.is_news(now) for now in (9.0, 60.0, 69.0, 70.0)] == [True, False, True, False]
     assert "has no external address" in standing.state(external, without_address=True).problem
     standing.loop = True
     assert "leads back" in standing.state(external).problem

@@ -202,7 +202,7 @@ class GatewayAboveClient:
         gateway = links.way.gateway
         reason = f"the gateway above at {gateway} cannot be asked: {words}"
         if links.way.version == 4 and self._standing.was_silent(began, reason):
-            log.warning("%s", reason)
+            log.log(logging.WARNING if self._standing.is_news(self._now()) else logging.DEBUG, "%s", reason)
             self._silence.set()
         return AboveSilent(gateway, reason)
 

@@ -4,6 +4,9 @@ from upnp_gw.model.above import AboveState
 from upnp_gw.model.mapping import IPAddress, Via
 from upnp_gw.upstream.way import NoWay, Way
 
+QUIET_S = 60.0
+"""Seconds after a report of its silence in which another one is none: some answer questions and no requests."""
+
 
 class Standing:
     """Times are BOOTTIME seconds."""
@@ -16,6 +19,7 @@ class Standing:
         self.silent_since: float | None = None
         self._answers_since: float | None = None
         self._words = ""
+        self._reported_at: float | None = None
 
     def begin_anew(self, way: Way | NoWay) -> None:
         """Another gateway is above, or none."""
@@ -37,6 +41,13 @@ class Standing:
             self.silent_since = since
         self._answers_since, self._words = None, words
         return first
+
+    def is_news(self, now: float) -> bool:
+        """True if its silence was not reported lately. It is then."""
+        if self._reported_at is not None and now < self._reported_at + QUIET_S:
+            return False
+        self._reported_at = now
+        return True
 
     def state(self, external: IPAddress | None, without_address: bool = False) -> AboveState:
         """``external``: the address that it told last. ``without_address``: it says that it has none now."""

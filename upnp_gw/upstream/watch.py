@@ -115,5 +115,6 @@ class LossWatch:
         # the other protocols show the same loss: they begin anew
         self._epochs.clear()
         self._boot_ids.clear()
-        log.warning("the gateway above may have lost its mappings: %s", why)
+        level = logging.WARNING if calm else logging.DEBUG
+        log.log(level, "the gateway above may have lost its mappings: %s", why)
         self._on_lost()
