@@ -8,6 +8,9 @@ import pytest
 
 from tests import ROOT
 from tests.cli.conftest import Run
+from tests.fixtures.fake_operator import NOW, ServedOperator
+from upnp_gw import api
+from upnp_gw.cli import policy_sources
 
 EXAMPLES = sorted((ROOT / "examples" / "policies").glob("*.toml"))
 VALID = """
@@ -132,3 +135,81 @@ def test_a_violation_has_its_request_in_values(upnp_gw: Run, tmp_path: Path) -> 
     assert (request["internal_port"], request["external_port"], request["exact"]) == (8080, 1024, True)
     assert (request["address"], request["first_lan"]) == (request["internal_client"], True)
     assert request["address"] in invariant["witness"]
+
+
+NEVER = '[[never]]\nname = "no console"\nrequest = { int = 3074 }\n'
+YES = """version = 1
+[device.ps5]
+mac = ["ac:89:95:00:00:01"]
+[[grant]]
+name = "yes-ps5-udp-3074"
+who = "ps5"
+int_ports = [3074]
+"""
+
+
+def test_approvals_that_a_reload_would_end_are_named(upnp_gw: Run, tmp_path: Path) -> None:
+    path, approved = tmp_path / "policy.toml", tmp_path / "approved.toml"
+    path.write_text(VALID + NEVER)
+    approved.write_text(YES)
+    answer = upnp_gw("policy", "check", str(path), "--approved", str(approved), env={"COLUMNS": "400"})
+    assert answer.exit_code == 0, answer.output
+    warning, ok = answer.stdout.splitlines()
+    assert warning.startswith(
+        f'warning: grant yes-ps5-udp-3074 of {approved}: a reload ends it: it crosses never "no console": failed'
+    )
+    assert ok.endswith(f"1 invariant proved, with the rules of {approved}")
+    assert upnp_gw("policy", "check", "--strict", str(path), "--approved", str(approved)).exit_code == 1
+    report = json.loads(upnp_gw("policy", "check", str(path), "--approved", str(approved), "--json").output)
+    assert (report["ok"], report["approved"], report["conflict"]) == (True, str(approved), None)
+    assert list(report["ended_by_reload"]) == ["yes-ps5-udp-3074"]
+    path.write_text(VALID)
+    answer = upnp_gw("policy", "check", "--strict", str(path), "--approved", str(approved), env={"COLUMNS": "400"})
+    assert answer.exit_code == 0
+    assert "a reload ends" not in answer.output
+
+
+def test_rules_of_commands_that_do_not_fit_are_a_reason_to_refuse(upnp_gw: Run, tmp_path: Path) -> None:
+    path, approved = tmp_path / "policy.toml", tmp_path / "approved.toml"
+    path.write_text(VALID)
+    approved.write_text(YES.replace("yes-ps5-udp-3074", "web"))
+    answer = upnp_gw("policy", "check", str(path), "--approved", str(approved), env={"COLUMNS": "400"})
+    assert answer.exit_code == 1
+    assert "web" in answer.stderr
+    assert str(approved) in answer.stderr
+    assert upnp_gw("policy", "check", str(path), "--approved", str(tmp_path / "none")).exit_code == 2
+    approved.write_text("not toml")
+    assert upnp_gw("policy", "check", str(path), "--approved", str(approved)).exit_code == 1
+
+
+def test_the_rules_of_the_gateway_whose_policy_it_is_count(
+    upnp_gw: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, config, state = tmp_path / "policy.toml", tmp_path / "config.toml", tmp_path / "state"
+    state.mkdir()
+    path.write_text(VALID + NEVER)
+    (state / "approved.toml").write_text(YES)
+    config.write_text(f'[gate]\npolicy = "{path}"\n[store]\nstate_dir = "{state}"\n')
+    monkeypatch.setattr(policy_sources, "CONFIG", config)
+    assert "a reload ends it" in upnp_gw("policy", "check", str(path)).output
+    other = tmp_path / "other.toml"
+    other.write_text(path.read_text())
+    assert "a reload ends it" not in upnp_gw("policy", "check", str(other)).output
+
+
+def test_the_rules_of_the_running_gateway_count(daemon: ServedOperator, upnp_gw: Run, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(VALID + NEVER)
+    daemon.operator.in_force = api.PolicyText(
+        source=str(path),
+        hash="0" * 12,
+        since=NOW,
+        text=VALID,
+        approved_file="/var/lib/upnp-gw/approved.toml",
+        approved=YES,
+        warnings=[],
+        problem=None,
+    )
+    answer = upnp_gw("policy", "check", str(path), "--json")
+    assert json.loads(answer.output)["approved"] == "/var/lib/upnp-gw/approved.toml"
+    assert list(json.loads(answer.output)["ended_by_reload"]) == ["yes-ps5-udp-3074"]

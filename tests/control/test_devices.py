@@ -618,3 +618,67 @@ async def test_a_device_assured_by_its_lease_loses_all_with_it(tmp_path: Path) -
         here.home.clock.pass_s(3601)
         await here.home.sweep()
         assert len(here.home.decider.ledger.table) == 0
+
+
+HELD = """version = 1
+[device.console]
+mac = ["ac:89:95:00:00:01"]
+[zone]
+guest = ["192.168.20.0/24"]
+[[grant]]
+name = "games"
+who = "*"
+int_ports = [3074]
+"""
+NEVER = '[[never]]\nname = "no web"\nrequest = { int = 8080 }\n'
+ALWAYS = '[[always]]\nname = "it plays"\nfrom = { device = "console" }\nrequest = { int = 3074, ext = 3074 }\n'
+
+
+async def test_an_approval_that_crosses_a_new_never_is_refused_with_its_name(tmp_path: Path) -> None:
+    asking = HELD.replace("version = 1\n", 'version = 1\ndefault = "ask"\n')
+    async with served(tmp_path, asking) as here:
+        await here.home.refused(8080)
+        (tmp_path / "policy.toml").write_text(HELD + NEVER)
+        await here.policy_updates.reload()
+        for preview in (True, False):
+            problem = refused(await here.device_commands.approve("1", api.Approve(preview=preview)))
+            assert problem.error == "policy"
+            assert 'grant "yes-console-tcp-8080": crosses never "no web": failed: wanted no such' in problem.message
+        assert len(await here.device_commands.queue()) == 1
+        assert here.home.ports == set()
+        assert not here.file.exists()
+
+
+async def test_no_command_writes_a_rule_that_breaks_an_invariant(tmp_path: Path) -> None:
+    async with served(tmp_path, HELD + NEVER + ALWAYS) as here:
+        commands = here.device_commands
+        for preview in (True, False):
+            allow = api.Allow(ports=[8080], preview=preview)
+            problem = refused(await commands.allow("console", allow))
+            assert 'crosses never "no web"' in problem.message
+            assert problem.message.startswith("this would be refused: " if preview else "nothing was changed: ")
+            problem = refused(await commands.block("console", api.Block(preview=preview)))
+            assert 'forbid "block-console": crosses always "it plays"' in problem.message
+        assert not here.file.exists()
+        await here.home.granted(3074)
+        written(await commands.allow("console", api.Allow(ports=[8081])))
+
+
+async def test_an_answer_that_is_remembered_breaks_no_invariant(tmp_path: Path) -> None:
+    asking = (HELD + ALWAYS).replace("version = 1\n", 'version = 1\ndefault = "ask"\n')
+    asking = asking.replace('who = "*"', 'who = "console"\nfamily = "ip4"').replace(
+        "int = 3074, ext = 3074", 'int = 3074, ext = 3074, family = "ip4"'
+    )
+    async with served(tmp_path, asking) as here:
+        await here.home.refused(22000)
+        deny = api.Deny(remember=True)
+        written(await here.device_commands.deny("1", deny))
+        await here.home.refused(3075)
+        (tmp_path / "policy.toml").write_text(
+            asking.replace("int_ports = [3074]", "int_ports = [3074, 3075]").replace(
+                "int = 3074, ext = 3074", "int = 3075, ext = 3075"
+            )
+        )
+        await here.policy_updates.reload()
+        problem = refused(await here.device_commands.deny("2", deny))
+        assert 'forbid "no-console-tcp-3075": crosses always "it plays"' in problem.message

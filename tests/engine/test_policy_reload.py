@@ -340,3 +340,51 @@ async def test_a_trial_and_the_request_itself_agree(tmp_path: Path) -> None:
             await home.gateway_fixture.gateway.handle(asks(port))
             (record,) = await home.operator.decisions(api.DecisionFilter(limit=1))
             assert (found.verdict, found.reasons) == (record.verdict, list(record.reasons))
+
+
+NEVER = '[[never]]\nname = "no web"\nrequest = { int = 8080 }\n'
+PLAIN = 'version = 1\n[device.console]\nmac = ["ac:89:95:00:00:01"]\n'
+YES = 'version = 1\n[[grant]]\nname = "yes-web"\nwho = "console"\nint_ports = [8080]\n'
+OTHER = '[[grant]]\nname = "yes-game"\nwho = "console"\nint_ports = [3074]\n'
+
+
+async def test_a_reload_ends_an_approval_that_a_new_never_crosses_for_good(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine = tmp_path / "approved.toml"
+    machine.write_text(YES + OTHER)
+    async with reload_home(tmp_path, PLAIN) as home:
+        await home.gateway_fixture.granted(8080)
+        await home.gateway_fixture.granted(3074)
+        answer = await reloaded(home, PLAIN + NEVER)
+        assert [one.external_port for one in answer.fallen] == [8080]
+        assert answer.warnings[0].startswith('grant yes-web: has ended: it crosses never "no web": failed: wanted')
+        assert home.gateway_fixture.ports == {(TCP, 3074)}
+        assert "yes-web" not in machine.read_text()
+        assert "yes-game" in machine.read_text()
+        assert "removed from" in caplog.text
+        assert 'name = "yes-web" who = "console" int_ports = [8080]' in caplog.text
+        await reloaded(home, PLAIN)
+        await home.gateway_fixture.refused(8080)
+        await home.gateway_fixture.granted(3074)
+
+
+async def test_a_start_ends_it_too(tmp_path: Path) -> None:
+    machine = tmp_path / "approved.toml"
+    machine.write_text(YES + OTHER)
+    async with reload_home(tmp_path, PLAIN + NEVER) as home:
+        await home.gateway_fixture.refused(8080)
+        await home.gateway_fixture.granted(3074)
+        assert "yes-web" not in machine.read_text()
+
+
+async def test_a_policy_of_its_own_that_crosses_ends_no_approval(tmp_path: Path) -> None:
+    machine = tmp_path / "approved.toml"
+    machine.write_text(YES)
+    async with reload_home(tmp_path, PLAIN) as home:
+        home.file.write_text(PLAIN + WIDE + NEVER)
+        answer = await home.policy_commands.reload()
+        assert isinstance(answer, api.Problem)
+        assert f'{home.file}:4: grant "wide": crosses never "no web"' in answer.message
+        assert machine.read_text() == YES
+        await home.gateway_fixture.granted(8080)

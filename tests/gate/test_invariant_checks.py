@@ -95,3 +95,37 @@ def test_a_block_that_an_always_needs_away_is_not_ended() -> None:
             tables(always), "policy.toml", TODAY, approved('[[forbid]]\nname = "block-nas"\nwho = "nas"\n')
         )
     assert error.value.grant is None
+
+
+def test_all_older_rules_that_cross_end_at_once_and_before_the_tests_of_the_file() -> None:
+    """A test that says the same as the never is no reason to refuse the reload."""
+    older = approved(
+        "".join(
+            f'[[grant]]\nname = "nas-{port}"\nwho = "nas"\nint_ports = [{port}]\n' for port in range(8000, 8010)
+        )
+    )
+    strict = (
+        '[[never]]\nname = "few"\nrequest = { int = "8001-8099" }\n[[test]]\nname = "8001 stays closed"\n'
+        'from = { device = "nas" }\nrequest = { proto = "tcp", int = 8001, ext = 8001 }\nwant = "deny"\n'
+    )
+    loaded = load_over_approved(tables(strict), "policy.toml", TODAY, older)
+    assert loaded.crossing == {f"nas-{port}" for port in range(8001, 8010)}
+    assert [grant.name for grant in loaded.policy.grants] == ["nas-8000"]
+    assert all('crosses never "few"' in str(warning) for warning in loaded.warnings[:9])
+    checked = check_text(HEAD + strict, "policy.toml", TODAY, approved=older)
+    assert checked.conflict is None
+    assert checked.ending.keys() == loaded.crossing
+
+
+def test_a_never_does_not_rest_on_a_block_that_may_end() -> None:
+    """Else the end of the block would leave a file that no start can load."""
+    block = approved('[[forbid]]\nname = "block-guests"\nzone = "guest"\nuntil = 2027-01-01T00:00:00Z\n')
+    with pytest.raises(CrossedInvariant) as error:
+        load_over_approved(tables(GRANT + NEVER), "policy.toml", TODAY, block)
+    assert (error.value.where, error.value.grant) == ("policy.toml", None)
+
+
+def test_the_check_says_what_does_not_go_together() -> None:
+    other = approved('[[grant]]\nname = "all"\nwho = "nas"\n')
+    conflict = check_text(HEAD + GRANT, "policy.toml", TODAY, approved=other).conflict
+    assert "all" in str(conflict)

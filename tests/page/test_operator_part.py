@@ -279,6 +279,27 @@ async def test_a_mapping_is_held_open_for_longer_and_ended(home: PageHome) -> No
         assert status == 404
 
 
+async def test_an_approval_that_crosses_an_invariant_is_refused_with_its_name(home: PageHome) -> None:
+    await home.home.refused(8080, PC_IP)
+    file = home.policy_updates.files.operator
+    assert file is not None
+    never = '[[never]]\nname = "no web"\nrequest = { int = 8080 }\n'
+    narrow = 'name = "console-games"\nint_ports = [3074]'
+    file.write_text(POLICY.replace('"ask"', '"deny"').replace('name = "console-games"', narrow) + never)
+    await home.policy_updates.reload()
+    async with home.operator() as operator:
+        _, text = await operator.get("/questions/1/approve")
+        assert 'crosses never "no web"' in words_of(text)
+        assert "int_ports" not in text
+        status, _, text = await operator.post("/questions/1/approve", **{"for": "1d"})
+        assert status == 409
+        assert 'crosses never "no web"' in words_of(text)
+        assert home.home.ports == set()
+        _, text = await operator.get("/devices/pc/allow?ports=8080")
+        assert 'crosses never "no web"' in words_of(text)
+        assert not home.policy_updates.files.machine.exists()
+
+
 async def test_a_mapping_that_is_held_across_an_invariant_says_so(home: PageHome) -> None:
     """No request may have the lease for longer than an hour; the operator may."""
     never = '[[never]]\nname = "an hour at most"\nrequest = { int = 3074 }\nunless = { lease = "1h" }\n'

@@ -237,6 +237,42 @@ def test_a_test_of_the_operators_wins_over_evidence() -> None:
     assert any("your test 'the NAS is reached' does not allow it" in note for note in suggestion.notes)
 
 
+HELD = """version = 1
+[device.ps5]
+mac = ["ac:89:95:00:00:01"]
+[[grant]]
+name = "everybody"
+who = "*"
+int_ports = ["1024-7000"]
+[[never]]
+name = "no web"
+request = { int = ["8080-8090"] }
+[[always]]
+name = "it plays"
+from = { device = "ps5" }
+request = { proto = "tcp", int = 5000, ext = 5000 }
+"""
+
+
+def test_invariants_of_the_operators_win_over_evidence() -> None:
+    seen = Seen()
+    for port in (8080, 8081, 9000):
+        seen.used(PS5, TCP, port, 9)
+    suggestion = suggestion_for(seen, HELD)
+    assert [grant["int_ports"] for grant in grants(suggestion)] == [[9000]]
+    for port in (8080, 8081):
+        assert f'ps5: tcp {port} was used, but your never "no web" does not allow it' in suggestion.notes
+    assert [one.name for one in policy_of(suggestion).invariants] == ["no web"]
+    assert "left out: always 'it plays', which fails now" in suggestion.notes
+
+
+def test_an_invariant_that_still_holds_stays() -> None:
+    kept = HELD.replace('who = "*"', 'who = "ps5"')
+    seen = Seen()
+    seen.used(PS5, TCP, 9000, 9)
+    assert [one.name for one in policy_of(suggestion_for(seen, kept)).invariants] == ["no web", "it plays"]
+
+
 def test_a_granted_port_is_not_proposed_again() -> None:
     text = HOME.replace('who = "*"', 'who = "ps5"\nint_ports = ["5000-5010"]')
     seen = Seen()
@@ -332,6 +368,7 @@ BASES = [
         },
     ),
     ('version = 1\ndefault = "deny"\nmode = "observe"\n[limits]\nper_device = 1\n', APPROVED),
+    (HELD, {**APPROVED, "grant": [{"name": "by-command", "who": "nas", "int_ports": ["8100-9000"]}]}),
 ]
 
 

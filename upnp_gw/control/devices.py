@@ -4,7 +4,7 @@ Each writes to the machine-owned file (approved.toml) through the ``PolicyUpdate
 force, or the operation was refused with the reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
@@ -15,6 +15,7 @@ from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.gateway import Gateway
 from upnp_gw.engine.operator_question import questions_waiting
 from upnp_gw.engine.policy_reload import PolicyUpdates
+from upnp_gw.engine.reevaluation import RevokedMapping
 from upnp_gw.engine.revocation import added_for, block, revoke
 from upnp_gw.gate.managed_edit import toml_of
 from upnp_gw.gate.managed_file import ManagedChange, rules_of
@@ -248,16 +249,17 @@ class DeviceCommands:
         self, make: Callable[[], ManagedChange], shown: ManagedChange | None = None, *, preview: bool = False
     ) -> api.Written | api.Problem:
         """Changes the machine-owned file. ``shown``: rules to show instead of the added ones; ``preview``: only
-        says what would be written."""
+        says what would be written, or why it would be refused."""
         file = str(self._policy_updates.files.machine)
-        if preview:
-            digest = self._decider.in_force.policy.digest
-            return api.Written(toml=toml_of(shown or make()), file=file, policy=digest)
         before = self._snapshot()
+        revoked: Sequence[RevokedMapping] = ()
         try:
-            written, revoked = await self._policy_updates.change(make)
+            if preview:
+                written = await self._policy_updates.try_change(make)
+            else:
+                written, revoked = await self._policy_updates.change(make)
         except ConfigError as error:
-            return _problem("policy", f"nothing was changed: {error}")
+            return _problem("policy", f"{'this would be refused' if preview else 'nothing was changed'}: {error}")
         except GatewayError as error:
             return _problem("backend-failed", f"nothing was changed: {error}")
         toml = written.toml if shown is None else toml_of(shown)

@@ -68,12 +68,18 @@ class PolicyFiles:
         return self._judged(loaded.text, self.text(), self.lists, load_over_approved)
 
     def prepare(self, change: ManagedChange, in_force: LoadedPolicy) -> tuple[LoadedPolicy, ManagedText]:
-        """Writes a draft beside the machine-owned file: with the change, without rules that have ended, where the
-        whole is sound with the operator's file and its address lists as they are in force. ``keep`` or ``drop``
+        """Writes a draft beside the machine-owned file, where ``tried`` finds no fault. ``keep`` or ``drop``
         follows.
 
-        Raises ConfigError where it is not, StoreError where it cannot be written; nothing is beside it then.
+        Raises ConfigError where it does, StoreError where it cannot be written; nothing is beside it then.
         """
+        loaded, written = self.tried(change, in_force)
+        write_file(self._draft, written.text)
+        return loaded, written
+
+    def tried(self, change: ManagedChange, in_force: LoadedPolicy) -> tuple[LoadedPolicy, ManagedText]:
+        """The machine-owned file with the change and without rules that have ended, if the whole is sound with the
+        operator's file and its address lists as they are in force. Writes nothing. Raises ConfigError."""
         text = self.text()
         ended_rules = ended(self._parsed(text), self.clock()) | in_force.crossing
         full = ManagedChange(
@@ -81,9 +87,7 @@ class PolicyFiles:
         )
         written = self._written(text, full)
         lists = LoadedLists(in_force.policy.sets.values())
-        loaded = self._judged(in_force.text, written.text, lists, load_tables)
-        write_file(self._draft, written.text)
-        return loaded, written
+        return self._judged(in_force.text, written.text, lists, load_tables), written
 
     def _written(self, text: str, change: ManagedChange) -> ManagedText:
         from upnp_gw.gate.managed_edit import changed  # tomlkit: see there

@@ -16,13 +16,14 @@ from upnp_gw.engine.kept_policies import KeptPolicies
 from upnp_gw.engine.policy_files import PolicyFiles, count_rules
 from upnp_gw.engine.reevaluation import Reevaluation, RevokedMapping, log_revoked
 from upnp_gw.gate.load import LoadedPolicy
-from upnp_gw.gate.managed_file import ManagedChange, ManagedText
+from upnp_gw.gate.managed_file import ManagedChange, ManagedText, rules_of
 from upnp_gw.gate.proof.differences import opened_more
 from upnp_gw.gate.remote import stale_sets
 from upnp_gw.ledger.events import Events, PolicyChanged, PolicyRefused
 from upnp_gw.ledger.transaction import Transaction
 from upnp_gw.model.errors import ConfigError, FirewallError, GatewayError, StoreError
 from upnp_gw.store.store import Store
+from upnp_gw.text.toml import parse_tables
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class PolicyUpdates:
         await self.kept.keep(self.in_force.loaded)
         await self._keep_in_force()
         await self._note_rules()
+        await self._remove_crossing(self.in_force.loaded)
 
     async def reload(self) -> PolicyUpdate:
         """Brings both policy files into force. Raises GatewayError; the old policy stays in force then, and
@@ -100,7 +102,23 @@ class PolicyUpdates:
             log.error("the policy stays as it was: %s", error)
             raise
         self.problem = self.list_problem = None
+        await self._remove_crossing(update.loaded)
         return update
+
+    async def _remove_crossing(self, loaded: LoadedPolicy) -> None:
+        """Removes grants that a new ``[[never]]`` has ended from the machine-owned file: they do not come back when
+        it is taken away."""
+        if not loaded.crossing:
+            return
+        from upnp_gw.gate.managed_edit import toml_of  # tomlkit: see there
+
+        removed = toml_of(rules_of(parse_tables(loaded.approved, str(self.files.machine)), loaded.crossing))
+        try:
+            await self.change(lambda: ManagedChange({}))
+        except GatewayError as error:
+            log.error("cannot remove ended rules from the file: %s", error)
+            return
+        log.warning("removed from %s: %s", self.files.machine, " ".join(removed.split()))
 
     async def follow_lists(self) -> None:
         """Brings each change of an address list into force, until cancelled."""
@@ -174,6 +192,12 @@ class PolicyUpdates:
                 raise
             await self._note_rules()
             return written, update.revoked
+
+    async def try_change(self, make: Callable[[], ManagedChange]) -> ManagedText:
+        """What ``change`` would write. Changes nothing. Raises ConfigError where it would be refused."""
+        async with self._lock:
+            _, written = await asyncio.to_thread(self.files.tried, make(), self.in_force.loaded)
+            return written
 
     async def follow(self, asked: asyncio.Event) -> None:
         """Reloads the policy files each time the event is set, until cancelled. If it is set many times at once,

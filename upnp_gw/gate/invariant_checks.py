@@ -75,6 +75,28 @@ def check_invariants(
     return tuple(findings)
 
 
+def crossing_grants(
+    policy: Policy, file: Source, approved: ManagedPolicy, today: date
+) -> Iterator[tuple[str, Finding]]:
+    """The grants of approved.toml that violate a ``[[never]]`` of the file: name, and the reason why it ends."""
+    names = {str(table.get("name")) for table in grants_of(approved)}
+    known = set[str]()
+    for result in invariant_results(policy, file, approved, today):
+        proof = result.proof
+        if proof.invariant.kind is not InvariantKind.NEVER or result.error is None:
+            continue
+        for name in sorted((proof.passing & names) - known):
+            known.add(name)
+            told = result.error.problem if name == result.crossed_by else f"crosses {named(proof.invariant)}"
+            yield name, Finding(f"grant {name}", f"has ended: it {told}")
+
+
+def grants_of(approved: ManagedPolicy) -> list[Mapping[str, object]]:
+    """The tables of its grants."""
+    tables = approved.raw.get("grant")
+    return [table for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
+
+
 def observe_finding(proof: "Proof") -> Finding | None:
     """The warning about an invariant that observe mode breaks."""
     if not proof.observed or proof.witness is None:

@@ -5,7 +5,7 @@ The first mistake is a ``ConfigError``, and the caller keeps its old policy. Fin
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from upnp_gw.gate.address_lists import NO_LISTS, AddressLists
 from upnp_gw.gate.build import ManagedPolicy, build_policy
 from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.invariant_checks import (
-    CrossedInvariant,
     InvariantResult,
     Source,
     check_invariants,
+    crossing_grants,
     invariant_results,
     observe_finding,
 )
@@ -111,6 +111,10 @@ class CheckedPolicy:
     warnings: tuple[Finding, ...]
     results: tuple[file_tests.CaseResult, ...]
     invariants: tuple[InvariantResult, ...]
+    ending: Mapping[str, Finding] = field(default_factory=dict)
+    """Grants of approved.toml that a reload ends, since they cross a ``[[never]]``: name -> why."""
+    conflict: ConfigError | None = None
+    """A reason why approved.toml and the file cannot be loaded together."""
 
     @property
     def failed(self) -> tuple[file_tests.CaseResult, ...]:
@@ -123,20 +127,36 @@ class CheckedPolicy:
         return tuple(result for result in self.invariants if result.error is not None)
 
 
-def check_text(text: str, where: str, today: date, lists: AddressLists = NO_LISTS) -> CheckedPolicy:
-    """Runs every test and every proof of a text, also after a failure. Raises ConfigError for a mistake in the
-    tables."""
+def check_text(
+    text: str, where: str, today: date, lists: AddressLists = NO_LISTS, approved: ManagedPolicy | None = None
+) -> CheckedPolicy:
+    """Runs every test and every proof of a text, also after a failure. ``approved``: the rules that a reload would
+    add. Raises ConfigError for a mistake in the tables."""
     with locate_errors(text, where):
         raw = parse_tables(text, where)
-        policy = with_indexes(build_policy(raw, where, lists=lists))
-        invariants = tuple(invariant_results(policy, Source(raw, where), None, today))
-        observed = [finding for one in invariants if (finding := observe_finding(one.proof)) is not None]
-        return CheckedPolicy(
-            policy,
-            (*lint(policy, today), *observed),
-            tuple(file_tests.case_results(policy, where)),
-            invariants,
-        )
+        checked = _checked(raw, where, today, lists)
+    if approved is None or checked.failed or checked.violated:
+        return checked
+    ending: Mapping[str, Finding] = {}
+    try:
+        with locate_errors(text, where):
+            ending = crossing_approved(raw, where, today, approved, lists)
+            load_tables(raw, where, today, replace(approved, ended=approved.ended | ending.keys()), lists)
+    except ConfigError as error:
+        return replace(checked, ending=ending, conflict=error)
+    return replace(checked, ending=ending)
+
+
+def _checked(raw: Mapping[str, object], where: str, today: date, lists: AddressLists) -> CheckedPolicy:
+    policy = with_indexes(build_policy(raw, where, lists=lists))
+    invariants = tuple(invariant_results(policy, Source(raw, where), None, today))
+    observed = [finding for one in invariants if (finding := observe_finding(one.proof)) is not None]
+    return CheckedPolicy(
+        policy,
+        (*lint(policy, today), *observed),
+        tuple(file_tests.case_results(policy, where)),
+        invariants,
+    )
 
 
 def load_tables(
@@ -156,19 +176,30 @@ def load_tables(
 def load_over_approved(
     raw: Mapping[str, object], where: str, today: date, approved: ManagedPolicy, lists: AddressLists = NO_LISTS
 ) -> LoadedPolicy:
-    """The same, where a new ``[[never]]`` ends the grants of approved.toml that cross it. Raises ConfigError."""
+    """The same, where a new ``[[never]]`` ends the grants of approved.toml that cross it. Raises ConfigError.
+
+    The invariants have to hold without approved.toml too: its rules may end at any time.
+    """
+    if not (raw.get("never") or raw.get("always")):
+        return load_tables(raw, where, today, approved, lists)
+    file = Source(raw, where)
+    check_invariants(with_indexes(build_policy(raw, where, lists=lists)), file, None, today)
+    crossing = crossing_approved(raw, where, today, approved, lists)
+    ended = approved.ended | crossing.keys()
+    loaded = load_tables(raw, where, today, replace(approved, ended=ended), lists)
+    warnings = (*crossing.values(), *loaded.warnings)
+    return replace(loaded, warnings=warnings, ended=ended, crossing=frozenset(crossing))
+
+
+def crossing_approved(
+    raw: Mapping[str, object], where: str, today: date, approved: ManagedPolicy, lists: AddressLists = NO_LISTS
+) -> dict[str, Finding]:
+    """The grants of approved.toml that cross a ``[[never]]`` of the file: name -> why. Raises ConfigError."""
     crossing: dict[str, Finding] = {}
     while True:
-        try:
-            loaded = load_tables(
-                raw, where, today, replace(approved, ended=approved.ended | crossing.keys()), lists
-            )
-        except CrossedInvariant as error:
-            if error.grant is None or error.grant in crossing:
-                raise
-            crossing[error.grant] = Finding(f"grant {error.grant}", f"has ended: it {error.problem}")
-            continue
-        warnings = (*crossing.values(), *loaded.warnings)
-        return replace(
-            loaded, warnings=warnings, ended=approved.ended | crossing.keys(), crossing=frozenset(crossing)
-        )
+        left = replace(approved, ended=approved.ended | crossing.keys())
+        policy = with_indexes(build_policy(raw, where, left, lists))
+        found = dict(crossing_grants(policy, Source(raw, where), left, today))
+        if not found:
+            return crossing
+        crossing |= found

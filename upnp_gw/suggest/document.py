@@ -27,6 +27,7 @@ from upnp_gw.gate.schema import ANYONE, RESERVED_RULES, Case, Policy
 from upnp_gw.gate.values import as_list
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.suggest.grants import Plain, ProposedGrant, case_against, case_for, propose_grants
+from upnp_gw.suggest.held_invariants import broken, crossing_needs
 from upnp_gw.suggest.needs import Learned, PortNeed, Unused
 from upnp_gw.text.escape import shown
 from upnp_gw.text.toml import parse_tables
@@ -98,6 +99,7 @@ def suggest_policy(
     _drop_wide_grants(draft)
     _add_devices(draft, learnt)
     _drop_failing_tests(draft)
+    _drop_failing_invariants(draft, today)
     grants = _allowed_grants(draft, _uncovered(draft, learnt.needs), learnt, today)
     raw = _with(draft.raw, grants)
     against = _against(draft, raw, learnt.unused)
@@ -172,6 +174,22 @@ def _drop_failing_tests(draft: _Draft) -> None:
         draft.document.remove("test")
 
 
+def _drop_failing_invariants(draft: _Draft, today: date) -> None:
+    """Drops invariants of the operator that held only because of a grant that was left out."""
+    results = [
+        one for beside in (None, draft.whole) for one in broken(draft.policy(draft.raw, beside), WHERE, today)
+    ]
+    for key in ("never", "always"):
+        tables = draft.document.get(key) or []
+        failing = {one.proof.invariant.key for one in results}
+        for index in reversed(range(len(tables))):
+            if f"{key}[{index}]" in failing:
+                draft.notes.append(f"left out: {key} {tables[index]['name']!r}, which fails now")
+                del tables[index]
+        if key in draft.document and not tables:
+            draft.document.remove(key)
+
+
 # -- verdicts of the gate
 
 
@@ -215,6 +233,7 @@ def _allowed_grants(draft: _Draft, needs: list[PortNeed], learnt: Learned, today
         refused: list[tuple[PortNeed, str]] = []
         for beside in (None, draft.whole):
             refused = refused or _refused(draft, raw, needs, beside) or _unwanted(draft, raw, grants, beside)
+            refused = refused or crossing_needs(draft.policy(raw, beside), WHERE, grants, today)
         draft.notes += [f"{need.device}: {need.transport} {need.port} was used, but {why}" for need, why in refused]
         needs = [need for need in needs if all(need is not refused_need for refused_need, _ in refused)]
         if not refused:

@@ -48,6 +48,8 @@ class Proof:
     """A request that violates it."""
     rule: str | None = None
     """The rule that lets the witness through, or that is in the way of an ``always``; None: no rule is."""
+    passing: frozenset[str] = frozenset()
+    """Every rule that lets some such request through."""
     observed: bool = False
     """It holds but for ``mode = "observe"``, of which the witness is."""
 
@@ -130,7 +132,7 @@ class Prover:
         if not found:  # a request that no witness shows is no proof of anything
             return Proof(invariant, Standing.UNKNOWN)
         witness, rule = min(found, key=_size)
-        return Proof(invariant, Standing.VIOLATED, witness, rule)
+        return Proof(invariant, Standing.VIOLATED, witness, rule, frozenset(name for _, name in found))
 
     def _witnesses(self, policy: Policy, boxes: Iterable[Box], full: Iterable[str] = ()) -> Iterator[Witness]:
         for box in boxes:
