@@ -263,6 +263,7 @@ COVERED_ELSEWHERE = {
     "store/mapping_rows.py": "store/test_store.py",
     "store/reader.py": "store/test_store.py",
     "store/policy_rows.py": "engine/test_kept_policies.py",
+    "suggest/held_invariants.py": "suggest/test_document.py",
     "suggest/grants.py": "suggest/test_document.py",
     "suggest/needs.py": "suggest/test_document.py",
     "system/address_contests.py": "system/test_address_holders.py",

@@ -194,7 +194,7 @@ class PolicyUpdates:
             return written, update.revoked
 
     async def try_change(self, make: Callable[[], ManagedChange]) -> ManagedText:
-        """What ``change`` would write. Changes nothing. Raises ConfigError where it would be refused."""
+        """The text that ``change`` would write. Changes nothing. Raises ConfigError where it would be refused."""
         async with self._lock:
             _, written = await asyncio.to_thread(self.files.tried, make(), self.in_force.loaded)
             return written
