@@ -71,6 +71,10 @@ STATIC = {
     "set": (nat("udp dport { 53, 5000-5002 } dnat to 10.0.0.1"), {(UDP, p) for p in (53, 5000, 5001, 5002)}),
     "range": (nat("tcp dport 80-82 redirect to :8080"), tcp(80, 81, 82)),
     "th": (nat("meta l4proto { tcp, udp } th dport 80 dnat to 10.0.0.1"), both(80)),
+    "miniupnpd": (nat("@nh,72,8 0x6 tcp dport 80 dnat ip to 10.0.0.1:8080", family="inet"), tcp(80)),
+    "raw ports": (nat("@nh,72,8 0x11 @th,16,16 53 dnat ip to 10.0.0.1", family="inet"), {(UDP, 53)}),
+    "raw addresses": (nat("@nh,128,32 0x0b16212d tcp dport 80 dnat to 10.0.0.1"), set()),
+    "another raw place": (nat("@nh,72,8 != 0x6 udp dport 9 @nh,128,32 0x0b16212c dnat to 10.0.0.1"), {(UDP, 9)}),
     "protocol": (nat("ip protocol udp th dport 80 dnat to 10.0.0.1"), {(UDP, 80)}),
     "named set": (
         nat("tcp dport @web dnat to 10.0.0.1", more="set web { type inet_service; elements = { 80, 443 }; }"),

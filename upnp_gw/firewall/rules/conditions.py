@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from upnp_gw.firewall.rules.fields import Field, Kind, field_of
+from upnp_gw.firewall.rules.fields import Field, Kind, field_of, raw_fields
 from upnp_gw.firewall.rules.index import Chain, Json, RulesetIndex, part
 from upnp_gw.firewall.rules.matches import (
     CommonMatch,
@@ -15,6 +15,7 @@ from upnp_gw.firewall.rules.matches import (
     NumbersMatch,
     Parts,
     TableMatch,
+    VersionMatch,
 )
 from upnp_gw.firewall.rules.packets import (
     DADDR,
@@ -70,6 +71,8 @@ class Conditions:
     def of(self, chain: Chain, match: Json, rule: str) -> Match:
         """The condition of a match. ``rule``: named if it cannot be decided."""
         left, op, right = part(match, "left"), part(match, "op"), part(match, "right")
+        if (raw := raw_fields(left)) is not None:
+            return VersionMatch({version: self._raw(one, str(op), right, rule) for version, one in raw.items()})
         keys = part(left, "concat")
         fields = tuple(map(field_of, keys)) if isinstance(keys, list) else (field_of(left),)
         found: Match
@@ -81,6 +84,14 @@ class Conditions:
             found = self._single(chain, fields[0], str(op), right, rule)
         undecided = isinstance(found, EitherMatch | NeverMatch)
         return NotMatch(found, fields) if op in _NEGATIVE and not undecided else found
+
+    def _raw(self, field: Field, op: str, right: Json, rule: str) -> Match:
+        """The condition of a place in a header, which is compared with a number."""
+        number = int(right, 16) if isinstance(right, str) and right.startswith("0x") else right
+        if field.kind is not Kind.NUMBERS or not isinstance(number, int) or op not in (*_POSITIVE, *_NEGATIVE):
+            return self._either((field,), rule)
+        found = NumbersMatch(field, ((number, number),))
+        return NotMatch(found, (field,)) if op in _NEGATIVE else found
 
     def _either(self, fields: tuple[Field, ...], rule: str = "") -> Match:
         return NeverMatch() if self.typical else EitherMatch(fields, rule)

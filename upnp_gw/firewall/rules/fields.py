@@ -95,6 +95,35 @@ def field_of(left: Json) -> Field:
     return UNKNOWN
 
 
+_NETWORK_HEADER = {
+    (4, 72, 8): PROTOCOL,
+    (4, 96, 32): SADDR,
+    (4, 128, 32): DADDR,
+    (6, 48, 8): PROTOCOL,
+    (6, 64, 128): SADDR,
+    (6, 192, 128): DADDR,
+}
+"""IP version, offset and length in bits (RFC 791, RFC 8200) -> the field there."""
+_TRANSPORT_HEADER = {(0, 16): SPORT, (16, 16): DPORT}
+
+
+def raw_fields(left: Json) -> dict[int, Field] | None:
+    """IP version -> the field at a place of a header (``@nh,72,8``), as miniupnpd writes its rules; None: the left
+    side is no such place."""
+    base = part(left, "payload", "base")
+    if base is None:
+        return None
+    place = part(left, "payload", "offset"), part(left, "payload", "len")
+    found: dict[int, Field] = {}
+    for version in (4, 6):
+        number = _NETWORK_HEADER.get((version, *place)) if base == "nh" else None
+        number = _TRANSPORT_HEADER.get(place) if base == "th" else number
+        found[version] = Field(Kind.CHOSEN if base != "ll" else Kind.UNKNOWN)
+        if number is not None:
+            found[version] = Field(Kind.NUMBERS, number, version=version)
+    return found
+
+
 def _payload(protocol: Json, name: Json) -> Field:
     if protocol in VERSION:
         number = _IP.get(str(name))

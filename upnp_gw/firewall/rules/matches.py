@@ -1,6 +1,6 @@
 """Matches of rules: each splits a class of packets into those that match and those that do not. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,6 +88,16 @@ class NumbersMatch:
             yes += _some(one, inside)
             no += _some(one, outside)
         return yes, no
+
+
+@dataclass(frozen=True, slots=True)
+class VersionMatch:
+    """A condition that is another one in each IP version."""
+
+    matches: Mapping[int, Match]
+
+    def split(self, packets: Packets) -> Parts:
+        return self.matches[packets.common.version].split(packets)
 
 
 @dataclass(frozen=True, slots=True)
