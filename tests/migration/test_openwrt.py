@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.migration.small_lines import TODAY
+from upnp_gw.gate.load import load_text
+from upnp_gw.migration.conversion import convert
 from upnp_gw.migration.openwrt import read_upnpd
 from upnp_gw.migration.original import Format, Original
+from upnp_gw.migration.reading import read_original
+from upnp_gw.migration.settings import Chosen
 from upnp_gw.migration.uci import is_uci
 from upnp_gw.model.errors import ConfigError
 
@@ -69,6 +74,27 @@ def _lines_of_rules(rows: list[str]) -> set[int]:
         if inside:
             found.add(number)
     return found
+
+
+DIFFERENT = {"open-to-all", "only-natpmp-over-pppoe"}
+"""Those whose devices may ask for other hosts."""
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_the_policy_answers_as_the_rules_do(path: Path) -> None:
+    """Proved; or the requests that it answers differently are those for other hosts."""
+    original = read(path.stem)
+    found = convert(original, Chosen(wan="eth1"), Path("/etc/upnp-gw/policy.toml"), TODAY)
+    assert found.carried.missing == []
+    assert (found.differences != ()) == (path.stem in DIFFERENT)
+    assert load_text(found.policy, "policy.toml", TODAY).policy
+
+
+def test_a_file_of_either_kind_is_known() -> None:
+    assert read_original(f"{MAIN}option port 80".encode(), "upnpd").format is Format.UCI
+    assert read_original(b"http_port=80", "miniupnpd.conf").format is Format.MINIUPNPD
+    with pytest.raises(ConfigError, match="network: it goes with /etc/config/upnpd"):
+        read_original(b"http_port=80", "miniupnpd.conf", b"", "network")
 
 
 def test_as_it_is_installed() -> None:

@@ -4,7 +4,7 @@
     setup                                       questions, files, service    (setup; setup_dialogue,
                                                                              setup_questions,
                                                                              setup_after)
-    import                                      a router with miniupnpd      (importing)
+    import                                      a router with miniupnpd      (importing; import_leases)
     list show add delete                        port mappings and pinholes   (mappings; watch,
                                                                              mapping_table)
     log                                         requests and their answers   (decisions)

@@ -1,4 +1,4 @@
-"""``import``: a configuration of miniupnpd becomes ours."""
+"""``import``: a configuration of miniupnpd becomes ours, and its leases go on here."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from upnp_gw.cli.client import DaemonClient, daemon_command
 from upnp_gw.cli.policy_sources import exit_with_problem
 from upnp_gw.cli.run import CONFIG_ERROR
 from upnp_gw.cli.setup import ETC, check_right, show_changes, write_changes
@@ -33,45 +34,68 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command("import")
-@click.argument("file", type=_PATH)
+@click.argument("file", type=_PATH, required=False)
 @click.option("--wan", metavar="IF", default="", help="Interface to the internet, in place of that of FILE.")
 @click.option("--lan", metavar="IF", multiple=True, help="Interface to serve; repeatable, the home LAN first.")
+@click.option(
+    "--network", type=_PATH, metavar="FILE", help="/etc/config/network of OpenWrt: the devices of its interfaces."
+)
 @click.option("--for-others", is_flag=True, help="Carry secure_mode=no: devices open ports for other hosts.")
 @click.option(
     "--config-dir", type=_PATH, default=ETC, metavar="DIR", help=f"Directory of the files.  [default: {ETC}]"
 )
+@click.option("--leases", type=_PATH, metavar="FILE", help="Take over the leases of this lease file instead.")
 @click.option("--yes", is_flag=True, help="Ask nothing, and write.")
-@click.option("--dry-run", is_flag=True, help="Show the files; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; write only with --yes.")
+@click.option("--dry-run", is_flag=True, help="Show files or answers; change nothing.")
+@daemon_command
 def import_(
-    file: Path,
+    daemon: DaemonClient,
+    as_json: bool,
+    file: Path | None,
     wan: str,
     lan: tuple[str, ...],
+    network: Path | None,
     for_others: bool,
     config_dir: Path,
+    leases: Path | None,
     yes: bool,
     dry_run: bool,
-    as_json: bool,
 ) -> None:
-    """Take over the configuration of miniupnpd: FILE is its miniupnpd.conf.
+    """Take over the configuration of miniupnpd: FILE is its miniupnpd.conf, or /etc/config/upnpd of OpenWrt.
 
     Says for each line of FILE what becomes of it, and shows configuration and policy before they are written. A
     file that is there is copied first. The permission lines become a policy; it is proved that it answers every
-    request as they do, or the requests are listed that it answers differently.
+    request as they do, or the requests are listed that it answers differently. With --json it writes only with
+    --yes.
 
-    Exit code 0: done; 1: you said no; 2: FILE is not accepted, or an answer is missing, and nothing was written.
+    With --leases, and no FILE, the running gateway takes over the leases that still run, each as a request of the
+    device that has it. What the policy refuses is listed, with its rule.
+
+    Exit code 0: done; 1: you said no, or not all leases go on; 2: FILE is not accepted, or an answer is missing,
+    and nothing was written; 3: the gateway does not run.
     """
-    directory = config_dir.absolute()
     try:
-        sys.exit(_import(file, Chosen(wan, lan, _links(), for_others), directory, _Manner(yes, dry_run, as_json)))
+        if leases is not None:
+            if file is not None or wan or lan or network is not None or for_others:
+                raise click.UsageError("--leases is a step of its own, after FILE and the start of the gateway")
+            from upnp_gw.cli.import_leases import take_over
+
+            return take_over(daemon, as_json, leases, dry_run)
+        if file is None:
+            raise click.UsageError(
+                "name the file to take over: upnp-gw import FILE, or upnp-gw import --leases FILE"
+            )
+        chosen = Chosen(wan, lan, _links(), for_others)
+        sys.exit(_import(file, network, chosen, config_dir.absolute(), _Manner(yes, dry_run, as_json)))
     except FileProblem as problem:
         exit_with_problem(ConfigError(str(problem.path), "", problem.problem), as_json, CONFIG_ERROR)
     except ConfigError as error:
         exit_with_problem(error, as_json, CONFIG_ERROR)
 
 
-def _import(file: Path, chosen: Chosen, directory: Path, manner: "_Manner") -> int:
-    original = read_original(read_any(file, LARGEST), str(file))
+def _import(file: Path, network: Path | None, chosen: Chosen, directory: Path, manner: "_Manner") -> int:
+    interfaces = None if network is None else read_any(network, LARGEST)
+    original = read_original(read_any(file, LARGEST), str(file), interfaces, str(network))
     if manner.asks:
         check_right(directory)
         chosen = _answered(chosen, carry_settings(original, chosen))
@@ -145,6 +169,11 @@ def _finish(found: Conversion, changes: Sequence[Change], directory: Path, manne
     if not manner.as_json:
         print_text("\nStop miniupnpd for good before this gateway starts: systemctl disable --now miniupnpd")
         print_text("Then check the machine: upnp-gw doctor")
+        if (leases := found.original.lease_file) is not None and leases.value:
+            path = shown(leases.value, 300)
+            print_text(
+                f"Once this gateway runs, the leases of miniupnpd go on in it: upnp-gw import --leases {path}"
+            )
     return 0
 
 

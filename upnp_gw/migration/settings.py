@@ -295,7 +295,7 @@ class _Carrier:
             self.note(setting, Fate.CARRIED, "both versions of UPnP IGD are announced")
 
     def leases(self, setting: Setting) -> None:
-        self.note(setting, Fate.NOT_CARRIED, "its leases are not read here")
+        self.note(setting, Fate.DIFFERENT, "upnp-gw import --leases takes its leases over, once the gateway runs")
 
 
 def _address(text: str) -> IPv4Address | None:

@@ -1,0 +1,133 @@
+"""``import --leases``: what it sends to the gateway, and what it says."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.fixtures.fake_operator import served
+from upnp_gw import api
+from upnp_gw.cli.import_leases import LARGEST_BODY, MOST_SHOWN
+
+END = int(time.time()) + 3600
+
+
+class TakesOver:
+    """A gateway that takes over the leases of even ports. It keeps what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[api.TakeOver] = []
+
+    async def take_over(self, body: api.TakeOver) -> api.TakenOver:
+        self.asked.append(body)
+        return api.TakenOver(leases=[self.answer(lease) for lease in body.leases])
+
+    def answer(self, lease: api.ForeignLease) -> api.TakenLease:
+        port = lease.external_port
+        if port == 2:
+            return api.TakenLease(outcome="stands", mapping="m1", lease_s=9, decision="d1", rule="home")
+        if port == 5:
+            return api.TakenLease(outcome="absent", message="nobody answers")
+        if port == 7:
+            return api.TakenLease(outcome="asked", decision="d8", message="the operator is asked")
+        if port % 2:
+            why = "forbidden by rule no\x1b[31mdd"
+            return api.TakenLease(
+                outcome="refused", decision="d9", rule="nodd", refusal="not-authorized", message=why
+            )
+        return api.TakenLease(outcome="taken", mapping="m9", lease_s=60, decision="d7", rule="home")
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> Path:
+    return tmp_path / "upnp.leases"
+
+
+def line(port: int, end: int = END, description: str = "a: b") -> str:
+    return f"TCP:{port}:192.168.1.9:{port}:{end}:{description}\n"
+
+
+def test_what_goes_on_what_does_not_and_why(upnp_gw: Run, tmp_path: Path, leases: Path) -> None:
+    gateway = TakesOver()
+    leases.write_text(
+        "".join(line(port) for port in range(1, 9)) + line(10, 1_500_000_000) + "rubbish\n" + line(12, 0), "utf-8"
+    )
+    with served(tmp_path / "run", more=[gateway]):
+        done = upnp_gw("import", "--leases", str(leases))
+    assert done.exit_code == 1
+    text = done.output
+    head = text.replace("\n    ", " ").splitlines()[0]
+    assert head.endswith(
+        ": 4 leases go on here, 1 there already, 1 waiting for your answer, 2 refused, 1 absent, 1 expired,"
+        " 1 broken line"
+    )
+    assert "upnp.leases:10: accepted: PROTOCOL:PORT:ADDRESS:PORT:TIME:DESCRIPTION" in text.replace("\n    ", " ")
+    rows = [row.split() for row in text.splitlines()]
+    assert [row[:3] for row in rows if row[0] in "1357"] == [[n, "tcp", n] for n in "1357"]
+    assert "nodd" in text
+    assert "\x1b" not in text
+    assert "to answer: upnp-gw queue" in text
+    assert "can be taken over later" in text
+    (sent,) = gateway.asked
+    assert not sent.preview
+    first, *_, last = sent.leases
+    assert (first.external_port, first.via, first.description, last.lease_s) == (1, "igd1", "a: b", None)
+    assert first.lease_s is not None
+    assert 3500 < first.lease_s <= 3600
+
+
+def test_all_of_it_ends_with_0(upnp_gw: Run, tmp_path: Path, leases: Path) -> None:
+    gateway = TakesOver()
+    leases.write_text(line(4) + line(2), "utf-8")
+    with served(tmp_path / "run", more=[gateway]):
+        done = upnp_gw("import", "--leases", str(leases), "--dry-run")
+        plain = json.loads(upnp_gw("import", "--leases", str(leases), "--json").output)
+    assert done.exit_code == 0
+    assert "1 lease would go on here, 1 there already" in done.output.replace("\n    ", " ")
+    assert [each.preview for each in gateway.asked] == [True, False]
+    assert plain["leases"][0]["answer"] == {
+        "outcome": "taken",
+        "mapping": "m9",
+        "lease_s": 60,
+        "decision": "d7",
+        "rule": "home",
+        "refusal": None,
+        "message": None,
+    }
+    assert (plain["leases"][0]["line"], plain["expired"], plain["broken"], plain["repeated"]) == (1, [], [], 0)
+
+
+def test_five_thousand_go_in_portions_that_fit(upnp_gw: Run, tmp_path: Path, leases: Path) -> None:
+    gateway = TakesOver()
+    wide = "\N{FACE WITH TEARS OF JOY}" * 200
+    lines = [line(port, description="x" if port % 50 else wide) for port in range(1, 5001)]
+    leases.write_text("".join(lines), "utf-8")
+    with served(tmp_path / "run", more=[gateway]):
+        done = upnp_gw("import", "--leases", str(leases))
+    assert sum(len(each.leases) for each in gateway.asked) == 5000
+    assert max(len(each.leases) for each in gateway.asked) <= api.MOST_LEASES
+    assert [lease.external_port for each in gateway.asked for lease in each.leases] == list(range(1, 5001))
+    assert LARGEST_BODY < 16 * 1024
+    assert f"and {2500 - MOST_SHOWN} leases more: --json has all" in done.output.replace("\n    ", " ")
+
+
+def test_remaining_times_are_said(upnp_gw: Run, tmp_path: Path, leases: Path) -> None:
+    gateway = TakesOver()
+    leases.write_text(line(4, 600), "utf-8")
+    with served(tmp_path / "run", more=[gateway]):
+        done = upnp_gw("import", "--leases", str(leases))
+    assert "remaining times" in done.output
+    assert 500 < (gateway.asked[0].leases[0].lease_s or 0) <= 600
+
+
+def test_without_a_file_or_a_gateway(upnp_gw: Run, tmp_path: Path, leases: Path) -> None:
+    assert upnp_gw("import").exit_code == 2
+    both = upnp_gw("import", "miniupnpd.conf", "--leases", str(leases))
+    assert (both.exit_code, "a step of its own" in both.output.replace("\n", " ")) == (2, True)
+    missing = upnp_gw("import", "--leases", str(leases))
+    assert missing.exit_code == 2
+    assert "upnp.leases" in missing.output
+    leases.write_text(line(4), "utf-8")
+    assert upnp_gw("import", "--leases", str(leases)).exit_code == 3, "no gateway runs"
