@@ -88,6 +88,8 @@ upnp_nat_table_name=filter
 upnp_forward_chain=miniupnpd
 upnp_nat_chain=prerouting_miniupnpd
 upnp_nat_postrouting_chain=postrouting_miniupnpd
+"""
+PEER_PERMISSIONS = """
 allow 1024-65535 0.0.0.0/0 1024-65535
 deny 0-65535 0.0.0.0/0 0-65535
 """
@@ -254,11 +256,13 @@ def noop(lab: Lab) -> Iterator[Gateway]:
 
 
 @contextmanager
-def miniupnpd(lab: Lab, directory: Path, program: Path, more: str = "") -> Iterator[Gateway]:
+def miniupnpd(
+    lab: Lab, directory: Path, program: Path, more: str = "", permissions: str = PEER_PERMISSIONS
+) -> Iterator[Gateway]:
     """miniupnpd with its nftables backend, on the gateway of a lab. ``more``: lines of its configuration."""
     lab.gateway.nft(PEER_TABLE)
     config, pid_file = directory / "miniupnpd.conf", directory / "miniupnpd.pid"
-    config.write_text(PEER_CONFIG + more, "ascii")
+    config.write_text(PEER_CONFIG + permissions + more, "ascii")
     # Not with -d: it then prints each rule, which takes most of its time. So it forks, and its pid is in a file.
     argv = [str(program), "-f", str(config), "-P", str(pid_file)]
     lab.gateway.popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).wait(READY_S)
