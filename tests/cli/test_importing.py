@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
+from tests.docs.blocks import read
 from tests.fixtures.policies import TODAY
 from tests.setup.dumps import interfaces
 from upnp_gw.cli import importing as command
@@ -154,3 +156,13 @@ def test_a_file_that_is_not_there(tell: Tell, capsys: pytest.CaptureFixture[str]
         main(["import", "/nowhere/miniupnpd.conf", "--dry-run"], prog_name="upnp-gw")
     assert ended.value.code == 2
     assert "/nowhere/miniupnpd.conf: " in capsys.readouterr().err
+
+
+def test_the_policy_of_the_page_is_the_one_that_is_written(tell: Tell) -> None:
+    page = read(ROOT / "docs" / "migrating.md")
+    file = next(block.text for block in page if block.mark == "file")
+    policy = next(block.text for block in page if block.kind == "toml")
+    told = json.loads(tell(file, "--json")[1])
+    written = told["files"][0]["text"]
+    assert policy.removeprefix('version = 1\ndefault = "deny"\n') in written
+    assert told["equal"] is True

@@ -57,7 +57,7 @@ ONE_EACH = ((1, 80, 8080), (2, 81, 22), (2, 1025, 22), (3, 80, 22))
 
 @dataclass(frozen=True)
 class Answers:
-    """What a gateway said to each request: over UPnP whether it granted it, over NAT-PMP the port that it gave."""
+    """The answers of a gateway: over UPnP whether it granted a request, over NAT-PMP the port that it gave."""
 
     upnp: dict[tuple[str, int, int], bool]
     natpmp: dict[tuple[str, int], int | None]
@@ -90,7 +90,7 @@ def _posts(gateway: Gateway, host: Host, action: str, arguments: str) -> bool:
 
 
 def _maps(gateway: Gateway, host: Host, int_: int) -> int | None:
-    """The external port that NAT-PMP gives to a TCP port, and its deletion. A port of the host alone is suggested."""
+    """The external port that NAT-PMP gives to a TCP port, and its deletion. The host suggests a port of its own."""
     with host.inside():
         link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with closing(link):

@@ -9,11 +9,12 @@ This is one way of reading the lines; ``comparison`` reads them in another one a
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from ipaddress import summarize_address_range
 
 from upnp_gw.gate.proof import dimensions as d
-from upnp_gw.gate.proof.boxes import Algebra, Box, Effort, Region, Set, apart, overlap, union
+from upnp_gw.gate.proof.boxes import Algebra, Box, Effort, Region, Set, TooMuchWork, apart, overlap, union
 from upnp_gw.gate.proof.spans import IP4, Spans, address_of, addresses_of
 from upnp_gw.migration.original import Line, Permission
 from upnp_gw.model.mapping import IPNetwork
@@ -24,8 +25,14 @@ PORTS: Spans = ((1, 65535),)
 FULL: dict[int, Set] = {d.TARGET: IP4, d.EXT: PORTS, d.INT: PORTS}
 STEPS = 500_000
 """Steps of the algebra: a second or two."""
+TRYING_STEPS = 100_000
+"""Steps for trying forbids."""
 MOST_HOSTS = 8
 """Most internal clients that a forbid names."""
+MOST_INNER = 40
+"""Most grants for the shared parts of others; where there would be more, the shared parts are cut out."""
+DEEPEST = 2
+"""Most grants inside each other: their names have to be in order."""
 MOST_TRIED = 20
 """Most lines that are tried as a forbid."""
 
@@ -42,6 +49,8 @@ class Rule:
     int_: Spans
     less: tuple[Line, ...] = ()
     """The lines that take something from a grant."""
+    depth: int = 0
+    """Of a grant inside others: it has their external ports too, and has to be the first of them by name."""
 
     @property
     def box(self) -> Box:
@@ -50,6 +59,14 @@ class Rule:
     def meets(self, other: "Rule") -> bool:
         """True where both have an internal client and an internal port in common."""
         return bool(overlap(self.clients, other.clients)) and bool(overlap(self.int_, other.int_))
+
+    def same_place(self, other: "Rule") -> bool:
+        """True where both have the same internal clients and ports."""
+        return self.clients == other.clients and self.int_ == other.int_
+
+    def has_ports_of(self, other: "Rule") -> bool:
+        """True where it has all external ports of the other one."""
+        return overlap(self.ext, other.ext) == other.ext
 
     @property
     def length(self) -> int:
@@ -86,14 +103,17 @@ class _Reading:
 
     def shortest(self) -> tuple[Rule, ...]:
         """The rules, with a forbid for each line that makes them shorter by it, for all such lines, or for none."""
-        possible = self._possible_forbids()[:MOST_TRIED]
         forbids: list[Permission] = []
         best = self._rules(forbids)
-        for line in possible:
-            rules = self._rules([*forbids, line])
-            if _length(rules) < _length(best):
-                forbids, best = [*forbids, line], rules
-        return tuple(min(best, self._rules(possible), key=_length))
+        with suppress(TooMuchWork):
+            self.algebra.effort.left = TRYING_STEPS
+            possible = self._possible_forbids()[:MOST_TRIED]
+            best = min(best, self._rules(possible), key=_length)
+            for line in possible:
+                rules = self._rules([*forbids, line])
+                if _length(rules) < _length(best):
+                    forbids, best = [*forbids, line], rules
+        return tuple(best)
 
     def _rules(self, forbids: Collection[Permission]) -> list[Rule]:
         made = [_rule(False, (line.line,), box) for line, box in self.lines if line in forbids]
@@ -124,7 +144,7 @@ class _Reading:
 
     def _parts(self, lines: tuple[Line, ...], box: Box, denied: Sequence[tuple[Line, Box]]) -> list[Rule]:
         """The rest of a line: boxes that together are as few as possible, and may overlap."""
-        left = self.algebra.cleared(box, [taken for _, taken in denied])
+        left = self.algebra.cleared(box, [taken for _, taken in denied if not apart(box, taken)])
         less = tuple(line for line, taken in denied if not apart(box, taken))
         return [_rule(True, lines, self._grown(part, box, left), less) for part in left]
 
@@ -135,9 +155,41 @@ class _Reading:
                 part = wider
         return part
 
-    def _one_each(self, rules: Sequence[Rule]) -> list[Rule]:
-        """One grant for each internal client and port: where the gateway chooses the external port, it takes one of
-        the first grant that matches."""
+    def _one_each(self, rules: list[Rule]) -> list[Rule]:
+        """Grants of which the first that matches has all external ports of the others that do: where the gateway
+        chooses the port, it takes one of that grant."""
+        inner = self._inner_first(list(rules))
+        return self._split(rules) if inner is None else inner
+
+    def _inner_first(self, rules: list[Rule]) -> list[Rule] | None:
+        """The grants with one more for each part that two of them share. None: there would be too many."""
+        while (pair := self._unequal(rules)) is not None:
+            first, second = pair
+            both = _common(first, second)
+            for rule in rules:
+                both = _both(rule, both, d.EXT) if rule.same_place(both) else both
+            rules = [rule for rule in rules if not rule.same_place(both)] + [both]
+            if len(rules) > MOST_INNER:
+                return None
+        deep: list[Rule] = []
+        for rule in sorted(rules, key=_places, reverse=True):
+            outer = [other.depth for other in deep if other.ext != rule.ext and other.meets(rule)]
+            deep.append(replace(rule, depth=1 + max(outer) if outer else 0))
+        return None if max((rule.depth for rule in deep), default=0) > DEEPEST else sorted(deep, key=_place)
+
+    def _unequal(self, rules: Sequence[Rule]) -> tuple[Rule, Rule] | None:
+        """Two grants that share internal clients and ports, for which none has the external ports of both."""
+        for at, first in enumerate(rules):
+            self.algebra.effort.spend(len(rules))
+            for second in rules[:at]:
+                if first.ext != second.ext and first.meets(second):
+                    both = _common(first, second)
+                    if not any(rule.same_place(both) and rule.has_ports_of(both) for rule in rules):
+                        return first, second
+        return None
+
+    def _split(self, rules: Sequence[Rule]) -> list[Rule]:
+        """The same without any part that two grants with different external ports share."""
         done: list[Rule] = []
         todo = list(rules)
         while todo:
@@ -147,19 +199,8 @@ class _Reading:
             if other is None:
                 done.append(rule)
                 continue
-            both = _both(other, rule, d.EXT)
             done.remove(other)
-            common: Box = {
-                d.TARGET: overlap(other.clients, rule.clients),
-                d.EXT: both.ext,
-                d.INT: overlap(other.int_, rule.int_),
-            }
-            todo = [
-                *self._beside(other, rule),
-                *self._beside(rule, other),
-                _rule(True, both.lines, common, both.less),
-                *todo,
-            ]
+            todo = [*self._beside(other, rule), *self._beside(rule, other), _common(other, rule), *todo]
         return done
 
     def _beside(self, rule: Rule, other: Rule) -> list[Rule]:
@@ -171,7 +212,7 @@ class _Reading:
         """The parts without those that the others cover; the narrow ones go first."""
         kept = sorted(parts, key=_size, reverse=True)
         for rule in kept[::-1]:
-            others = [other.box for other in kept if other is not rule]
+            others = [other.box for other in kept if other is not rule and not apart(rule.box, other.box)]
             if not self.algebra.cleared(rule.box, others):
                 kept = [other for other in kept if other is not rule]
         return sorted(kept, key=_place)
@@ -182,8 +223,26 @@ def _length(rules: Iterable[Rule]) -> int:
 
 
 def _size(rule: Rule) -> int:
-    sizes = [sum(high - low + 1 for low, high in spans) for spans in (rule.clients, rule.ext, rule.int_)]
-    return sizes[0] * sizes[1] * sizes[2]
+    return _count(rule.ext) * _places(rule)
+
+
+def _places(rule: Rule) -> int:
+    return _count(rule.clients) * _count(rule.int_)
+
+
+def _count(spans: Spans) -> int:
+    return sum(high - low + 1 for low, high in spans)
+
+
+def _common(first: Rule, second: Rule) -> Rule:
+    """A grant for what both share, with the external ports of both."""
+    both = _both(first, second, d.EXT)
+    shared: Box = {
+        d.TARGET: overlap(first.clients, second.clients),
+        d.EXT: both.ext,
+        d.INT: overlap(first.int_, second.int_),
+    }
+    return _rule(True, both.lines, shared, both.less)
 
 
 def _place(rule: Rule) -> int:
@@ -199,7 +258,7 @@ def _joined(rules: list[Rule]) -> list[Rule]:
             alike: dict[object, Rule] = {}
             for rule in rules:
                 same = [its for key, its in rule.box.items() if key != dimension]
-                key = (bool(rule.lines), *same)
+                key = (bool(rule.lines), rule.depth, *same)
                 alike[key] = _both(alike[key], rule, dimension) if key in alike else rule
             rules = list(alike.values())
     return rules
@@ -208,7 +267,8 @@ def _joined(rules: list[Rule]) -> list[Rule]:
 def _both(first: Rule, second: Rule, dimension: int) -> Rule:
     box = {**first.box, dimension: union(first.box[dimension], second.box[dimension])}
     lines = tuple(dict.fromkeys((*first.lines, *second.lines)))
-    return _rule(first.allow, lines, box, tuple(dict.fromkeys((*first.less, *second.less))))
+    less = tuple(dict.fromkeys((*first.less, *second.less)))
+    return replace(_rule(first.allow, lines, box, less), depth=first.depth)
 
 
 def _rule(allow: bool, lines: tuple[Line, ...], box: Box, less: tuple[Line, ...] = ()) -> Rule:

@@ -14,6 +14,8 @@ from upnp_gw.text.escape import shown
 
 MOST_TESTS = 16
 """Most tests of the lines that are written."""
+INNER = ("", "both-", "all-")
+"""Begins the name of a grant, by its depth: the deepest is the first by name."""
 MOST_NAMED = 4
 """Most lines in the name of a rule."""
 LONGEST_LINE = 200
@@ -59,13 +61,15 @@ def named_rules(rules: Sequence[Rule]) -> list[tuple[str, Rule]]:
 
 
 def _names(rules: Iterable[Rule]) -> Iterator[str]:
-    """``line-88``, ``lines-88-89``, ``no-line``; with a letter where a line has several rules."""
+    """``line-88``, ``lines-88-89``, ``no-line``; with a number where a line has several rules. A grant inside
+    another one is the first by name: ``both-lines-88-89``."""
     seen: dict[str, int] = {}
     for rule in rules:
         numbers = [str(line.number) for line in rule.lines]
         if len(numbers) > MOST_NAMED:
             numbers = [*numbers[:MOST_NAMED], "and", str(len(numbers) - MOST_NAMED), "more"]
         name = "-".join(["line" if len(numbers) == 1 else "lines", *numbers]) if numbers else "no-line"
+        name = INNER[rule.depth] + name
         seen[name] = seen.get(name, 0) + 1
         yield name if seen[name] == 1 else f"{name}-{seen[name]}"
 
@@ -111,6 +115,8 @@ def _rule(original: Original, name: str, rule: Rule, wanted: Wanted) -> list[str
     out = [f"# line {line.number}: {shown(line.text, LONGEST_LINE)}" for line in rule.lines]
     if not rule.lines:
         out.append("# No line matches: miniupnpd allows." if original.permissions else "# miniupnpd allows all.")
+    if rule.depth:
+        out.append("# First by name: where the gateway chooses the external port, it may be any of these.")
     out += [f"# without line {line.number}: {shown(line.text, LONGEST_LINE)}" for line in rule.less]
     out += ["[[grant]]" if rule.allow else "[[forbid]]", f'name = "{name}"']
     if rule.allow or rule.clients != IP4:
