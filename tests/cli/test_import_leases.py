@@ -30,6 +30,8 @@ class TakesOver:
             return api.TakenLease(outcome="stands", mapping="m1", lease_s=9, decision="d1", rule="home")
         if port == 5:
             return api.TakenLease(outcome="absent", message="nobody answers")
+        if port == 9:
+            return api.TakenLease(outcome="refused", decision="d9", refusal="conflict-other", message="it is used")
         if port == 7:
             return api.TakenLease(outcome="asked", decision="d8", message="the operator is asked")
         if port % 2:
@@ -86,6 +88,9 @@ def test_all_of_it_ends_with_0(upnp_gw: Run, tmp_path: Path, leases: Path) -> No
         plain = json.loads(upnp_gw("import", "--leases", str(leases), "--json").output)
     assert done.exit_code == 0
     assert "1 lease would go on here, 1 there already" in done.output.replace("\n    ", " ")
+    rows = [row.split() for row in done.output.splitlines()]
+    assert [row[:3] for row in rows if row[0] in "12"] == [["1", "tcp", "4"], ["2", "tcp", "2"]], "all are named"
+    assert "goes on for 1m" in done.output
     assert [each.preview for each in gateway.asked] == [True, False]
     assert plain["leases"][0]["answer"] == {
         "outcome": "taken",
@@ -111,6 +116,12 @@ def test_five_thousand_go_in_portions_that_fit(upnp_gw: Run, tmp_path: Path, lea
     assert [lease.external_port for each in gateway.asked for lease in each.leases] == list(range(1, 5001))
     assert LARGEST_BODY < 16 * 1024
     assert f"and {2500 - MOST_SHOWN} leases more: --json has all" in done.output.replace("\n    ", " ")
+
+
+def test_ports_of_other_rules_lead_to_the_doctor(upnp_gw: Run, tmp_path: Path, leases: Path) -> None:
+    leases.write_text(line(9), "utf-8")
+    with served(tmp_path / "run", more=[TakesOver()]):
+        assert "upnp-gw doctor" in upnp_gw("import", "--leases", str(leases)).output
 
 
 def test_remaining_times_are_said(upnp_gw: Run, tmp_path: Path, leases: Path) -> None:

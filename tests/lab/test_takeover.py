@@ -229,6 +229,24 @@ def test_leases_go_on_and_their_clients_renew_them(router: Router) -> None:
         home.agree()
 
 
+def test_a_thousand_leases_go_on(lab: Lab, tmp_path: Path) -> None:
+    hosts = [lab.hosts[name].address for name in ("console", "pc")]
+    end, ports = int(time.time()) + 3600, range(20_000, 21_000)
+    lines = [f"{'TCP' if port % 3 else 'UDP'}:{port}:{hosts[port % 2]}:{port}:{end}:game\n" for port in ports]
+    leases, policy = tmp_path / "upnp.leases", tmp_path / "policy.toml"
+    leases.write_text("".join(lines), "utf-8")
+    policy.write_text(
+        POLICY.replace("[[forbid]]", "[limits]\ntotal_mappings = 2000\nper_device = 2000\n[[forbid]]")
+    )
+    words = ("--lan", "lan0", "--wan", "wan0", "--policy", str(policy))
+    with LabDaemon(lab.gateway, tmp_path, *words) as daemon:
+        home = Home(lab, daemon)
+        assert set(outcomes(take(home, leases)).values()) == {"taken"}
+        home.agree()
+        assert len(home.rows()) == 1000
+        assert set(outcomes(take(home, leases)).values()) == {"stands"}
+
+
 def take(home: Home, leases: Path, *words: str) -> Any:
     """The answers of ``import --leases``."""
     return json.loads(home.daemon.cli("import", "--leases", str(leases), "--json", *words, check=False).stdout)

@@ -7,8 +7,8 @@ from msgspec import Meta, Struct
 from upnp_gw.api.values import MAX_LEASE_S, Count, FieldError, Port, address, prefix
 from upnp_gw.model.mapping import IPAddress, IPNetwork, Transport, Via
 
-MOST_LEASES = 128
-"""The most leases of one request. A body has room for about that many."""
+MOST_LEASES = 64
+"""The most leases of one request: a preview decides about them at once, and others wait for that."""
 
 
 class ForeignLease(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

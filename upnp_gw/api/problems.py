@@ -31,7 +31,7 @@ ACCEPTED: Mapping[str, str] = {
     "internal_client": ADDRESS,
     "internal_port": PORT,
     "lease_s": "seconds 1 to 31622400, such as 3600",
-    "leases": "a list of at most 128 leases, such as those of upnp-gw import --leases",
+    "leases": "a list of at most 64 leases, such as those of upnp-gw import --leases",
     "limit": "a number 1 to 10000, such as 100",
     "listeners": 'a list of at most 200, such as [{"transport": "tcp", "port": 8080}]',
     "min_days": "a number of days 1 to 60, such as 3",

@@ -18,6 +18,7 @@ from upnp_gw.cli.formats import duration, plural
 from upnp_gw.cli.table import Column, table
 from upnp_gw.cli.terminal import print_text, table_columns
 from upnp_gw.migration.lease_file import MOST_BYTES, FileLease, LeaseFile, read_lease_file
+from upnp_gw.model.request import Refusal
 from upnp_gw.system.files import opened
 from upnp_gw.text.escape import shown
 
@@ -128,16 +129,18 @@ def _print(path: Path, found: LeaseFile, answers: Sequence[Answered], dry_run: b
     print_text(f"{shown(str(path), 300)}: {', '.join(parts)}")
     if found.remaining_times:
         print_text("its times are remaining times: they count from the last change of the file")
-    left_out = [answer for answer in answers if answer.taken.outcome not in ("taken", "stands")]
-    if left_out:
-        for line in table(_COLUMNS, left_out[:MOST_SHOWN], table_columns()):
+    named = [answer for answer in answers if dry_run or answer.taken.outcome not in ("taken", "stands")]
+    if named:
+        for line in table(_COLUMNS, named[:MOST_SHOWN], table_columns()):
             click.echo(line)
-        _more(len(left_out), "lease")
+        _more(len(named), "lease")
     for number, reason in found.broken[:MOST_SHOWN]:
         print_text(f"{shown(str(path), 300)}:{number}: {reason}")
     _more(len(found.broken), "broken line")
     if by_outcome["asked"] and not dry_run:
         print_text("to answer: upnp-gw queue")
+    if any(answer.taken.refusal == Refusal.CONFLICT_OTHER.value for answer in answers):
+        print_text("other rules of this machine have ports of these leases: upnp-gw doctor")
     if by_outcome["absent"]:
         print_text(
             "what is absent can be taken over later with the same command: what goes on is not changed by it"
@@ -164,7 +167,11 @@ def _left(answer: Answered) -> str:
 
 
 def _why(answer: Answered) -> str:
-    return shown(answer.taken.message or "", 200)
+    taken = answer.taken
+    if taken.lease_s is not None:
+        what = "goes on for" if taken.outcome == "taken" else "is there already for"
+        return f"{what} {duration(taken.lease_s)}"
+    return shown(taken.message or "", 200)
 
 
 _COLUMNS: tuple[Column[Answered], ...] = (
