@@ -4,15 +4,12 @@ import asyncio
 import errno
 import gc
 import logging
-import selectors
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from functools import wraps
 from ipaddress import ip_address
-from typing import ParamSpec
 
 import pytest
 
+from tests.fixtures.fast_loop import without_waiting
 from upnp_gw.control.serialize import MOST_CONTESTS, contest_sentences
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.network import Link, Neighbour, Neighbours
@@ -31,44 +28,9 @@ from upnp_gw.system.rtnetlink import NeighbourMessage, NeighbourState
 
 HOST, LAN, INDEX = ip_address("192.168.1.9"), "lan0", 2
 PLACE: Place = (HOST, LAN)
-P = ParamSpec("P")
 ONE, TWO = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
 pytestmark = pytest.mark.spec("SR-2", "SR-43")
-
-
-class FastSelector(selectors.DefaultSelector):
-    """A selector that never waits: the time of the loop jumps ahead instead."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1000.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.now += max(0.0, timeout or 0.0)
-        return super().select(0)
-
-
-class FastLoop(asyncio.SelectorEventLoop):
-    """A loop whose seconds take no time: the real waits, to the millisecond, on any machine."""
-
-    def __init__(self) -> None:
-        self._fast = FastSelector()
-        super().__init__(self._fast)
-
-    def time(self) -> float:
-        return self._fast.now
-
-
-def without_waiting(test: Callable[P, Coroutine[None, None, None]]) -> Callable[P, None]:
-    """Runs a test on such a loop."""
-
-    @wraps(test)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        with asyncio.Runner(loop_factory=FastLoop) as runner:
-            runner.run(test(*args, **kwargs))
-
-    return run
 
 
 class FakeQuery:

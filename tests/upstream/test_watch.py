@@ -5,6 +5,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
+from tests.fixtures.fast_loop import without_waiting
 from upnp_gw.model.above import AboveState
 from upnp_gw.model.mapping import IPAddress, Via
 from upnp_gw.protocols.ssdp.foreign import ROOT, ForeignMessage, ForeignNts
@@ -101,25 +102,19 @@ def test_other_devices_of_the_same_host_say_nothing_and_fill_nothing() -> None:
     assert watched.losses == 2, "after a loss the table begins anew"
 
 
-async def test_losses_in_a_row_are_reported_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+@without_waiting
+async def test_losses_in_a_row_are_reported_less_and_less_often() -> None:
     """A gateway above that announces a restart with every datagram does not keep this one busy."""
-    monkeypatch.setattr(module, "GAP_S", (0.02, 0.08))
-    watched = Watched()
-    watched.watch = LossWatch(watched._lost, watched.externals.append, asyncio.get_running_loop().time)
-    reported: list[float] = []
     clock = asyncio.get_running_loop().time
-    until = clock() + 0.5
-    while clock() < until:
-        before = watched.losses
-        watched.watch.state_lost("a test")
-        if watched.losses > before:
-            reported.append(clock())
-        await asyncio.sleep(0.001)
-    watched.watch.close()
-    assert 3 <= watched.losses <= 10
-    losses = watched.losses
-    await asyncio.sleep(0.1)
-    assert watched.losses == losses, "nothing comes after the close"
+    begin, reported = clock(), list[int]()
+    watch = LossWatch(lambda: reported.append(round(clock() - begin)), list[IPAddress]().append, clock)
+    while clock() < begin + 100:
+        watch.state_lost("a test")
+        await asyncio.sleep(0.1)
+    assert reported == [0, 2, 6, 14, 30, 60, 90], "the gap doubles from 2 seconds up to 30"
+    watch.close()
+    await asyncio.sleep(100)
+    assert len(reported) == 7, "nothing comes after the close"
 
 
 def test_a_loss_after_a_calm_time_is_reported_at_once() -> None:
