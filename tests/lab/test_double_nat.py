@@ -51,6 +51,19 @@ def test_clients_get_the_advertised_address_and_the_kernel_uses_its_own(advertis
     assert not [sentence for sentence in status["warnings"] if "address" in sentence]
 
 
+def test_a_reload_names_what_waits_for_a_restart(advertising: Home, tmp_path: Path) -> None:
+    """``[upstream]`` and the rest of the configuration are read at the start."""
+    file = tmp_path / "gw.toml"
+    assert "restart" not in advertising.daemon.cli("reload", columns=200).stdout
+    file.write_text(file.read_text() + '[upstream]\nwhen = "private"\n')
+    broken = advertising.daemon.cli("reload", columns=400).stdout
+    assert f"{file}:2: wan.advertise: " in broken, "the two exclude each other: the next start would say so"
+    file.write_text('[wan]\n[upstream]\nwhen = "private"\n')
+    sentence = f"{file}:3: upstream.when: has changed; it counts after a restart: systemctl restart upnp-gw"
+    assert sentence in advertising.daemon.cli("reload", columns=400).stdout
+    assert any(sentence in line for line in advertising.daemon.output)
+
+
 def test_an_address_that_is_not_on_the_interface_gets_a_warning(namespaces: None, tmp_path: Path) -> None:
     with served_home(tmp_path, *ROUTER, *configured(tmp_path, f'addresses = ["{ABOVE}"]')) as home:
         [warning] = [text for text in home.ask("GET", "/v1/status")["warnings"] if str(ABOVE) in text]

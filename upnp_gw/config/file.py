@@ -328,7 +328,8 @@ def load(
         with lan_tables.name_tables("" if "lan" in by_option else text):
             config, reasons = _configure({**given, **by_option}, where, detect)
             fits(config)
-        return replace(config, text=text), reasons, {**given, **by_option}
+        file = path.absolute() if path is not None else None
+        return replace(config, text=text, file=file), reasons, {**given, **by_option}
 
 
 def _configure(given: Settings, where: str, detect: Detect) -> tuple[Config, tuple[str, ...]]:

@@ -133,6 +133,8 @@ class Config:
     """debug | info | warning | error"""
     text: str = field(default="", compare=False, repr=False)
     """The configuration file as it was read; empty: there was none."""
+    file: Path | None = field(default=None, compare=False, repr=False)
+    """Its absolute path."""
 
     @property
     def without_nat(self) -> frozenset[str]:

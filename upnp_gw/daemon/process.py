@@ -17,6 +17,7 @@ import uvloop
 
 from upnp_gw import __version__
 from upnp_gw.backup.placing import finish_at_start
+from upnp_gw.config.changed_keys import waiting_keys
 from upnp_gw.config.settings import Config
 from upnp_gw.control.on_demand import ControlOnDemand, DaemonParts
 from upnp_gw.control.socket_path import Claim
@@ -129,7 +130,8 @@ class Daemon:
         await self._start_gateway(PolicyInForce(loaded, clock().wall))
         size = self._composition.firewall_settings().size
         self._policy_updates = PolicyUpdates(
-            files, self._decider, self.gateway.submit, self.events, self._store, size
+            *(files, self._decider, self.gateway.submit, self.events, self._store, size),
+            also_changed=lambda: waiting_keys(config),
         )
         await self._policy_updates.begin()
         await self._start_servers()

@@ -57,9 +57,18 @@ class PolicyUpdates:
     """One update after the other: a reload and a command never cross. Call ``begin`` once, at the start."""
 
     def __init__(
-        self, files: PolicyFiles, decider: Decider, submit: Submit, events: Events, store: Store, map_size: int
+        self,
+        files: PolicyFiles,
+        decider: Decider,
+        submit: Submit,
+        events: Events,
+        store: Store,
+        map_size: int,
+        also_changed: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """``map_size``: the number of mappings for which the kernel's maps have room."""
+        """``map_size``: the number of mappings for which the kernel's maps have room. ``also_changed``: a sentence
+        for each change that a reload does not bring into force; it may wait for the disk."""
+        self._also_changed = also_changed
         self.files = files
         self.in_force = decider.in_force
         self.kept = KeptPolicies(store)
@@ -93,7 +102,10 @@ class PolicyUpdates:
                 before = self.in_force.policy
                 update = await self._enforce(loaded)
                 opens = await asyncio.to_thread(opened_more, before, loaded.policy)
-                update = replace(update, warnings=(*update.warnings, *self._added_across()), opens=opens)
+                left = await asyncio.to_thread(self._also_changed)
+                for sentence in left:
+                    log.warning("%s", sentence)
+                update = replace(update, warnings=(*update.warnings, *self._added_across(), *left), opens=opens)
                 await self._note_rules()
         except GatewayError as error:
             if isinstance(error, ConfigError):
