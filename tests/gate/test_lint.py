@@ -6,7 +6,10 @@ import pytest
 
 from tests.fixtures.address_lists import ListsInMemory
 from tests.fixtures.policies import PC_MAC, TODAY
-from upnp_gw.gate.load import load_text
+from upnp_gw.gate.build import ManagedPolicy
+from upnp_gw.gate.lint import MOST_NOTES
+from upnp_gw.gate.load import check_text, load_tables, load_text
+from upnp_gw.text.toml import parse_tables
 
 HEAD = f"""
 version = 1
@@ -48,7 +51,16 @@ FINDINGS = [
     ),
     (
         GRANT + '[[grant]]\nname = "h"\nwho = "pc"\nint_ports = [5000]\nmax_ttl = "1h"',
-        ["grant h: no effect: the grants before it allow all of it, and always have room"],
+        ["grant h: no effect: grant g comes first, allows all of it and always has room"],
+    ),
+    (
+        GRANT + 'int_ports = ["2000-2499"]\n[[grant]]\nname = "h"\nwho = "pc"\nint_ports = ["2500-2999"]\n'
+        '[[grant]]\nname = "i"\nwho = "pc"\nint_ports = ["2000-2999"]\nproto = "tcp"',
+        ["grant i: no effect: grants g, h come first, allow all of it together and always have room"],
+    ),
+    (
+        '[group]\nnone = []\n[[grant]]\nname = "g"\nwho = "@none"',
+        ["group none: has no members", "grant g: no effect: it is for no device"],
     ),
     (GRANT + 'zone = "guest"\nfamily = "ip6"', ["grant g: no effect: no request meets all its conditions"]),
     (FORBID, ["forbid f: denies every request"]),
@@ -123,3 +135,42 @@ CLEAN = [
 @pytest.mark.parametrize("text", CLEAN)
 def test_no_finding_where_all_is_well(text: str) -> None:
     assert warnings(text) == []
+
+
+def test_a_grant_of_a_command_for_a_device_that_is_gone() -> None:
+    """``who`` of the operator's own file has to be known; that of approved.toml outlives the device."""
+    written = 'version = 1\n[[grant]]\nname = "yes"\nwho = ["tv", "pc"]\n[[grant]]\nname = "no"\nwho = "tv"\n'
+    approved = ManagedPolicy(parse_tables(written, "approved.toml"), "approved.toml")
+    loaded = load_tables(parse_tables(HEAD, "policy.toml"), "policy.toml", TODAY, approved)
+    assert {str(finding) for finding in loaded.warnings} == {
+        "grant yes: no device of this file is named tv",
+        "grant no: no device of this file is named tv",
+        "grant no: no effect: it is for no device",
+    }
+
+
+def notes(text: str) -> list[str]:
+    return [str(note) for note in check_text(HEAD + text, "policy.toml", TODAY, LISTS).notes]
+
+
+def test_grants_that_match_the_same_requests_are_noted_and_are_no_warning() -> None:
+    both = GRANT + 'int_ports = ["2000-2999"]\n[[grant]]\nname = "h"\nwho = "*"\nint_ports = ["2500-3999"]\n'
+    assert warnings(both) == []
+    assert notes(both) == [
+        "grants g and h: both match pc, internal 2500-2999, external 1024-65535: g decides, whose name comes first"
+    ]
+    assert notes(GRANT + 'int_ports = [2000]\n[[grant]]\nname = "h"\nwho = "*"\nint_ports = [2001]') == []
+
+
+def test_a_grant_without_effect_is_a_warning_alone() -> None:
+    assert notes(GRANT + '[[grant]]\nname = "h"\nwho = "pc"\nint_ports = [5000]') == []
+
+
+def test_many_notes_are_cut() -> None:
+    many = "".join(
+        f'[[grant]]\nname = "g{n}"\nwho = "*"\nint_ports = ["{2000 + n}-2100"]\nmax_mappings = 1\n'
+        for n in range(9)
+    )
+    found = notes(many)
+    assert len(found) == MOST_NOTES + 1
+    assert found[-1] == "grants: more of them match the same requests"

@@ -39,7 +39,8 @@ def check(daemon: DaemonClient, as_json: bool, file: Path, strict: bool, approve
     """Check a policy file.
 
     Looks at keys, values and common mistakes, runs the [[test]] blocks, and proves [[never]] and [[always]]. Names
-    approvals that are older than a new [[never]] and that a reload would end. Needs no daemon.
+    approvals that are older than a new [[never]] and that a reload would end. Notes which grants match the same
+    requests, and which one decides. Needs no daemon.
 
     Exit code 0: the gateway would load it; 1: it would refuse it; 2: the file cannot be read.
     """
@@ -68,9 +69,12 @@ def check(daemon: DaemonClient, as_json: bool, file: Path, strict: bool, approve
     if as_json:
         notes = {"approved": None if written is None else str(written.path), "ended_by_reload": ending}
         report = {"ok": ok, "file": str(file), "hash": checked.policy.digest, "warnings": warnings}
+        report |= {"overlaps": list(map(str, checked.notes))}
         conflict = None if checked.conflict is None else problems[-1]
         click.echo(json.dumps({**report, **_results(checked), **notes, "conflict": conflict}))
         sys.exit(0 if ok else REFUSED)
+    for note in checked.notes:
+        print_text(f"note: {shown(str(note), 1000)}", err=not ok)
     for warning in (*warnings, *ending.values()):
         print_text(paint("warning:", CAUTION) + f" {shown(warning, 1000)}", err=not ok)
     for problem in problems:

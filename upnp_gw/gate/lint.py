@@ -4,7 +4,7 @@ A mistake that would open more than its author meant (an unknown name in a forbi
 and is found earlier, by ``build``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
@@ -14,12 +14,15 @@ from upnp_gw.gate.hours import EVERY_DAY, HOLIDAY, NO_HOLIDAYS
 from upnp_gw.gate.portset import ALL_PORTS, includes, intersection
 from upnp_gw.gate.proof.answers import Answer, Answers
 from upnp_gw.gate.proof.boxes import Effort, TooMuchWork
+from upnp_gw.gate.proof.overlaps import overlaps
 from upnp_gw.gate.proof.space import Space
 from upnp_gw.gate.schema import ANYWHERE, Family, Forbid, Grant, Policy
 from upnp_gw.gate.values import duration_text
 
 MOST_STEPS = 200_000
 """Most steps to look for grants without effect: well under a second."""
+MOST_NOTES = 20
+"""Most notes about grants that match the same requests."""
 NO_REQUEST = "no effect: no request meets all its conditions"
 """Left out where another warning about the grant says why."""
 VERSION_OF = {Family.IP4: 4, Family.IP6: 6}
@@ -140,8 +143,37 @@ def _reason(answers: Answers, answer: Answer, grant: Grant) -> str:
             return f"no effect: forbid {alone[0]} denies all of it"
         return f"no effect: forbids {', '.join(names)} deny all of it"
     if next(answers.points(answer, [{}], answers.charged_before(grant)), None) is None:
-        return "no effect: the grants before it allow all of it, and always have room"
+        return _come_first(answers, answer)
     return ""
+
+
+def _come_first(answers: Answers, answer: Answer) -> str:
+    """The grants that are charged before this one whatever it matches: one of them, if it is enough."""
+    earlier = answers.granted[: answers.granted.index(answer)]
+    lasting = [other for other in earlier if answers.always_has_room(other)]
+    before = [other for other in lasting if next(answers.points(answer, other.region), None) is not None]
+    for other in before:
+        if next(answers.points(answer, [{}], other.region), None) is None:
+            return f"no effect: grant {other.rule} comes first, allows all of it and always has room"
+    names = ", ".join(other.rule for other in before)
+    return f"no effect: grants {names} come first, allow all of it together and always have room"
+
+
+def overlap_notes(policy: Policy, findings: Collection[Finding]) -> tuple[Finding, ...]:
+    """Each pair of grants that match the same requests, with the one that decides: no mistake, but worth knowing.
+    ``findings``: the warnings; a grant without effect is named there."""
+    dead = {finding.about for finding in findings if finding.text.startswith("no effect")}
+    notes: list[Finding] = []
+    try:
+        for one in overlaps(policy, MOST_STEPS):
+            if f"grant {one.first.name}" in dead or f"grant {one.second.name}" in dead:
+                continue
+            if len(notes) == MOST_NOTES:
+                return (*notes, Finding("grants", "more of them match the same requests"))
+            notes.append(Finding(f"grants {one.first.name} and {one.second.name}", f"both match {one}"))
+    except TooMuchWork:
+        return (*notes, Finding("grants", "not known whether more of them match the same requests: too many steps"))
+    return tuple(notes)
 
 
 def overrides(forbid: Forbid, grant: Grant) -> bool:

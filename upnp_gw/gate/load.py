@@ -21,7 +21,7 @@ from upnp_gw.gate.invariant_checks import (
     invariant_results,
     observe_finding,
 )
-from upnp_gw.gate.lint import Finding, lint
+from upnp_gw.gate.lint import Finding, lint, overlap_notes
 from upnp_gw.gate.list_files import ListFiles
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.errors import ConfigError
@@ -111,6 +111,8 @@ class CheckedPolicy:
     warnings: tuple[Finding, ...]
     results: tuple[file_tests.CaseResult, ...]
     invariants: tuple[InvariantResult, ...]
+    notes: tuple[Finding, ...] = ()
+    """Grants that match the same requests."""
     ending: Mapping[str, Finding] = field(default_factory=dict)
     """Grants of approved.toml that a reload ends, since they cross a ``[[never]]``: name -> why."""
     conflict: ConfigError | None = None
@@ -151,12 +153,9 @@ def _checked(raw: Mapping[str, object], where: str, today: date, lists: AddressL
     policy = with_indexes(build_policy(raw, where, lists=lists))
     invariants = tuple(invariant_results(policy, Source(raw, where), None, today))
     observed = [finding for one in invariants if (finding := observe_finding(one.proof)) is not None]
-    return CheckedPolicy(
-        policy,
-        (*lint(policy, today), *observed),
-        tuple(file_tests.case_results(policy, where)),
-        invariants,
-    )
+    findings = (*lint(policy, today), *observed)
+    cases = tuple(file_tests.case_results(policy, where))
+    return CheckedPolicy(policy, findings, cases, invariants, overlap_notes(policy, findings))
 
 
 def load_tables(

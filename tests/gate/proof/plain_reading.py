@@ -209,11 +209,11 @@ def _named(about: Requested, request: MapRequest) -> bool:
 
 def _some_room(policy: Policy, facts: Facts, request: MapRequest, full: frozenset[str]) -> bool:
     """True where some matching grant has room, or where none matches."""
-    matching = [grant for grant in policy.grants if _matches(policy, grant, facts, request)]
+    matching = [grant for grant in policy.grants if matches(policy, grant, facts, request)]
     return not matching or any(grant.name not in full for grant in matching)
 
 
-def _matches(policy: Policy, grant: Grant, facts: Facts, request: MapRequest) -> bool:
+def matches(policy: Policy, grant: Grant, facts: Facts, request: MapRequest) -> bool:
     rule_input = RuleInput(policy, facts, request)
     names = names_of(policy, facts)
     return (

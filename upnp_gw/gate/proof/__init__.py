@@ -10,6 +10,7 @@ scope            the requests of an invariant
 prove            proves an invariant, or finds a request that violates it
 witness          a concrete request of a box, decided by ``decide``
 differences      two policies compared, in the largest boxes; device_table: everything that one device can open
+overlaps         grants that match the same requests
 opened           whether a policy can allow an opening of the kernel
 question         a question in words; words, describe: requests and boxes in words
 """

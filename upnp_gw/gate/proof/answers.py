@@ -126,7 +126,7 @@ class Answers:
             if grant is None:
                 region += before.region
                 continue
-            if before.grant is not None and not before.limited and not self._may_be_stale(before.grant):
+            if self.always_has_room(before):
                 region += before.region
         return region
 
@@ -141,6 +141,10 @@ class Answers:
         taken = rules.forbid_region(self.space, self.policy, forbid)
         alone = Answer(answer.outcome, f"{answer.rule} without {name}", answer.grant, answer.region, taken)
         return next(self.points(alone, [{}]), None) is None
+
+    def always_has_room(self, answer: Answer) -> bool:
+        """True where the grant is charged whenever it matches, whatever was granted before."""
+        return answer.grant is not None and not answer.limited and not self._may_be_stale(answer.grant)
 
     def _may_be_stale(self, grant: Grant) -> bool:
         """True where the grant depends on an address list that can be out of date."""

@@ -17,6 +17,7 @@ MOST = 6
 """Most names or prefixes of one list."""
 WHOLE = (ADDRESSES, (*HOSTS4, *GLOBAL6), IP4, HOSTS4, LOCAL4, IP6, GLOBAL6)
 """Sets of addresses that stand for all of one or both families."""
+_NAMES = {IP4: "IPv4 address", IP6: "IPv6 address"}
 SHAPES = {
     Shape.EXACT: "exact external port",
     Shape.EXACT_SAME: "exact external port",
@@ -168,12 +169,21 @@ def addresses_text(policies: Sequence[Policy], spans: Spans) -> str:
                 return f"zone {name}"
             if any(spans == without(base, addresses_of(zone.prefixes)) for base in WHOLE):
                 return f"any address outside zone {name}"
+    listed = _prefixes(spans)
+    inside = [base for base in WHOLE if without(base, spans) and not without(spans, base)]
+    left_out = [(_prefixes(without(base, spans)), _NAMES.get(base, "address")) for base in inside]
+    fewest, name = min(left_out, key=lambda pair: len(pair[0]), default=(listed, ""))
+    return f"any {name} but {_listed(fewest)}" if len(fewest) < len(listed) else _listed(listed)
+
+
+def _prefixes(spans: Spans) -> list[str]:
+    """The prefixes of the first spans: more than ``MOST`` of them if there are more."""
     prefixes = [
         str(net)
         for low, high in joined(spans)[: MOST + 1]
         for net in summarize_address_range(address_of(low), address_of(high))
     ]
-    return _listed([prefix.removesuffix("/32").removesuffix("/128") for prefix in prefixes])
+    return [prefix.removesuffix("/32").removesuffix("/128") for prefix in prefixes]
 
 
 def _listed(words: Sequence[str]) -> str:
