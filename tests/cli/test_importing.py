@@ -1,5 +1,6 @@
 """``upnp-gw import``: what it says, what it writes, and what it refuses."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -166,3 +167,55 @@ def test_the_policy_of_the_page_is_the_one_that_is_written(tell: Tell) -> None:
     written = told["files"][0]["text"]
     assert policy.removeprefix('version = 1\ndefault = "deny"\n') in written
     assert told["equal"] is True
+
+
+def test_the_policy_file_that_a_configuration_names_is_replaced(tell: Tell, directory: Path) -> None:
+    directory.mkdir()
+    (directory / "config.toml").write_text('[gate]\npolicy = "mine/rules.toml"\n')
+    assert tell(HOME, "--yes")[0] == 0
+    assert {path.name for path in directory.iterdir() if path.is_file()} >= {"config.toml"}
+    assert "line-5" in (directory / "mine" / "rules.toml").read_text()
+    assert read_file(directory / "config.toml")["policy"] == directory / "mine" / "rules.toml"
+
+
+def test_a_configuration_with_a_mistake_is_named(tell: Tell, directory: Path) -> None:
+    directory.mkdir()
+    (directory / "config.toml").write_text("[wan]\ninterface = 3\n")
+    code, printed = tell(HOME, "--yes")
+    assert code == 2
+    assert "config.toml:2: wan.interface: got the number 3" in printed
+    assert [path.name for path in directory.iterdir()] == ["config.toml"]
+
+
+class Typed(io.StringIO):
+    """A person at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_at_a_terminal_what_is_missing_is_asked_and_a_no_writes_nothing(
+    tell: Tell, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "listening_ip=192.168.7.1\nallow 80 192.168.7.5 80\n"
+    monkeypatch.setattr("sys.stdin", Typed("eth0\nbr0\nn\n"))
+    code, printed = tell(text)
+    assert code == 1
+    assert "Interfaces of this machine: eth0, br0" in printed
+    assert "The interfaces of your devices (LAN 192.168.7.1), the home LAN first:" in printed
+    assert "Write this? [Y/n]:" in printed
+    assert not directory.exists()
+    monkeypatch.setattr("sys.stdin", Typed("eth0\nbr0\n\n"))
+    assert tell(text)[0] == 0
+    config = read_file(directory / "config.toml")
+    assert (config["wan"], config["lan"]) == ("eth0", ("br0",))
+
+
+def test_at_a_terminal_a_whole_file_has_one_question(
+    tell: Tell, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Typed("y\n"))
+    code, printed = tell(HOME)
+    assert code == 0
+    assert printed.count("]:") == 1
+    assert (directory / "policy.toml").exists()

@@ -125,6 +125,11 @@ def corpora() -> dict[str, Iterable[str | bytes]]:
         "natpmp": [bytes.fromhex(hexa) for hexa, _ in hexes],
         "pcp": [bytes.fromhex(hexa) for hexa, _ in pcp],
         "policy": [path.read_text("utf-8") for path in policies],
+        "miniupnpd": [
+            path.read_text("utf-8")
+            for directory in ("cases", "openwrt")
+            for path in sorted((ROOT / "tests" / "migration" / directory).iterdir())
+        ],
         "config": [path.read_text("utf-8") for path in (ROOT / "examples" / "config").glob("*.toml")],
         "address-list": [
             test_address_lists.PLAIN.encode(),

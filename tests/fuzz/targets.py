@@ -32,6 +32,10 @@ from upnp_gw.firewall.rules import iptables as translated
 from upnp_gw.gate.address_lists import ListFile, ListFormat, parse_list
 from upnp_gw.gate.load import load_text
 from upnp_gw.gate.policyfile import printable
+from upnp_gw.migration.config_text import configuration
+from upnp_gw.migration.conversion import convert
+from upnp_gw.migration.reading import read_original
+from upnp_gw.migration.settings import Chosen
 from upnp_gw.model import dhcp
 from upnp_gw.model.address_ranges import AddressRanges
 from upnp_gw.model.errors import ConfigError, WireError
@@ -158,6 +162,17 @@ def address_list(data: bytes) -> None:
 def config(data: bytes) -> None:
     with suppress(ConfigError):
         parse_text(data.decode("utf-8", "replace"), "config.toml")
+
+
+def miniupnpd(data: bytes) -> None:
+    """A configuration of miniupnpd. Whatever it says, what is written is accepted, and only what is named is not
+    equal."""
+    with suppress(ConfigError):
+        original = read_original(data, "miniupnpd.conf")
+        found = convert(original, Chosen(), Path("/etc/upnp-gw/policy.toml"), TODAY)
+        named = any(line.pattern is not None for line in original.permissions)
+        assert not found.differences or named or not found.carried.secure or found.carried.third_party
+        configuration(None, "config.toml", found.carried, Path("/etc/upnp-gw/policy.toml"))
 
 
 def leases(data: bytes) -> None:
@@ -309,6 +324,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "policy": policy,
     "config": config,
     "leases": leases,
+    "miniupnpd": miniupnpd,
     "address-list": address_list,
     "description": description,
     "neighbours": neighbours,

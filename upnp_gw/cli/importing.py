@@ -14,6 +14,7 @@ from upnp_gw.cli.policy_sources import exit_with_problem
 from upnp_gw.cli.run import CONFIG_ERROR
 from upnp_gw.cli.setup import ETC, check_right, show_changes, write_changes
 from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, HEADING, paint, print_text
+from upnp_gw.config.file import parse_text
 from upnp_gw.config.interface_detection import read_interfaces
 from upnp_gw.gate.proof.differences import Kind
 from upnp_gw.migration.bounded_text import LARGEST
@@ -99,9 +100,14 @@ def _import(file: Path, network: Path | None, chosen: Chosen, directory: Path, m
     if manner.asks:
         check_right(directory)
         chosen = _answered(chosen, carry_settings(original, chosen))
-    policy_file = directory / "policy.toml"
+    config_file = directory / "config.toml"
+    before = read_text(config_file)
+    named = parse_text(before or "", str(config_file)).get("policy", "policy.toml")
+    policy_file = directory / named
     found = convert(original, chosen, policy_file, datetime.now().astimezone().date())
-    return _finish(found, _changes(found, directory, policy_file), directory, manner)
+    config = configuration(before, str(config_file), found.carried, policy_file)
+    changes = [Change(policy_file, read_text(policy_file), found.policy), Change(config_file, before, config)]
+    return _finish(found, changes, directory, manner)
 
 
 def _answered(chosen: Chosen, carried: Carried) -> Chosen:
@@ -139,13 +145,6 @@ def _links() -> Sequence[Link]:
         return read_interfaces()[0]
     except OSError:
         return ()
-
-
-def _changes(found: Conversion, directory: Path, policy_file: Path) -> list[Change]:
-    config_file = directory / "config.toml"
-    before = read_text(config_file)
-    config = configuration(before, str(config_file), found.carried, policy_file)
-    return [Change(policy_file, read_text(policy_file), found.policy), Change(config_file, before, config)]
 
 
 def _finish(found: Conversion, changes: Sequence[Change], directory: Path, manner: _Manner) -> int:

@@ -4,6 +4,7 @@ differently. Pure."""
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from upnp_gw.gate.lint import Finding
@@ -12,13 +13,15 @@ from upnp_gw.gate.proof.boxes import TooMuchWork
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gate.values import duration_text
 from upnp_gw.migration.comparison import IGD, Asking, Comparison, Differing
-from upnp_gw.migration.order_free import Rule, order_free
-from upnp_gw.migration.original import Original, Permission
-from upnp_gw.migration.policy_text import Wanted, named_rules, policy_text
-from upnp_gw.migration.remarks import Fate, Remark, in_order
+from upnp_gw.migration.order_free import order_free
+from upnp_gw.migration.original import Original
+from upnp_gw.migration.permission_remarks import permission_remarks
+from upnp_gw.migration.policy_text import Wanted, policy_text
+from upnp_gw.migration.remarks import Remark, in_order
 from upnp_gw.migration.settings import Carried, Chosen, carry_settings
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.model.mapping import Via
+from upnp_gw.model.network import Link
 
 PORT_CONTROL = frozenset({Via.NATPMP, Via.PCP})
 
@@ -58,7 +61,8 @@ def convert(original: Original, chosen: Chosen, policy_file: Path, today: date) 
     except TooMuchWork:
         problem = f"the {len(original.permissions)} permission lines take too many steps; write fewer"
         raise ConfigError(original.where, "", problem) from None
-    remarks = in_order([*carried.remarks, *_permission_remarks(original.permissions, rules)])
+    served = _served(carried, chosen.links)
+    remarks = in_order([*carried.remarks, *permission_remarks(original.permissions, rules, served)])
     always = tuple(_always(original, carried, loaded.policy))
     return Conversion(original, carried, remarks, text, loaded.warnings, differences, always)
 
@@ -74,23 +78,13 @@ def _asking(carried: Carried) -> Asking:
     return Asking(vias, _others_over(carried) & vias)
 
 
-def _permission_remarks(permissions: Sequence[Permission], rules: Sequence[Rule]) -> Iterator[Remark]:
-    named = named_rules(rules)
-    for permission in permissions:
-        line = permission.line
-        made = [f"{'grant' if rule.allow else 'forbid'} {name}" for name, rule in named if line in rule.lines]
-        cut = [f"grant {name}" for name, rule in named if line in rule.less]
-        if permission.pattern is not None:
-            why = "a policy does not match on descriptions, which clients choose"
-            yield Remark(line, Fate.NOT_CARRIED, why)
-        elif made:
-            yield Remark(line, Fate.CARRIED, ", ".join(made))
-        elif permission.allow:
-            yield Remark(line, Fate.CARRIED, "it changes nothing: other lines decide")
-        elif cut:
-            yield Remark(line, Fate.CARRIED, f"{', '.join(cut)}: without it")
-        else:
-            yield Remark(line, Fate.CARRIED, "no grant allows it")
+def _served(carried: Carried, links: Sequence[Link]) -> list[IPv4Network]:
+    """The IPv4 prefixes of the LANs; none where one of the interfaces is not known."""
+    names = carried.values.get(("lan", "interfaces"), [])
+    known = {link.name: link.networks for link in links}
+    if not isinstance(names, list) or not all(name in known for name in names):
+        return []
+    return [net for name in names for net in known[name] if isinstance(net, IPv4Network)]
 
 
 def _always(original: Original, carried: Carried, policy: Policy) -> Iterator[str]:
