@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.gateway import PC_IP, GatewayFixture, asks, gateway_fixture
+from tests.fixtures.gateway import CONSOLE_IP, PC_IP, Clock, GatewayFixture, asks, gateway_fixture
+from tests.fixtures.granting_above import BEHIND, REFUSED, FakeGatewayAbove
 from tests.fixtures.policies import policy_of
 from tests.fixtures.waiting import async_until
-from upnp_gw.engine.takeover import NOBODY, TakenLease, Takeover
-from upnp_gw.model.mapping import Transport, Via
+from upnp_gw.engine.decider import Asked, Decider
+from upnp_gw.engine.takeover import AT_ONCE, NOBODY, TakenLease, Takeover
+from upnp_gw.model.errors import StoreError
+from upnp_gw.model.mapping import Instant, Transport, Via
 from upnp_gw.model.records import RecordFilter
-from upnp_gw.model.request import Granted, MapRequest, Refusal, Refused
+from upnp_gw.model.request import Granted, MapRequest, PortChoice, Refusal, Refused
+from upnp_gw.store.store import Batch
 
 TCP, UDP = Transport.TCP, Transport.UDP
 POLICY = """
@@ -158,6 +162,66 @@ async def test_nothing_is_opened_to_a_client_that_does_not_answer(tmp_path: Path
         assert isinstance(taken[0].reply, Refused)
         assert taken[0].reply.reason == NOBODY
         assert home.ports == {(TCP, 8082)}
+
+
+async def test_nothing_is_decided_while_two_hosts_claim_the_address(tmp_path: Path) -> None:
+    async with home_of(tmp_path) as home:
+        home.lan_hosts.contested = lambda address, interface: str(address) == CONSOLE_IP
+        taken = await take(home, asks(8080), asks(8081, PC_IP))
+        assert outcomes(taken) == ["absent", "taken"]
+        assert len(await home.store.decisions(RecordFilter())) == 1
+        assert home.ports == {(TCP, 8081)}
+
+
+@pytest.mark.parametrize("vias", [Via.IGD1, Via.NATPMP, Via.PCP])
+async def test_the_gateway_above_is_asked_for_the_port(tmp_path: Path, vias: Via) -> None:
+    clock = Clock()
+    above = FakeGatewayAbove(clock)
+    async with gateway_fixture(
+        tmp_path, policy_of(POLICY % ("deny", 40)), clock, network=BEHIND, above=above
+    ) as home:
+        taken = await take(home, *(asks(port, via=vias) for port in range(8000, 8040)))
+        assert outcomes(taken) == ["taken"] * 40
+        assert above.most_at_once <= AT_ONCE
+        assert {key.internal.port for key in above.held} == set(range(8000, 8040))
+        above.answer = lambda request: REFUSED
+        [refused] = await take(home, asks(8100, PC_IP, via=vias))
+        above.answer = above.on_port(9999)
+        [elsewhere] = await take(home, asks(8101, PC_IP, via=vias))
+        assert (refused.outcome, elsewhere.outcome) == ("refused", "refused")
+        assert isinstance(refused.reply, Refused)
+        assert (refused.reply.reason, refused.rule) == (REFUSED.reason, None)
+        await home.settle_above()
+        assert {port for _, port in home.ports} == set(range(8000, 8040))
+        await home.granted(8200, via=Via.NATPMP, choice=PortChoice.SUGGESTED)
+        [before_it_is_asked] = await take(home, asks(8200, PC_IP, via=vias))
+        assert before_it_is_asked.outcome == "refused"
+
+
+async def test_what_the_disk_refuses_is_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(batch: Batch, now: Instant) -> None:
+        raise StoreError("the disk is full")
+
+    async with home_of(tmp_path) as home:
+        monkeypatch.setattr(home.store, "write", full)
+        [taken] = await take(home, asks(8080))
+        monkeypatch.undo()
+        assert isinstance(taken.reply, Refused)
+        assert (taken.outcome, taken.reply.refusal) == ("refused", Refusal.BACKEND)
+        assert home.ports == set()
+
+
+async def test_a_fault_of_ours_refuses_the_lease_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with home_of(tmp_path) as home:
+        asked = home.decider.asked
+
+        def fails(request: MapRequest) -> Asked:
+            if request.external_port == 8080:
+                raise ValueError
+            return asked(request)
+
+        monkeypatch.setattr(Decider, "asked", lambda decider, request: fails(request))
+        assert outcomes(await take(home, asks(8080), asks(8081))) == ["refused", "taken"]
 
 
 async def test_the_operator_is_asked_where_the_policy_asks(tmp_path: Path) -> None:

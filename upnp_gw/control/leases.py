@@ -35,7 +35,6 @@ def _request(decider: Decider, lease: api.ForeignLease) -> MapRequest:
         remote=lease.remote,
         remote_port=lease.remote_port,
         description=lease.description,
-        keep_description=not lease.description,
     )
 
 

@@ -85,12 +85,9 @@ class Takeover:
             return found[0].reply
 
         reply = await self._gateway.submit_for(request, operation) or failed()
-        if reply is found[0].reply:
-            return found[0]
-        # the kernel, the disk or the gateway above answered it
-        if isinstance(reply, Granted):
+        if found and (reply is found[0].reply or isinstance(reply, Granted)):
             return replace(found[0], reply=reply)
-        return TakenLease("refused", reply, found[0].rule)
+        return TakenLease("refused", reply)  # by the kernel, the disk or the gateway above
 
     def _decided(self, request: MapRequest, transaction: Transaction) -> TakenLease:
         """The lease as a request at its turn."""
