@@ -178,7 +178,7 @@ async def test_the_gateway_above_is_asked_for_the_port(tmp_path: Path, vias: Via
     clock = Clock()
     above = FakeGatewayAbove(clock)
     async with gateway_fixture(
-        tmp_path, policy_of(POLICY % ("deny", 40)), clock, network=BEHIND, above=above
+        tmp_path, policy_of(POLICY % ("deny", 60)), clock, network=BEHIND, above=above
     ) as home:
         taken = await take(home, *(asks(port, via=vias) for port in range(8000, 8040)))
         assert outcomes(taken) == ["taken"] * 40
