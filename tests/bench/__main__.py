@@ -35,7 +35,7 @@ from tests.bench.load import raise_descriptor_limit
 from tests.bench.one_host import HostLimit
 from tests.bench.rows import Plan
 from tests.bench.samples import Point, Table
-from upnp_gw.lab import LabUnavailable, acquire
+from tests.fixtures.needed_lab import need_lab
 
 BEFORE = "before full"
 RESULTS = ("<!-- results -->\n", "<!-- end of results -->\n")
@@ -283,10 +283,7 @@ class Run:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parsed(arguments)
-    try:
-        acquire()
-    except LabUnavailable as problem:
-        sys.exit(f"the benchmark needs network namespaces: {problem}")
+    need_lab()
     raise_descriptor_limit()
     options.out.mkdir(parents=True, exist_ok=True)
     version = peer_version(options.peer) if options.peer else ""

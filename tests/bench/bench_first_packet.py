@@ -21,7 +21,8 @@ from tests.bench.first_packet import TCP_OPEN, UDP_IN, UDP_OUT, Way, bare_rule, 
 from tests.bench.gateways import CONTROL_PORT
 from tests.bench.load import Request, datagrams_one_by_one, raise_descriptor_limit
 from tests.bench.samples import Point, Table, paired
-from upnp_gw.lab import GUEST, HOME, OFFICE, Lab, LabUnavailable, Topology, acquire
+from tests.fixtures.needed_lab import need_lab
+from upnp_gw.lab import GUEST, HOME, OFFICE, Lab, Topology
 from upnp_gw.lab.daemon import LabDaemon
 
 PORT = 3_074
@@ -128,10 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--flows", type=int, default=100, help="of each transport in a round")
     given = parser.parse_args(arguments)
-    try:
-        acquire()
-    except LabUnavailable as problem:
-        sys.exit(f"the benchmark needs network namespaces: {problem}")
+    need_lab()
     raise_descriptor_limit()
     table, point = Table(), Point(1, 0)
     with tempfile.TemporaryDirectory() as root, ExitStack() as stack:

@@ -21,7 +21,7 @@ from tests.bench.kernel_elements import KernelElements
 from tests.bench.load import raise_descriptor_limit
 from tests.bench.rows import in_turn
 from tests.bench.samples import Point, Table
-from upnp_gw.lab import LabUnavailable, acquire
+from tests.fixtures.needed_lab import need_lab
 
 HOSTS = 34
 CPU = ", processor time"
@@ -47,10 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--leases", type=Path, help="a directory that keeps the leases for the next run of this boot"
     )
     given = parser.parse_args(arguments)
-    try:
-        acquire()
-    except LabUnavailable as problem:
-        sys.exit(f"the benchmark needs network namespaces: {problem}")
+    need_lab()
     raise_descriptor_limit()
     table, point = Table(), Point(given.mappings, 0)
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:

@@ -19,9 +19,9 @@ from pathlib import Path
 from tests.bench import messages, rows
 from tests.bench.gateways import Gateway, daemon_of, lab_of, served
 from tests.bench.load import Request, at_once, datagrams_one_by_one, raise_descriptor_limit
+from tests.fixtures.needed_lab import need_lab
 from tests.memory.asking import Asking
 from tests.memory.resident import resident, slope
-from upnp_gw.lab import LabUnavailable, acquire
 
 HOSTS, CLIENTS, PORTS, DATAGRAMS = 34, 8, 50, 6
 KEEP_DECISIONS = 5_000
@@ -42,10 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--figures", action="store_true", help="what the memory is made of, and what grew")
     parser.add_argument("--trace", action="store_true", help="the same by line of the program; slow")
     given = parser.parse_args(arguments)
-    try:
-        acquire()
-    except LabUnavailable as problem:
-        sys.exit(f"the benchmark needs network namespaces: {problem}")
+    need_lab()
     raise_descriptor_limit()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -1,6 +1,7 @@
 """The comparison of the kernel with the rows of a ledger and the policy in force."""
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import date
 from ipaddress import ip_interface
@@ -87,23 +88,31 @@ async def test_flows_of_ended_mappings_are_permitted_until_they_are_cut(tmp_path
         assert ([one.external_port for _, one in now.ended], now.open) == ([8000], [])
 
 
+class Reader:
+    """Reads the kernel as ``state`` says. ``state`` gets the number of the reading, 1 and up."""
+
+    def __init__(self, state: Callable[[int], Awaitable[KernelState]]) -> None:
+        self.readings = 0
+        self._state = state
+
+    async def settled(self) -> None: ...
+
+    async def read_with(self, read: Any) -> KernelState:
+        self.readings += 1
+        return await self._state(self.readings)
+
+
 async def test_ledger_and_kernel_are_read_between_two_operations(tmp_path: Path) -> None:
     """A request that comes while the kernel is read has it read again."""
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
 
-        class Reader:
-            readings = 0
-
-            async def settled(self) -> None: ...
-
-            async def read_with(self, read: Any) -> KernelState:
-                self.readings += 1
-                if self.readings == 1:
-                    await home.granted(8000)
-                    return kernel(home)
+        async def state(reading: int) -> KernelState:
+            if reading > 1:
                 return kernel(home, 8000)
+            await home.granted(8000)
+            return kernel(home)
 
-        reader = Reader()
+        reader = Reader(state)
         proof = await KernelProver(home.gateway, home.decider, reader).proof()
         assert (reader.readings, proof.verdict, len(proof.open_mappings)) == (2, Verdict.PROVED, 1)
 
@@ -111,17 +120,11 @@ async def test_ledger_and_kernel_are_read_between_two_operations(tmp_path: Path)
 async def test_operations_that_never_cease_wait_for_the_last_reading(tmp_path: Path) -> None:
     async with gateway_fixture(tmp_path, policy(WIDE)) as home:
 
-        class Reader:
-            readings = 0
+        async def state(reading: int) -> KernelState:
+            home.gateway.submit(lambda transaction: None)
+            return kernel(home)
 
-            async def settled(self) -> None: ...
-
-            async def read_with(self, read: Any) -> KernelState:
-                self.readings += 1
-                home.gateway.submit(lambda transaction: None)
-                return kernel(home)
-
-        reader = Reader()
+        reader = Reader(state)
         proof = await KernelProver(home.gateway, home.decider, reader).proof()
         assert (reader.readings, proof.verdict) == (UNDISTURBED_TRIES + 1, Verdict.PROVED)
         await home.granted(8000)

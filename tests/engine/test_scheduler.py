@@ -127,27 +127,33 @@ def renewed(home: GatewayFixture) -> int:
     return sum(row.recheck_at > home.clock().boot + 60 for row in home.decider.ledger.table)
 
 
+class HeldProbe:
+    """A presence check that finds the host, once it may answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[IPAddress] = []
+        self.answer = asyncio.Event()
+
+    async def __call__(self, address: IPAddress, interface: str) -> bool:
+        self.asked.append(address)
+        await self.answer.wait()
+        return True
+
+
 async def test_one_presence_check_serves_all_mappings_of_a_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A check takes at least half a second, and the kernel closes a mapping 30 s after its renewal was due."""
-    asked: list[IPAddress] = []
-    answer = asyncio.Event()
-
-    async def probe(address: IPAddress, interface: str) -> bool:
-        asked.append(address)
-        await answer.wait()
-        return True
-
+    probe = HeldProbe()
     async with gateway_fixture(tmp_path, POLICY) as home:
         monkeypatch.setattr(home.scheduler, "_probe", probe)
         await add_rows(home, 200)
         home.clock.pass_s(60)
         home.scheduler.sweep()
         await asyncio.sleep(0)
-        answer.set()
+        probe.answer.set()
         await home.sweep()
-        assert asked == [ip_address(CONSOLE_IP)]
+        assert probe.asked == [ip_address(CONSOLE_IP)]
         assert renewed(home) == 200
         assert len(home.ports) == 200
 
@@ -156,14 +162,7 @@ async def test_a_mapping_that_is_due_while_all_checks_run_shares_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mappings that were made one by one are due one by one."""
-    asked: list[IPAddress] = []
-    answer = asyncio.Event()
-
-    async def probe(address: IPAddress, interface: str) -> bool:
-        asked.append(address)
-        await answer.wait()
-        return True
-
+    probe = HeldProbe()
     async with gateway_fixture(tmp_path, POLICY) as home:
         monkeypatch.setattr(home.scheduler, "_probe", probe)
         await add_rows(home, 50, every_s=0.25)
@@ -172,9 +171,9 @@ async def test_a_mapping_that_is_due_while_all_checks_run_shares_the_next_one(
             home.clock.pass_s(0.25)
             home.scheduler.sweep()
             await asyncio.sleep(0)
-        answer.set()
+        probe.answer.set()
         await home.sweep()
-        assert len(asked) <= PROBES + 1
+        assert len(probe.asked) <= PROBES + 1
         assert renewed(home) == 50
 
 

@@ -1,6 +1,5 @@
 """Hostile hosts on both sides: the burst of an infected PC, floods, idle connections, probes from the internet."""
 
-import re
 import socket
 import struct
 import time
@@ -15,6 +14,7 @@ from tests.fixtures.lab_firewall import masquerading
 from tests.fixtures.waiting import until
 from tests.lab.end_to_end import ROOMY, ROUTER, TCP, UDP, Home, served_home
 from tests.lab.igd_control_point import Fault, refused
+from tests.lab.well_behaved_client import memory_kb
 from upnp_gw.lab import Host, Lab
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model.mapping import IPAddress
@@ -79,12 +79,6 @@ def test_an_infected_pc_gets_eight_ports_and_one_incident(modest: Home) -> None:
     with EchoServer(modest.console, UDP, 3074):
         modest.point().add(3074, UDP)
         assert modest.reach(3074, UDP).answered_by == "console", "nobody else suffers"
-
-
-def memory_kb(pid: int) -> int:
-    """VmRSS of a process."""
-    (found,) = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text("ascii"))
-    return int(found)
 
 
 @pytest.mark.spec("SR-5")

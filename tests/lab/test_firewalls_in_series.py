@@ -1,74 +1,34 @@
 """Two firewalls without NAT in a row, each with a daemon; and a routed prefix behind a router that is none."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 
 import pytest
 
 from tests.lab.end_to_end import REACHED_S, ROUTER, SHUT_S, TCP, UDP
+from tests.lab.firewalls_in_series import INNER_GATEWAY, INSIDE, OUTER, SERIES, Firewalls
 from tests.lab.igd_control_point import ControlPoint, refused
-from tests.lab.office import GATEWAY, PORT, Office, listening, natpmpc, pcp, served_office
-from upnp_gw.lab import INNER, OFFICE, Host, Topology
+from tests.lab.office import GATEWAY, PORT, listening, natpmpc, pcp, served_office
 from upnp_gw.lab.daemon import LabDaemon
 from upnp_gw.lab.probe import EchoServer, reach
-from upnp_gw.model.mapping import IPAddress
 from upnp_gw.protocols.igd_services import IgdVersion
 
 pytestmark = pytest.mark.lab
 
-SERIES = Topology(lans=(replace(OFFICE, routers=(INNER,)),))
-INNER_GATEWAY = INNER.lan.network[1]
-OUTER = f"""
-[lan]
-interfaces = ["lan1"]
-routed = ["{INNER.lan.network}", "{INNER.lan.network6}"]
-[firewall]
-nat = false
-"""
-INSIDE = """
-[lan]
-interfaces = ["lan0"]
-[wan]
-interface = "wan0"
-[firewall]
-nat = false
-mode = "router"
-"""
-
-
-@dataclass
-class Series:
-    """The firewall towards the internet, and the one behind it."""
-
-    office: Office
-    inner: LabDaemon | None = None
-
-    @property
-    def rack(self) -> Host:
-        return self.office.home.lab.hosts["rack"]
-
-    def arrives(self, address: IPAddress | None = None, timeout: float = REACHED_S) -> bool:
-        """A connection from the internet to the rack's port."""
-        return bool(reach(self.office.home.peer, TCP, address or self.rack.address, PORT, timeout=timeout))
-
-    def shut(self, address: IPAddress | None = None) -> bool:
-        return not self.arrives(address, SHUT_S)
-
 
 @pytest.fixture(scope="module")
-def behind(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
+def behind(namespaces: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firewalls]:
     """The inner router filters nothing."""
     with served_office(tmp_path_factory.mktemp("d"), *ROUTER, topology=SERIES, config=OUTER) as office:
-        yield Series(office)
+        yield Firewalls(office)
 
 
 @pytest.fixture
-def routed(behind: Series) -> Iterator[Series]:
+def routed(behind: Firewalls) -> Iterator[Firewalls]:
     yield behind
     behind.office.home.clear()
 
 
-def test_a_host_behind_another_router_opens_its_own_port(routed: Series) -> None:
+def test_a_host_behind_another_router_opens_its_own_port(routed: Firewalls) -> None:
     """Over each protocol: it asks at the gateway's address on the office's LAN. Its address is the device."""
     rack = routed.rack
     point = ControlPoint(rack, GATEWAY, IgdVersion.IGD2)
@@ -95,7 +55,7 @@ def test_a_host_behind_another_router_opens_its_own_port(routed: Series) -> None
             point.add(PORT, NewInternalClient=routed.office.server.address)
 
 
-def test_hosts_of_both_prefixes_hold_the_same_port(routed: Series) -> None:
+def test_hosts_of_both_prefixes_hold_the_same_port(routed: Firewalls) -> None:
     server, rack, office = routed.office.server, routed.rack, routed.office
     with listening((rack, TCP, PORT), (server, TCP, PORT)):
         assert pcp(rack, PORT).result == 0
@@ -108,7 +68,7 @@ def test_hosts_of_both_prefixes_hold_the_same_port(routed: Series) -> None:
 
 
 @pytest.fixture(scope="module")
-def series(behind: Series, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Series]:
+def series(behind: Firewalls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firewalls]:
     """The inner router becomes a firewall with a daemon of its own."""
     directory = tmp_path_factory.mktemp("inner")
     config = directory / "config.toml"
@@ -116,10 +76,10 @@ def series(behind: Series, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     inner = behind.office.home.lab.hosts["inner"]
     policy = behind.office.home.daemon.state_dir.parent / "policy.toml"
     with LabDaemon(inner, directory, "--config", str(config), "--policy", str(policy)) as daemon:
-        yield Series(behind.office, daemon)
+        yield Firewalls(behind.office, daemon)
 
 
-def test_a_port_is_open_where_both_firewalls_were_asked(series: Series) -> None:
+def test_a_port_is_open_where_both_firewalls_were_asked(series: Firewalls) -> None:
     """By PCP at the inner one; by PCP, then by IGD, at the one above it. Each shuts it alone."""
     rack, office = series.rack, series.office
     with listening((rack, TCP, PORT)):
@@ -141,7 +101,7 @@ def test_a_port_is_open_where_both_firewalls_were_asked(series: Series) -> None:
         office.home.clear()
 
 
-def test_what_the_rack_begins_passes_both(series: Series) -> None:
+def test_what_the_rack_begins_passes_both(series: Firewalls) -> None:
     peer = series.office.home.peer
     with EchoServer(peer, TCP, 5000), EchoServer(peer, UDP, 5000):
         for transport in (TCP, UDP):
@@ -150,7 +110,7 @@ def test_what_the_rack_begins_passes_both(series: Series) -> None:
     assert series.shut()
 
 
-def test_both_daemons_dead_nothing_else_opens(series: Series) -> None:
+def test_both_daemons_dead_nothing_else_opens(series: Firewalls) -> None:
     rack = series.rack
     assert series.inner is not None
     with listening((rack, TCP, PORT), (rack, UDP, PORT)):

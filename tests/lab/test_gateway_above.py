@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import pytest
 
 from tests.fixtures.waiting import until
 from tests.lab.end_to_end import REACHED_S, ROUTER, SHUT_S, TCP, Home, served_home
+from tests.lab.gateways_in_series import lan_of, served_below
 from tests.lab.igd_control_point import ControlPoint, Fault, refused
 from tests.lab.office import natpmpc, pcp
-from upnp_gw.lab import HOME, INNER, Host, Topology
+from upnp_gw.lab import HOME, Host, Topology
 from upnp_gw.lab.daemon import LabDaemon
 from upnp_gw.lab.probe import EchoServer, reach
 from upnp_gw.lab.topology import LanHost, Router
@@ -23,26 +23,11 @@ pytestmark = pytest.mark.lab
 
 BELOW = Router(
     LanHost("inner", 2, "02:00:60:00:00:02"),
-    replace(
-        INNER.lan,
-        network=IPv4Network("192.168.99.0/24"),
-        network6=IPv6Network("2a11:2233:0:99::/64"),
-        hosts=(LanHost("rack", 10, "3c:ec:ef:00:00:06"), LanHost("shelf", 20, "3c:ec:ef:00:00:07")),
-    ),
+    lan_of(99, [LanHost("rack", 10, "3c:ec:ef:00:00:06"), LanHost("shelf", 20, "3c:ec:ef:00:00:07")]),
 )
 TOPOLOGY = Topology(lans=(replace(HOME, routers=(BELOW,)),))
 GATEWAY = BELOW.lan.network[1]
 OWN = HOME.network[BELOW.host.number]
-CONFIG = """
-[lan]
-interfaces = ["lan0"]
-[wan]
-interface = "wan0"
-[firewall]
-mode = "router"
-[upstream]
-when = "private"
-"""
 
 
 @dataclass
@@ -75,14 +60,9 @@ class Chain:
 @contextmanager
 def chain_of(directory: Path) -> Iterator[Chain]:
     with served_home(directory, *ROUTER, topology=TOPOLOGY) as home:
-        config = directory / "below.toml"
-        config.write_text(CONFIG)
-        policy = home.daemon.state_dir.parent / "policy.toml"
-        below = directory / "below"
-        below.mkdir()
-        inner = home.lab.hosts["inner"]
-        with LabDaemon(inner, below, "--config", str(config), "--policy", str(policy)) as daemon:
-            yield Chain(home, daemon)
+        host = BELOW.host
+        with served_below(home.lab.hosts[host.name], directory / "below", HOME, host.number) as below:
+            yield Chain(home, below.daemon)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab.end_to_end import ROUTER, TCP, Home, served_home
+from tests.lab.firewalls_in_series import INSIDE, OUTER, SERIES, Firewalls
 from tests.lab.office import PORT, pcp, served_office
-from tests.lab.test_firewalls_in_series import INSIDE, OUTER, SERIES, Series
 from tests.lab.test_port5351 import Talk, talk
 from upnp_gw.firewall.nftables.anycast import ADDRESSES
 from upnp_gw.lab import Host
@@ -93,15 +93,15 @@ SERVED = "\n[portcontrol]\nanycast = true\n"
 
 
 @pytest.fixture
-def series(namespaces: None, tmp_path: Path) -> Iterator[Series]:
+def series(namespaces: None, tmp_path: Path) -> Iterator[Firewalls]:
     """Neither a host behind the inner router nor the router knows the firewall above it."""
     with served_office(tmp_path, *ROUTER, topology=SERIES, config=OUTER + SERVED) as office:
-        yield Series(office)
+        yield Firewalls(office)
 
 
 @pytest.mark.spec("PCP-194", "PCP-190")
 @pytest.mark.parametrize("server", SERVERS, ids=lambda server: f"IPv{server.version}")
-def test_a_host_behind_a_router_finds_the_firewall_above_it(series: Series, server: IPAddress) -> None:
+def test_a_host_behind_a_router_finds_the_firewall_above_it(series: Firewalls, server: IPAddress) -> None:
     rack = series.rack
     own = own_address(rack, server)
     with talk(rack, own, server) as line, EchoServer(rack, TCP, PORT):
@@ -114,7 +114,7 @@ def test_a_host_behind_a_router_finds_the_firewall_above_it(series: Series, serv
 
 
 @pytest.mark.spec("PCP-194")
-def test_of_two_firewalls_in_a_row_the_nearer_one_answers(series: Series, tmp_path: Path) -> None:
+def test_of_two_firewalls_in_a_row_the_nearer_one_answers(series: Firewalls, tmp_path: Path) -> None:
     config = tmp_path / "inner.toml"
     config.write_text(INSIDE + SERVED)
     inner = series.office.home.lab.hosts["inner"]

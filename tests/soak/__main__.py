@@ -24,13 +24,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from tests.fixtures.needed_lab import need_lab
 from tests.fixtures.waiting import until
 from tests.memory.asking import Asking
 from tests.soak.faults import Calamities, Kills, Memory
 from tests.soak.household import Household, household
 from tests.soak.load import Load
 from tests.soak.people import FIRST, Programs
-from upnp_gw.lab import LabUnavailable, acquire
 
 EVERY_S = 3.0
 """Between two checks while nothing fails."""
@@ -194,11 +194,7 @@ def main() -> int:
     parser.add_argument("--figures", action="store_true", help="what the memory is made of, and what grew")
     parser.add_argument("--trace", action="store_true", help="the same by line of the program; slow")
     given = parser.parse_args()
-    try:
-        acquire()
-    except LabUnavailable as problem:
-        print(f"no lab: {problem}", file=sys.stderr)
-        return 2
+    need_lab()
     with ExitStack() as stack:
         directory, reports = (Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2))
         asking = Asking(reports, given.trace) if given.figures or given.trace else None

@@ -15,12 +15,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.fixtures.needed_lab import need_lab
 from tests.fixtures.waiting import until
 from tests.lab.end_to_end import TCP
 from tests.lab.gateways_in_series import RACK, SHELF, Below, Series, three_gateways
 from tests.lab.igd_control_point import ControlPoint, Fault
 from tests.lab.office import natpmpc, pcp
-from upnp_gw.lab import Host, LabUnavailable, acquire
+from upnp_gw.lab import Host
 from upnp_gw.lab.daemon import LabDaemon
 from upnp_gw.lab.probe import EchoServer
 from upnp_gw.model.errors import WireError
@@ -165,11 +166,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20, help="of each gateway")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    try:
-        acquire()
-    except LabUnavailable as problem:
-        print(f"no lab: {problem}", file=sys.stderr)
-        return 2
+    need_lab()
     lease = f"lease = {LEASE_S}"
     with tempfile.TemporaryDirectory() as directory, three_gateways(Path(directory), lease) as series:
         wrong = run(series, given.kills, random.Random(given.seed))

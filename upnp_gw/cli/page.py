@@ -10,7 +10,7 @@ import click
 
 from upnp_gw.cli import formats
 from upnp_gw.cli.client import DaemonClient, DaemonUnreachable, RequestProblem, exit_with_error, print_json
-from upnp_gw.cli.parameters import rule_time_option
+from upnp_gw.cli.parameters import rule_time_option, runtime_dir_option
 from upnp_gw.cli.terminal import print_text
 from upnp_gw.model.errors import ConfigError
 from upnp_gw.text.escape import shown
@@ -22,13 +22,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--config", "config_file", type=_PATH, metavar="FILE", help="Configuration file, TOML.")
-@click.option(
-    "--runtime-dir",
-    type=_PATH,
-    envvar="UPNP_GW_RUNTIME_DIR",
-    metavar="DIR",
-    help="Directory of the gateway's control socket.",
-)
+@runtime_dir_option("Directory of the gateway's control socket.")
 @click.option(
     "--page-dir",
     type=_PATH,

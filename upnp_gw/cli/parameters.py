@@ -6,6 +6,8 @@ A value that is not accepted ends the command with exit code 2 and a message tha
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -110,3 +112,10 @@ def endpoint_argument(ctx: click.Context, param: click.Parameter, value: str) ->
         return formats.parse_endpoint(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+
+
+def runtime_dir_option(text: str = "Directory of the control socket.") -> Callable[[Any], Any]:
+    """``--runtime-dir`` without a default: the configuration may name it. ``text``: its help."""
+    return click.option(
+        "--runtime-dir", type=click.Path(path_type=Path), envvar="UPNP_GW_RUNTIME_DIR", metavar="DIR", help=text
+    )

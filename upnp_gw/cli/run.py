@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from upnp_gw.cli.parameters import HTTP_PORT
+from upnp_gw.cli.parameters import HTTP_PORT, runtime_dir_option
 from upnp_gw.cli.terminal import print_text
 from upnp_gw.config.file import load
 from upnp_gw.config.settings import EMULATED_ADDRESS, EMULATED_WAN, Config, Settings, check_links
@@ -47,13 +47,7 @@ def interface_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--external", multiple=True, metavar="ADDRESS", help="External IPv4 address; repeatable.")
 @click.option("--policy", type=_PATH, metavar="FILE", help="Policy file. Default: the built-in home policy.")
 @click.option("--state-dir", type=_PATH, metavar="DIR", help="Directory of mappings and decisions.")
-@click.option(
-    "--runtime-dir",
-    type=_PATH,
-    envvar="UPNP_GW_RUNTIME_DIR",
-    metavar="DIR",
-    help="Directory of the control socket.",
-)
+@runtime_dir_option()
 @click.option("--http-port", type=HTTP_PORT, metavar="N", help="TCP port of the UPnP server on each LAN address.")
 @click.option(
     "--firewall", metavar="router|alongside", help="router: the whole firewall; alongside: one table in yours."

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from upnp_gw.cli.client import DaemonClient
+from upnp_gw.cli.parameters import runtime_dir_option
 from upnp_gw.cli.run import CONFIG_ERROR
 from upnp_gw.cli.setup_after import After, finish
 from upnp_gw.cli.setup_dialogue import Before, ask_all, show_machine
@@ -63,13 +64,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--dry-run", is_flag=True, help="Show the files; write and start nothing.")
 @click.option("--fix", is_flag=True, help="Run the commands of the doctor without asking.")
 @click.option("--no-start", is_flag=True, help="Leave the service as it is.")
-@click.option(
-    "--runtime-dir",
-    type=_PATH,
-    envvar="UPNP_GW_RUNTIME_DIR",
-    metavar="DIR",
-    help="Directory of the control socket.",
-)
+@runtime_dir_option()
 def setup(
     config_dir: Path,
     yes: bool,

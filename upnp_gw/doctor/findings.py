@@ -1,6 +1,7 @@
 """Findings, and the commands that mend what they find. Pure."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 from upnp_gw.api import Check
@@ -19,39 +20,15 @@ def ok(name: str, finding: str) -> Check:
     return Check(name=name, outcome="ok", finding=finding)
 
 
-def warn(
-    name: str,
-    finding: str,
-    remedy: str | None = None,
-    commands: Sequence[str] = (),
-    lasting: bool = False,
-    guide: str | None = None,
-    caution: str | None = None,
-) -> Check:
-    return _wrong("warn", name, finding, remedy, commands, lasting, guide, caution)
-
-
-def fail(
-    name: str,
-    finding: str,
-    remedy: str | None = None,
-    commands: Sequence[str] = (),
-    lasting: bool = False,
-    guide: str | None = None,
-    caution: str | None = None,
-) -> Check:
-    return _wrong("fail", name, finding, remedy, commands, lasting, guide, caution)
-
-
 def _wrong(
     outcome: Literal["warn", "fail"],
     name: str,
     finding: str,
-    remedy: str | None,
-    commands: Sequence[str],
-    lasting: bool,
-    guide: str | None,
-    caution: str | None,
+    remedy: str | None = None,
+    commands: Sequence[str] = (),
+    lasting: bool = False,
+    guide: str | None = None,
+    caution: str | None = None,
 ) -> Check:
     plain = _plain(commands)
     cautions = [text for part, text in CAUTIONS.items() if any(part in command for command in plain)]
@@ -65,6 +42,10 @@ def _wrong(
         guide=guide,
         caution=caution or "; ".join(cautions) or None,
     )
+
+
+warn = partial(_wrong, "warn")
+fail = partial(_wrong, "fail")
 
 
 def _plain(commands: Sequence[str]) -> list[str]:
