@@ -2,12 +2,21 @@
 
 import itertools
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from upnp_gw.model.address_ranges import AFTER_ALL, EVERY_ADDRESS, NO_ADDRESSES, AddressRanges, IPAddress, IPNetwork
+from upnp_gw.model.address_ranges import (
+    AFTER_ALL,
+    EVERY_ADDRESS,
+    NO_ADDRESSES,
+    TOGETHER,
+    AddressRanges,
+    IPAddress,
+    IPNetwork,
+)
 
 BASE4, BASE6 = int(IPv4Address("255.255.255.240")), int(IPv6Address("2001:db8::"))
 UNIVERSE: list[IPAddress] = [
@@ -91,3 +100,28 @@ def test_a_hundred_thousand_prefixes_are_looked_up_in_few_steps(count: int) -> N
     assert ranges.count(4) == count
     assert ranges.has(IPv4Address((count - 1) << 9))
     assert not ranges.has(IPv4Address(((count - 1) << 9) + 256))
+
+
+@given(networks, networks)
+def test_the_runs_that_differ_are_those_after_the_same_ones_and_before_the_same_ones(
+    one: list[IPNetwork], two: list[IPNetwork]
+) -> None:
+    ours, others = AddressRanges.of(one), AddressRanges.of(two)
+    for version in (4, 6):
+        same, differing, of_other = ours.differing(version, others)
+        runs, other_runs = list(ours.spans(version)), list(others.spans(version))
+        assert runs[:same] == other_runs[:same]
+        assert runs[same + differing :] == other_runs[same + of_other :]
+        assert list(ours.some_spans(version, same, differing)) == runs[same : same + differing]
+        if differing and of_other:
+            assert runs[same] != other_runs[same]
+            assert runs[same + differing - 1] != other_runs[same + of_other - 1]
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 1 << 32))
+def test_long_lists_in_any_order_are_sorted(seed: int) -> None:
+    random = Random(seed)
+    numbers = [random.randrange(30_000) for _ in range(2 * TOGETHER + 500)]
+    ranges = AddressRanges.of_spans([(number * 2, number * 2) for number in numbers])
+    assert [first // 2 for first, _ in ranges.spans(4)] == sorted(set(numbers))

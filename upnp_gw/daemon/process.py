@@ -132,6 +132,7 @@ class Daemon:
         self._policy_updates = PolicyUpdates(
             *(files, self._decider, self.gateway.submit, self.events, self._store, size),
             also_changed=lambda: waiting_keys(config),
+            load_hosts=self.gateway.load_hosts,
         )
         await self._policy_updates.begin()
         await self._start_servers()

@@ -25,6 +25,7 @@ epoch                the epoch of NAT-PMP and PCP
 usage_reader         the kernel's counters; evidence_collector: evidence of requests and use
 other_tables         other nftables tables; obstacles and reserved_ports: their effects
 measurements         counts and times of this run
+list_loading         long lists of remote hosts, in portions
 kernel_proof         the kernel compared with the ledger
 over_share           packets over a host's share; refusal_counter: refused requests of a device that floods
 garbage_collection   short pauses of the garbage collector

@@ -13,6 +13,7 @@ from upnp_gw.engine import former_addresses
 from upnp_gw.engine.above_rules import forget
 from upnp_gw.engine.decider import Asked, Decider
 from upnp_gw.engine.epoch import Epochs
+from upnp_gw.engine.list_loading import ListLoading
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
 from upnp_gw.engine.reevaluation import Reevaluation, log_revoked
@@ -56,6 +57,7 @@ class Gateway:
         self._sweep = sweep
         self._above = above
         self.submit = writer.submit
+        self.load_hosts = ListLoading(writer.update_hosts, writer.submit, writer.run_alone).load
         self.cut_due = writer.cut_due
         self.settled = writer.settled
         self.undisturbed = writer.undisturbed

@@ -7,7 +7,7 @@ from time import perf_counter_ns
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence, StoreWrite
 from upnp_gw.engine.request_log import log_kernel_changes
-from upnp_gw.firewall.base import Change, Close, Cut, Firewall, Forward, UpdateHosts
+from upnp_gw.firewall.base import Change, Close, Cut, Firewall, Forward, HostLists, UpdateHosts
 from upnp_gw.ledger.forwards import kernel_changes, mapping_id
 from upnp_gw.ledger.transaction import Ledger, Transaction
 from upnp_gw.model.errors import FirewallError
@@ -64,6 +64,10 @@ class KernelAndStore:
             cuts = [Cut(one.forward) for one in back if isinstance(one, Close) and self._unknown(one.forward)]
             await self._apply_quietly([*(UpdateHosts(before) for before, _ in hosts[:1]), *back, *cuts])
         return False
+
+    async def update_hosts(self, hosts: HostLists) -> None:
+        """Brings lists of remote hosts into the kernel, while the writer is alone. Raises FirewallError."""
+        await self._firewall.apply([UpdateHosts(hosts)])
 
     def _unknown(self, forward: Forward) -> bool:
         return self._ledger.table.get(mapping_id(forward.id)) is None

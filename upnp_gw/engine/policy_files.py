@@ -26,6 +26,7 @@ from upnp_gw.gate.load import LoadedPolicy, load_over_approved, load_tables, rea
 from upnp_gw.gate.managed_file import ManagedChange, ManagedText, ended
 from upnp_gw.model.errors import ConfigError, StoreError
 from upnp_gw.system.files import FileProblem, sync_directory, write_own
+from upnp_gw.system.process import collection_paused
 from upnp_gw.text.toml import locate_errors, parse_tables, with_line
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class PolicyFiles:
     def _judged(self, own_text: str, text: str, lists: AddressLists, load: Load) -> LoadedPolicy:
         """The policy with these texts as the two files. Rules that have ended are left out."""
         where, today = self.source, local_today(self.clock())
-        with locate_errors(own_text, where), locate_errors(text, str(self.machine)):
+        with collection_paused(), locate_errors(own_text, where), locate_errors(text, str(self.machine)):
             written = self._parsed(text)
             ended_rules = ended(written, self.clock())
             approved = ManagedPolicy(written, str(self.machine), ended_rules)

@@ -6,8 +6,14 @@ from typing import Any
 
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import first_end, without_rules
+from upnp_gw.gate.schema import Policy
 from upnp_gw.model.address_ranges import AddressRanges
 from upnp_gw.text.toml import line_of, parse_tables
+
+
+def hosts_of(policy: Policy) -> Mapping[str, AddressRanges]:
+    """The lists of remote hosts that screens may name by this policy, by their id."""
+    return {one: hosts.ranges for one, hosts in policy.screened.items()}
 
 
 class PolicyInForce:
@@ -47,7 +53,7 @@ class PolicyInForce:
     @property
     def hosts(self) -> Mapping[str, AddressRanges]:
         """The lists of remote hosts that screens may name, by their id."""
-        return {one: hosts.ranges for one, hosts in self.policy.screened.items()}
+        return hosts_of(self.policy)
 
     def next_end(self) -> float | None:
         """Wall-clock seconds at which the first rule of the machine-owned file ends; None: none will."""

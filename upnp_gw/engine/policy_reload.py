@@ -14,7 +14,9 @@ from upnp_gw.engine.crossed_invariants import standing_crossings
 from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.kept_policies import KeptPolicies
 from upnp_gw.engine.policy_files import PolicyFiles, count_rules
+from upnp_gw.engine.policy_in_force import hosts_of
 from upnp_gw.engine.reevaluation import Reevaluation, RevokedMapping, log_revoked
+from upnp_gw.firewall.base import HostLists
 from upnp_gw.gate.load import LoadedPolicy
 from upnp_gw.gate.managed_file import ManagedChange, ManagedText, rules_of
 from upnp_gw.gate.proof.differences import opened_more
@@ -35,6 +37,7 @@ ENDED_S = 60.0
 """Seconds between removals of ended rules from the file. Their mappings end in time without it."""
 Submit = Callable[[Callable[[Transaction], None]], Awaitable[object]]
 """Has the writer perform an operation; None: it is in the kernel and in the store."""
+LoadHosts = Callable[[HostLists, HostLists], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,11 @@ class PolicyUpdates:
         store: Store,
         map_size: int,
         also_changed: Callable[[], Sequence[str]] = tuple,
+        load_hosts: LoadHosts | None = None,
     ) -> None:
         """``map_size``: the number of mappings for which the kernel's maps have room. ``also_changed``: a sentence
-        for each change that a reload does not bring into force; it may wait for the disk."""
+        for each change that a reload does not bring into force; it may wait for the disk. ``load_hosts``: brings
+        long lists into the kernel in portions; None: a change brings them by itself."""
         self._also_changed = also_changed
         self.files = files
         self.in_force = decider.in_force
@@ -81,6 +86,7 @@ class PolicyUpdates:
         """Set where a policy with address lists came into force."""
         self._decider = decider
         self._submit = submit
+        self._load_hosts = load_hosts
         self._events = events
         self._store = store
         self._map_size = map_size
@@ -244,6 +250,8 @@ class PolicyUpdates:
         before = self.in_force.loaded
         await self.kept.keep(before, loaded)
         revoked: list[RevokedMapping] = []
+        if self._load_hosts is not None:
+            await self._load_hosts(hosts_of(before.policy), hosts_of(loaded.policy))
 
         def replace(transaction: Transaction) -> None:
             revoked[:] = Reevaluation(self._decider).policy_changed(transaction, loaded)

@@ -15,7 +15,7 @@ from typing import TypeVar
 from upnp_gw.engine.kernel_and_store import KernelAndStore
 from upnp_gw.engine.measurements import Measurements
 from upnp_gw.engine.persistence import Persistence
-from upnp_gw.firewall.base import Cut, Firewall, FirewallSettings, Open, Refill, UpdateHosts, UpdateNetwork
+from upnp_gw.firewall.base import Cut, Firewall, FirewallSettings, Open, Refill, UpdateNetwork
 from upnp_gw.ledger.events import Decided, Event, Events, FirewallHealed
 from upnp_gw.ledger.filters import allowed_peers
 from upnp_gw.ledger.forwards import forwards_of
@@ -73,6 +73,7 @@ class Writer:
         self._clock = clock
         self._complete = complete
         self._kernel_and_store = KernelAndStore(ledger, firewall, persistence, measurements, self.on_foreign_change)
+        self.update_hosts = self._kernel_and_store.update_hosts
         self.healed = 0
         """The number of times that our table was installed again after another program changed it."""
         self.deadlines_changed = asyncio.Event()
@@ -137,7 +138,7 @@ class Writer:
             except Exception as error:
                 answer.set_exception(error)
 
-        self._run_alone(alone)
+        self.run_alone(alone)
         return await answer
 
     # -- what others ask
@@ -157,21 +158,22 @@ class Writer:
         """Writes changed devices, incidents and questions, and the backlog of a failing disk."""
         await self._persistence.remember()
         if self._persistence.write_backlog:
-            self._run_alone(self._persistence.flush)
+            self.run_alone(self._persistence.flush)
 
     def on_foreign_change(self, reason: str) -> None:
         """Somebody else removed or changed our table: it is installed again before anything else is done."""
-        self._run_alone(partial(self._heal, reason))
+        self.run_alone(partial(self._heal, reason))
 
     def update_network(self) -> None:
         """The links or addresses changed: the kernel's sets of our own are renewed."""
-        self._run_alone(self._update_network)
+        self.run_alone(self._update_network)
 
     def cut_due(self) -> None:
         """Ends the flows whose time has come."""
-        self._run_alone(self._cut)
+        self.run_alone(self._cut)
 
-    def _run_alone(self, call: Callable[[], Awaitable[None]]) -> None:
+    def run_alone(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Calls it before the next operations."""
         self._alone.append(call)
         self._idle.clear()
         self._wake.set()
@@ -279,7 +281,7 @@ class Writer:
         # a long list of remote hosts takes a second: the others are open by then
         screened, hosts = [one for one in forwards if one.screen.name], self._settings().hosts
         if hosts:
-            await self._firewall.apply([UpdateHosts(hosts)])
+            await self._kernel_and_store.update_hosts(hosts)
         for at in range(0, len(screened), BATCH):
             await self._firewall.apply([*map(Open, screened[at : at + BATCH])])
 

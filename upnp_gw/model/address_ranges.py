@@ -8,12 +8,16 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, summarize_address_range
+from itertools import islice
+from operator import le
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 Span = tuple[int, int]
 """The first and the last address of a run, as numbers."""
 VERSIONS = (4, 6)
+TOGETHER = 2000
+"""Edges or runs that are handled at once, while other threads wait."""
 AFTER_ALL = (1 << 128) + 1
 """Above every edge."""
 
@@ -47,8 +51,13 @@ class AddressRanges:
         if not self._digest:
             import hashlib  # here: see ``mapping._screen_name``
 
-            words = (",".join(map(str, self._edges[version])) for version in VERSIONS)
-            self._digest = hashlib.sha256(";".join(words).encode()).hexdigest()[:12]
+            found = hashlib.sha256()
+            for version in VERSIONS:
+                edges = self._edges[version]
+                for at in range(0, len(edges), TOGETHER):  # no other thread runs while a text is made
+                    found.update(f"{',' * (at > 0)}{','.join(map(str, edges[at : at + TOGETHER]))}".encode())
+                found.update(b";" * (version == VERSIONS[0]))
+            self._digest = found.hexdigest()[:12]
         return self._digest
 
     def has(self, address: IPAddress) -> bool:
@@ -97,6 +106,56 @@ class AddressRanges:
         for first, last in self.spans(version):
             yield from summarize_address_range(kind(first), kind(last))
 
+    def begins(self, version: int, every: int) -> Iterator[int]:
+        """The first address of each so many-th run."""
+        yield from self._edges[version][2 * every :: 2 * every]
+
+    def begun_by(self, version: int, number: int) -> int | None:
+        """The number of edges of the runs that lie below an address; None: it is inside a run, not its first."""
+        edges = self._edges[version]
+        at = bisect_left(edges, number)
+        if at & 1:
+            return at + 1 if edges[at] == number else None
+        return at
+
+    def up_to(self, version: int, number: int, other: "AddressRanges") -> "AddressRanges":
+        """This set below an address, and another one from there on; the other family is that of the other set. The
+        address is inside no run, or its first. Runs that touch there stay two."""
+        edges, rest = self._edges[version], other._edges[version]
+        at, after = self.begun_by(version, number), other.begun_by(version, number)
+        assert at is not None
+        assert after is not None
+        found = AddressRanges()
+        joined: Sequence[int] = edges[:at] + rest[after:]  # type: ignore[operator]
+        found._edges = {**other._edges, version: joined}
+        return found
+
+    def differing(self, version: int, other: "AddressRanges") -> tuple[int, int, int]:
+        """The number of runs that two sets of a family both begin with, and of those before the runs that both end
+        with: in this set, and in the other one. Fast: compares whole parts."""
+        one, two = self._edges[version], other._edges[version]
+        most = min(len(one), len(two)) // 2
+        first = _same(most, lambda low, high: one[2 * low : 2 * high] == two[2 * low : 2 * high])
+        end, other_end = len(one), len(two)
+        last = _same(
+            most - first,
+            lambda low, high: (
+                one[end - 2 * high : end - 2 * low] == two[other_end - 2 * high : other_end - 2 * low]
+            ),
+        )
+        return first, len(one) // 2 - first - last, len(two) // 2 - first - last
+
+    def run(self, version: int, number: int) -> Span:
+        """A run of a family."""
+        edges = self._edges[version]
+        return edges[2 * number], edges[2 * number + 1] - 1
+
+    def some_spans(self, version: int, first: int, count: int) -> Iterator[Span]:
+        """So many runs of a family, from this one on."""
+        edges = self._edges[version][2 * first : 2 * (first + count)]
+        for at in range(0, len(edges), 2):
+            yield edges[at], edges[at + 1] - 1
+
     def within(self, net: IPNetwork) -> "AddressRanges":
         """The part of the set inside a prefix. O(log n + its runs there)."""
         edges, first, after = self._edges[net.version], int(net.network_address), int(net.broadcast_address) + 1
@@ -132,6 +191,18 @@ class AddressRanges:
         return f"AddressRanges({self.count(4)} runs of IPv4, {self.count(6)} of IPv6, {self.digest})"
 
 
+def _same(most: int, equal: Callable[[int, int], bool]) -> int:
+    """The number of things that are the same at the beginning. ``equal``: those of a part are."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if equal(low, middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 NO_ADDRESSES = AddressRanges()
 EVERY_ADDRESS = AddressRanges((0, 1 << 32), (0, 1 << 128))
 
@@ -139,12 +210,25 @@ EVERY_ADDRESS = AddressRanges((0, 1 << 32), (0, 1 << 128))
 def _joined(spans: Iterable[Span]) -> list[int]:
     """The edges of runs that may overlap or touch."""
     edges: list[int] = []
-    for first, last in sorted(spans):
+    for first, last in _in_order(list(spans)):
         if edges and first <= edges[-1]:
             edges[-1] = max(edges[-1], last + 1)
         else:
             edges += (first, last + 1)
     return edges
+
+
+def _in_order(spans: list[Span]) -> Iterator[Span]:
+    """The spans, sorted in parts: while a part is sorted, no other thread runs."""
+    if len(spans) <= TOGETHER or all(map(le, spans, islice(spans, 1, None))):
+        yield from sorted(spans)
+        return
+    limits = sorted(spans[::TOGETHER])
+    parts: list[list[Span]] = [[] for _ in range(len(limits) + 1)]
+    for span in spans:
+        parts[bisect_right(limits, span)].append(span)
+    for part in parts:
+        yield from sorted(part)
 
 
 def _swept(one: Sequence[int], two: Sequence[int], inside: Callable[[bool, bool], bool]) -> list[int]:

@@ -41,7 +41,8 @@ class Run(NamedTuple):
 
 def changes(before: AddressRanges, now: AddressRanges, version: int) -> list[Run]:
     """The runs of a family to delete and to add, in order."""
-    old, new = set(before.spans(version)), set(now.spans(version))
+    same, gone_most, new_most = before.differing(version, now)
+    old, new = set(before.some_spans(version, same, gone_most)), set(now.some_spans(version, same, new_most))
     gone = (Run(first, False, last) for first, last in old - new)
     return sorted((*gone, *(Run(first, True, last) for first, last in new - old)))
 
