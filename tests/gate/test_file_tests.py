@@ -168,6 +168,7 @@ mac = ["{PC_MAC}"]
 file = "office.txt"
 [set.bots]
 file = "bots.txt"
+max_age = "7d"
 [[forbid]]
 name = "no-bots"
 remote = ["@bots"]
@@ -212,6 +213,8 @@ SAID = [
     (f"{GAMES}, ext = 40000", "", 'want = "allow"\nttl = 2592000\nat = "2027-05-01 11:59"'),
     (f"{GAMES}, ext = 40000", "", 'want = "deny"\nat = "2027-05-01 12:00"'),
     (WEB, ", frozen = true", 'want = "deny"'),
+    (WEB, "", 'want = "deny"\nrule = "no-bots"\nstale = ["@bots"]'),
+    (f'{WEB}, remote = "203.0.113.200"', "", 'want = "deny"\nstale = "@bots"'),
 ]
 
 
@@ -244,6 +247,20 @@ def test_what_a_test_can_say_holds(request_: str, sender: str, expected: str) ->
         (WEB, "", 'want = "deny"\next = 8080', "ext: accepted only beside want"),
         (WEB, ", frozen = true", 'want = "allow"\nremote = ["@office"]', "got deny, remote none"),
         (WEB, "", 'want = "deny"\nat = "holidays 12:00"', "wanted deny; got allow"),
+        (WEB, "", 'want = "allow"\nstale = "@bots"', "the address list bots of rule no-bots is out of date"),
+        (
+            WEB,
+            "",
+            'want = "deny"\nstale = ["bots"]',
+            'stale[0]: got "bots"; accepted: a set of this file: @bots, @off',
+        ),
+        (
+            WEB,
+            "",
+            'want = "deny"\nstale = "@office"',
+            "stale: set office has no max_age, so it is never out of date",
+        ),
+        (WEB, "", 'want = "deny"\nstale = []', "stale: empty; leave it out where every list is up to date"),
     ],
 )
 def test_what_a_test_says_can_fail(request_: str, sender: str, expected: str, message: str) -> None:

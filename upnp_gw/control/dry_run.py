@@ -76,6 +76,7 @@ def _case(policy: Policy, trial: api.Trial, where: str) -> Case:
         holds=0,
         frozen=False,
         busy=(),
+        stale=frozenset(),
         want=Want.ALLOW,
         want_ttl_s=None,
         want_rule=None,

@@ -139,6 +139,7 @@ ACCEPTED: Mapping[str, Keys] = {
         "remote": (f"{HOSTS}, or a table of only and never", '["203.0.113.0/24"]'),
         "at": ('"HH:MM", with a day or a date before it', '"2026-12-25 12:30"'),
         "busy": (PORTS, PORT_LIST),
+        "stale": ('"@set" of this file that has a max_age, or a list of them', '["@blocklist"]'),
     },
     "from": {
         "device": ("a device of this file", '"ps5"'),

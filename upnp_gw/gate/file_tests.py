@@ -2,8 +2,8 @@
 
 A test states the sender (``from``), the request (``request``) and the verdict (``want``). The defaults favour the
 request: a named device is present with all its facts, has no mappings, asks at noon of a Monday, on the gateway's
-first LAN unless the policy names another for it. That LAN has NAT for private addresses. ``from``, ``at`` and
-``busy`` change that. Address lists are up to date. The real network is not read.
+first LAN unless the policy names another for it. That LAN has NAT for private addresses, and address lists are up
+to date. ``from``, ``at``, ``busy`` and ``stale`` change that. The real network is not read.
 """
 
 from collections.abc import Iterator
@@ -75,6 +75,7 @@ def build_case(raw: object, rules: PolicyRules, calendar: Calendar, place: KeyPa
         holds=values.read_number(sender.holds, 0, 65535, from_place.at("holds")),
         frozen=sender.frozen,
         busy=if_set(table.busy, values.read_ports, place.at("busy")) or (),
+        stale=rules.remote.read_stale(table.stale, place.at("stale")),
         want=want,
         want_ttl_s=values.read_optional_duration_s(table.ttl, place.at("ttl")),
         want_rule=table.rule,
@@ -213,6 +214,7 @@ def _facts(policy: Policy, case: Case, hosts: _Hosts) -> Facts:
         today=case.today,
         wall=_wall(case),
         frozen=case.frozen,
+        stale_sets=case.stale,
         held=HeldMappings(case.holds, case.holds, {grant.name: case.holds for grant in policy.grants}),
         dhcp_name=hosts.device.dhcp_name if hosts.device is not None else None,
         lease_agrees=hosts.device is not None,

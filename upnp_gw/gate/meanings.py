@@ -205,6 +205,7 @@ MEANINGS: Mapping[str, Meanings] = {
         "remote": ("not checked", "All remote hosts that may connect."),
         "at": ("12:00 on a Monday", "The local time of the request."),
         "busy": (NONE, "External ports that another device has."),
+        "stale": (NONE, "Address lists that are out of date."),
     },
     "from": {
         "device": (NONE, "A named device. It has all its facts, on its own LAN or the gateway's first."),

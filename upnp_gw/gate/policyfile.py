@@ -188,6 +188,7 @@ class CaseTable(TomlTable):
     remote: Remote | None = None
     at: str | None = None
     busy: Ports | None = None
+    stale: Names | None = None
 
 
 T = TypeVar("T", bound=TomlTable)

@@ -39,6 +39,24 @@ class RemoteReader:
             None if table.never is None else self._hosts(table.never, place.at("never"), EMPTY_NEVER, never=True),
         )
 
+    def read_stale(self, texts: Names | None, place: KeyPath) -> frozenset[str]:
+        """``stale`` of a test: names of lists that can be out of date. None: the key is not set. Raises
+        ConfigError."""
+        names = set[str]()
+        if texts is None:
+            return frozenset()
+        for index, text in enumerate(values.as_list(texts)):
+            spot = place if isinstance(texts, str) else place.at(index)
+            found = self.sets.get(text[1:]) if text.startswith("@") else None
+            if found is None:
+                raise spot.wrong(text, known_names("set", self.sets, "@"), example=False)
+            if found.max_age_s is None:
+                raise spot.fail(f"set {found.name} has no max_age, so it is never out of date; remove it here")
+            names.add(found.name)
+        if not names:
+            raise place.empty("; leave it out where every list is up to date")
+        return frozenset(names)
+
     def _hosts(self, texts: Names, place: KeyPath, without: str, never: bool = False) -> Hosts:
         entries = values.as_list(texts)
         if not entries:
@@ -56,7 +74,7 @@ class RemoteReader:
 
     def _check_name(self, text: str, place: KeyPath) -> None:
         if text[1:] not in self.sets and place.where == self.where:
-            raise place.wrong(text, known_names("set", self.sets), example=False)
+            raise place.wrong(text, known_names("set", self.sets, "@"), example=False)
 
     def _union(self, prefixes: tuple[IPNetwork, ...], names: tuple[str, ...], never: bool) -> Hosts:
         lost = never and not self.sets.keys() >= set(names)

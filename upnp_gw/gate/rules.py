@@ -71,7 +71,7 @@ class PolicyRules:
             entry_place = place if isinstance(texts, str) else place.at(index)
             if text.startswith("@"):
                 if text[1:] not in self.groups:
-                    raise entry_place.wrong(text, known_names("group", self.groups), example=False)
+                    raise entry_place.wrong(text, known_names("group", self.groups, "@"), example=False)
                 devices |= self.groups[text[1:]]
             else:
                 values.read_name(text, entry_place)

@@ -262,6 +262,8 @@ class Case:
     """An incident is open for the device."""
     busy: PortRanges
     """External ports that another device has."""
+    stale: frozenset[str]
+    """Address lists that are out of date."""
     want: Want
     want_ttl_s: int | None
     want_rule: str | None

@@ -72,11 +72,13 @@ class KeyPath:
         return ConfigError(self.where, self.key, problem)
 
 
-def known_names(kind: str, names: Mapping[str, object]) -> str:
-    """The existing names for an error message, at most 12; if there are none, how to add one."""
+def known_names(kind: str, names: Mapping[str, object], mark: str = "") -> str:
+    """The existing names for an error message, at most 12; if there are none, how to add one. ``mark``: written
+    before each name."""
     if not names:
         return f"a {kind} of this file, which has none yet: add {HOW_TO_NAME[kind]}"
-    return f"a {kind} of this file: {', '.join(sorted(names)[:12])}"
+    listed = ", ".join(mark + name for name in sorted(names)[:12])
+    return f"a {kind} of this file: {listed}"
 
 
 def if_set(value: V | None, read: Callable[[V, KeyPath], T], place: KeyPath) -> T | None:

@@ -72,3 +72,42 @@ def test_another_default_is_a_difference() -> None:
     ]
     assert set(found) == {Kind.MORE}
     assert len(found) <= 8
+
+
+PLAY = ALL + 'hours = "{}"\n'
+
+
+def days(hours: str, old: str, new: str) -> set[tuple[str, str]]:
+    """(kind, the part of the text about days) of each difference between two calendars."""
+    found = differences_of(f"holidays = {old}\n" + PLAY.format(hours), f"holidays = {new}\n" + PLAY.format(hours))
+    return {(kind, text.partition(", on ")[2].removesuffix(", 10:00-12:00")) for kind, text, _, _ in found}
+
+
+def differences_of(old: str, new: str) -> list[tuple[str, str, str, str]]:
+    return [
+        (one.kind.value, one.text, one.was, one.now) for one in Differences(policy_of(old), policy_of(new)).all()
+    ]
+
+
+def test_a_day_is_named_by_the_holidays_of_both_policies() -> None:
+    old, new = "days that are holidays of the old policy alone", "days that are holidays of the new policy alone"
+    assert days("holidays 10:00-12:00", '["12-25"]', '["12-26"]') == {(Kind.MORE, new), (Kind.LESS, old)}
+    assert days("mon-sun 10:00-12:00", '["12-25"]', '["12-26"]') == {(Kind.MORE, old), (Kind.LESS, new)}
+    assert days("holidays 10:00-12:00", '["12-25"]', '["12-25"]') == set()
+    one = '["12-25", 2027-05-06]'  # a Thursday
+    assert days("holidays 10:00-12:00", '["12-25"]', one) == {
+        (Kind.MORE, "thu that are holidays of the new policy alone")
+    }
+    assert days("thu,holidays 10:00-12:00", '["12-25"]', one) == set()
+
+
+def test_other_hours_with_other_holidays() -> None:
+    """The days that both policies call the same come first."""
+    old = f'holidays = ["12-25"]\n{PLAY.format("sat 10:00-12:00")}'
+    new = f'holidays = ["12-26"]\n{PLAY.format("sat-sun,holidays 10:00-12:00")}'
+    (kind, text, _, _), *more = differences_of(old, new)
+    assert (kind, more) == (Kind.MORE, [])
+    assert text.partition(", on ")[2] == (
+        "sun and on sat-sun that are holidays of the old policy alone"
+        " and on mon-fri,sun that are holidays of the new policy alone, 10:00-12:00"
+    )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from ipaddress import summarize_address_range
 
 from upnp_gw.gate.explain import ports_text
-from upnp_gw.gate.hours import days_text
+from upnp_gw.gate.hours import HOLIDAY, days_text
 from upnp_gw.gate.proof import dimensions as d
 from upnp_gw.gate.proof.boxes import Box
 from upnp_gw.gate.proof.dimensions import Relation, Shape
@@ -17,6 +17,8 @@ MOST = 6
 """Most names or prefixes of one list."""
 WHOLE = (ADDRESSES, (*HOSTS4, *GLOBAL6), IP4, HOSTS4, LOCAL4, IP6, GLOBAL6)
 """Sets of addresses that stand for all of one or both families."""
+NAMES = ("old", "new")
+"""Names of two policies that are compared."""
 _NAMES = {IP4: "IPv4 address", IP6: "IPv6 address"}
 SHAPES = {
     Shape.EXACT: "exact external port",
@@ -124,7 +126,7 @@ def _when(space: Space, policies: Sequence[Policy], box: Box) -> Iterator[str]:
     if d.REMOTE_PORT in box:
         yield f"from port {ports_text(without(_spans(box, d.REMOTE_PORT), ((0, 0),)))}"
     if d.DAY in box:
-        yield _days_text(space, _bits(box, d.DAY))
+        yield _days_text(space, policies, _bits(box, d.DAY))
     if d.MINUTE in box:
         yield minutes_text(_spans(box, d.MINUTE))
     if d.TIME in box:
@@ -139,10 +141,21 @@ def _when(space: Space, policies: Sequence[Policy], box: Box) -> Iterator[str]:
 _PARTS = (_who, _target, _what, _when)
 
 
-def _days_text(space: Space, bits: int) -> str:
-    """``on mon-fri``, by today's kind alone; the night before matters only for hours over midnight."""
-    kinds = frozenset(day.kinds[0][0] for at, day in enumerate(space.days) if bits >> at & 1)
-    return f"on {days_text(kinds)}"
+def _days_text(space: Space, policies: Sequence[Policy], bits: int) -> str:
+    """``on mon-fri``, by today's kind alone; the night before matters only for hours over midnight. A day that is a
+    holiday of one of two policies is named so."""
+    calendars = dict.fromkeys(space.calendars.index(policy.calendar) for policy in policies)
+    days = [tuple(day.kinds[at][0] for at in calendars) for n, day in enumerate(space.days) if bits >> n & 1]
+    same = frozenset(kinds[0] for kinds in days if len({*kinds}) == 1)
+    parts = [f"on {days_text(same)}"] if same else []
+    for holiday, name in enumerate(NAMES[: len(calendars)]):
+        weekdays = frozenset(
+            kinds[1 - holiday] for kinds in days if len({*kinds}) > 1 and kinds[holiday] == HOLIDAY
+        )
+        if weekdays:
+            on = "days" if len(weekdays) == HOLIDAY else days_text(weekdays)
+            parts.append(f"on {on} that are holidays of the {name} policy alone")
+    return " and ".join(parts)
 
 
 def minutes_text(spans: Spans) -> str:
