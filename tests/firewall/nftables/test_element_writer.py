@@ -27,6 +27,8 @@ from upnp_gw.model.errors import FirewallError
 pytestmark = pytest.mark.lab
 Real = Driver[NftablesFirewall]
 Pair = tuple[tuple[Real, Host], tuple[Real, Host]]
+APART_S = 20
+"""The most seconds between the same batch in the two namespaces, on an emulated machine with a load."""
 
 
 @pytest.fixture(scope="module", params=list(FirewallMode))
@@ -41,6 +43,14 @@ def pair(namespaces: None, request: pytest.FixtureRequest) -> Iterator[Pair]:
             driver.open(settings(request.param, size=50))
             made.append((driver, host))
         yield made[0], made[1]
+
+
+def begin_anew(pair: Pair) -> None:
+    """No mappings, and no endpoints that were cut before: those end after two minutes, in one namespace a little
+    before the other, which an emulated machine can see."""
+    for driver, host in pair:
+        driver.apply(Refill(()))
+        host.nft("flush set inet upnp_gw cut; flush set inet upnp_gw cut6")
 
 
 def listing(host: Host) -> Any:
@@ -59,13 +69,12 @@ def assert_same(pair: Pair) -> None:
     assert listing(our_host) == listing(their_host)
     ours_now, theirs_now = ours.read(), theirs.read()
     assert set(ours_now.left_s) == set(theirs_now.left_s)
-    assert all(abs(left - theirs_now.left_s[name]) < 5 for name, left in ours_now.left_s.items())
+    assert all(abs(left - theirs_now.left_s[name]) < APART_S for name, left in ours_now.left_s.items())
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_nft_lists_the_same_for_every_kind_of_change(pair: Pair, name: str) -> None:
-    for driver, _ in pair:
-        driver.apply(Refill(()))
+    begin_anew(pair)
     for batch in CASES[name]:
         for driver, _ in pair:
             driver.apply(*batch)
@@ -80,8 +89,7 @@ def test_nft_lists_the_same_for_every_kind_of_change(pair: Pair, name: str) -> N
 )
 @given(BATCHES, st.booleans())
 def test_nft_lists_the_same_after_any_batches(pair: Pair, batches: list[list[Change]], network: bool) -> None:
-    for driver, _ in pair:
-        driver.apply(Refill(()))
+    begin_anew(pair)
     if network:  # through libnftables with either
         batches.append([UpdateNetwork(replace(NETWORK, external=())), Open(forward("m9", 2000))])
         batches.append([UpdateNetwork(NETWORK)])
