@@ -56,6 +56,7 @@ ROWS: dict[str, tuple[Fate, str, dict[str, Any]]] = {
     "max_lifetime=604800": (YES, 'max_ttl = "1d": miniupnpd takes 86400 at most', {}),
     "max_lifetime=x": (NO, "accepted here: 1 to 86400", {}),
     "secure_mode=yes": (YES, "for itself only", {}),
+    "secure_mode=on": (YES, "for itself only", {}),
     "secure_mode=no": (NO, "--for-others carries it", {}),
     "pcp_allow_thirdparty=yes": (NO, "--for-others carries it", {}),
     "pcp_allow_thirdparty=no": (YES, "for itself only", {}),
