@@ -7,22 +7,30 @@ import pytest
 from tests import ROOT
 from tests.fixtures.address_lists import ListsInMemory
 from tests.fixtures.policies import TODAY
+from upnp_gw.gate.build import build_policy
 from upnp_gw.gate.builtin import PROFILES, profile_text
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.file_tests import case_verdict
+from upnp_gw.gate.index import with_indexes
+from upnp_gw.gate.invariant_checks import Source, invariant_results
 from upnp_gw.gate.load import load_text
 from upnp_gw.model.errors import ConfigError
+from upnp_gw.text.toml import parse_tables
 
 PAGES = [ROOT / "docs" / "policy-guide.md", ROOT / "docs" / "policy-semantics.md", ROOT / "README.md"]
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+FILES = sorted((ROOT / "examples" / "policies").glob("*.toml"))
+ALL = {"name": "all", "who": "*", "int_ports": ["1-65535"], "ext_ports": ["1-65535"], "for": ["0.0.0.0/0", "::/0"]}
 
 
 def blocks() -> list[tuple[str, str]]:
     """(where, TOML) of each policy on the pages."""
     found = []
-    for page in PAGES:
+    for page in [*PAGES, *GUIDES]:
         text = page.read_text("utf-8")
         for number, block in enumerate(re.findall(r"^```toml\n(.*?)^```", text, re.S | re.M)):
-            found.append((f"{page.name}-{number}", block))
+            if page in PAGES or block.startswith("version = 1"):
+                found.append((f"{page.name}-{number}", block))
     return found
 
 
@@ -51,6 +59,28 @@ def test_each_of_its_tests_can_fail(text: str) -> None:
         turned = f'{text[: found.start()]}want = "{other}"{text[found.end() :]}'
         with pytest.raises(ConfigError, match="failed: wanted"):
             load_text(turned, "page", TODAY, LISTS)
+
+
+INVARIANTS = [*BLOCKS, *((path.name, path.read_text("utf-8")) for path in FILES)]
+
+
+@pytest.mark.parametrize("text", [text for _, text in INVARIANTS], ids=[where for where, _ in INVARIANTS])
+def test_each_of_its_invariants_can_fail(text: str) -> None:
+    """A never, if everybody may open every port; an always, if nobody may open any."""
+    raw = parse_tables(text, "page")
+    for kind, grants in (("never", [ALL]), ("always", [])):
+        tables = {**raw, "grant": grants, "forbid": [], "test": [], "mode": "enforce"}
+        policy = with_indexes(build_policy(tables, "page", lists=LISTS))
+        for result in invariant_results(policy, Source(tables, "page"), None, TODAY):
+            if result.proof.invariant.kind == kind:
+                assert result.proof.standing == "violated", result.proof.invariant.name
+
+
+def test_the_recipes_of_the_guide_and_the_examples_have_invariants() -> None:
+    """But for the one in observe mode, which breaks most."""
+    bare = [text for where, text in INVARIANTS if not where.startswith(("policy-semantics", "README"))]
+    bare = [text for text in bare if not re.search(r"^\[\[(never|always)\]\]", text, re.M)]
+    assert [text for text in bare if 'mode = "observe"' not in text] == []
 
 
 def test_the_pages_have_the_recipes() -> None:
