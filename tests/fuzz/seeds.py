@@ -14,6 +14,7 @@ from tests import ROOT
 from tests.fixtures import port5351_vectors as vectors
 from tests.fuzz.targets import CORPUS
 from tests.gate import test_address_lists
+from tests.migration import test_lease_file
 from tests.model import test_dhcp
 from tests.protocols.igd import test_raw_description as raw
 from tests.system import test_neighbour_messages as neighbour
@@ -136,6 +137,7 @@ def corpora() -> dict[str, Iterable[str | bytes]]:
             b'["203.0.113.0/24", "2001:db8::/32"]',
             b"1.2.3.4/32 ; x\r\n",
         ],
+        "lease-file": test_lease_file.SEEDS,
         "leases": [test_dhcp.DNSMASQ, test_dhcp.KEA, test_dhcp.ISC, test_dhcp.NETWORKD],
         "netlink-route": [route.link(), *route_messages()],
         "netlink-filter": filter_messages(),

@@ -17,6 +17,7 @@ from tests import ROOT
 from tests.fuzz import through
 from upnp_gw import api
 from upnp_gw.api.reading import read_body, read_query
+from upnp_gw.cli.import_leases import body_of
 from upnp_gw.config.file import parse_text
 from upnp_gw.engine.other_tables import all_drops
 from upnp_gw.firewall.conntrack import matching_entries, parse_tuple
@@ -34,6 +35,7 @@ from upnp_gw.gate.load import load_text
 from upnp_gw.gate.policyfile import printable
 from upnp_gw.migration.config_text import configuration
 from upnp_gw.migration.conversion import convert
+from upnp_gw.migration.lease_file import read_lease_file
 from upnp_gw.migration.reading import read_original
 from upnp_gw.migration.settings import Chosen
 from upnp_gw.model import dhcp
@@ -173,6 +175,16 @@ def miniupnpd(data: bytes) -> None:
         named = any(line.pattern is not None for line in original.permissions)
         assert not found.differences or named or not found.carried.secure or found.carried.third_party
         configuration(None, "config.toml", found.carried, Path("/etc/upnp-gw/policy.toml"))
+
+
+def lease_file(data: bytes) -> None:
+    """A lease file of miniupnpd. The API takes each lease that it has; each line is in one of the lists."""
+    found = read_lease_file(data, now=1.8e9, written=1.8e9)
+    lines = [line for line in data.split(b"\n") if line.strip(b" \t\r")]
+    assert len(lines) == len(found.leases) + len(found.expired) + len(found.broken) + found.repeated
+    for lease in found.leases:
+        read_body(json.dumps({"leases": [body_of(lease, 1.8e9)]}).encode(), api.TakeOver)
+        assert shown(lease.description, 300).isprintable()
 
 
 def leases(data: bytes) -> None:
@@ -324,6 +336,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "policy": policy,
     "config": config,
     "leases": leases,
+    "lease-file": lease_file,
     "miniupnpd": miniupnpd,
     "address-list": address_list,
     "description": description,

@@ -12,6 +12,18 @@ from upnp_gw.model.mapping import Endpoint, Transport, Via
 
 NOW = 1_796_033_000
 TCP, UDP = Transport.TCP, Transport.UDP
+DEBIAN = (
+    "TCP:8080:192.168.77.20:8000:1796033839:game: with: colons\n"
+    "UDP:8081:192.168.77.20:8081:1796638039:libminiupnpc\n"
+    "UDP:9000:192.168.77.20:9000:1796033939:NAT-PMP 9000 udp\n"
+    "TCP:9100:192.168.77.20:9100:1796034040:PCP MAP 3e7ab20507881d5dfe3ad918\n"
+)
+PINHOLES = (
+    "TCP;2a11:2233:0:77::14;9102;(null);0;1;1796034041;PCP MAP 4425c2ca777596ad125623af\n"
+    "UDP;2a11:2233:0:77::14;9103;2001:db8::9;5000;2;1796034041;IGD2 pinhole\n"
+    "TCP;2a11:2233:0:77::14;9104;;0;3;1796034041;\n"
+)
+SEEDS = (DEBIAN, PINHOLES, "TCP:1:10.0.0.2:1:600:a\nTCP:2:10.0.0.2:2:0:b\nTCP:1:10.0.0.2:1:900:c\n")
 
 
 def read(text: str | bytes, now: float = NOW, written: float = NOW) -> LeaseFile:
@@ -25,12 +37,7 @@ def lease(line: int, transport: Transport, port: int, client: str, end: int | No
 
 def test_the_file_that_debians_miniupnpd_wrote() -> None:
     """Version 2.3.1, with upnpc, natpmpc and a PCP client (tests/lab/test_takeover.py makes it)."""
-    found = read(
-        "TCP:8080:192.168.77.20:8000:1796033839:game: with: colons\n"
-        "UDP:8081:192.168.77.20:8081:1796638039:libminiupnpc\n"
-        "UDP:9000:192.168.77.20:9000:1796033939:NAT-PMP 9000 udp\n"
-        "TCP:9100:192.168.77.20:9100:1796034040:PCP MAP 3e7ab20507881d5dfe3ad918\n"
-    )
+    found = read(DEBIAN)
     client = "192.168.77.20"
     assert found == LeaseFile(
         leases=(
@@ -53,11 +60,7 @@ def test_the_file_that_debians_miniupnpd_wrote() -> None:
 
 
 def test_pinholes() -> None:
-    found = read(
-        "TCP;2a11:2233:0:77::14;9102;(null);0;1;1796034041;PCP MAP 4425c2ca777596ad125623af\n"
-        "UDP;2a11:2233:0:77::14;9103;2001:db8::9;5000;2;1796034041;IGD2 pinhole\n"
-        "TCP;2a11:2233:0:77::14;9104;;0;3;1796034041;\n"
-    )
+    found = read(PINHOLES)
     client = "2a11:2233:0:77::14"
     assert found.leases == (
         lease(1, TCP, 9102, client, 1796034041, via=Via.PCP),

@@ -70,7 +70,7 @@ def _portions(leases: Sequence[FileLease]) -> Iterator[list[FileLease]]:
     some: list[FileLease] = []
     size = 0
     for lease in leases:
-        length = len(json.dumps(_body(lease, time.time()))) + 2
+        length = len(json.dumps(body_of(lease, time.time()))) + 2
         if some and (size + length > LARGEST_BODY or len(some) == api.MOST_LEASES):
             yield some
             some, size = [], 0
@@ -82,12 +82,12 @@ def _portions(leases: Sequence[FileLease]) -> Iterator[list[FileLease]]:
 
 def _ask(daemon: DaemonClient, leases: Sequence[FileLease], dry_run: bool) -> Iterator[Answered]:
     now = time.time()
-    body = {"leases": [_body(lease, now) for lease in leases], "preview": dry_run}
+    body = {"leases": [body_of(lease, now) for lease in leases], "preview": dry_run}
     answer = msgspec.json.decode(daemon.request("POST", "/v1/leases", body=body), type=api.TakenOver)
     return map(Answered, leases, answer.leases)
 
 
-def _body(lease: FileLease, now: float) -> dict[str, Any]:
+def body_of(lease: FileLease, now: float) -> dict[str, Any]:
     """The fields of ``api.ForeignLease``."""
     body: dict[str, Any] = {
         "transport": lease.transport.value,
@@ -110,7 +110,7 @@ def _plain(found: LeaseFile, answers: Sequence[Answered]) -> dict[str, Any]:
     now = time.time()
     return {
         "leases": [
-            {"line": answer.lease.line, **_body(answer.lease, now), "answer": msgspec.to_builtins(answer.taken)}
+            {"line": answer.lease.line, **body_of(answer.lease, now), "answer": msgspec.to_builtins(answer.taken)}
             for answer in answers
         ],
         "expired": [lease.line for lease in found.expired],

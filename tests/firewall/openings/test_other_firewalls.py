@@ -12,7 +12,7 @@ from tests.firewall.openings.test_walk import PLACE, match
 from tests.firewall.other_tables.test_drops import recorded
 from tests.fixtures.lab_firewall import gateway_of
 from upnp_gw.firewall.base import FirewallMode
-from upnp_gw.firewall.openings.findings import Verdict
+from upnp_gw.firewall.openings.findings import Fault, Verdict
 from upnp_gw.firewall.openings.kernel_state import KernelState
 from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.sentences import sentence
@@ -40,6 +40,22 @@ FIREWALLS = (
     Beside("fw4.nft", v4=False, v6=False, mapping=False, pinhole=False),
     Beside("proxmox.rules", v4=True, v6=True, mapping=True, pinhole=True),
 )
+
+
+MINIUPNPD = """
+table inet filter {
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+    ct state established,related accept
+    iif "lan0" accept
+    jump miniupnpd
+  }
+  chain miniupnpd { iif "wan0" @nh,72,8 6 @nh,128,32 0xc0a84d0a @th,16,16 22 accept; }
+  chain prerouting { type nat hook prerouting priority dstnat; jump prerouting_miniupnpd; }
+  chain prerouting_miniupnpd { iif "wan0" @nh,72,8 6 tcp dport 2222 dnat ip to 192.168.77.10:22; }
+}
+"""
+"""A mapping of miniupnpd, as nft lists it."""
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +99,20 @@ def test_a_dnat_of_iptables_to_a_lan_host_is_found(scene: Scene) -> None:
     (finding,) = scene.prove().findings
     assert "dnat to 192.168.77.10:22; " in sentence(finding)
     assert scene.at_gateway(2222) == "console"
+
+
+def test_a_mapping_that_miniupnpd_left_is_found(scene: Scene) -> None:
+    """Its rules look at places in headers. In a table of both families they let IPv6 packets in, too, that have the
+    same bytes in their source address."""
+    scene.nft(MINIUPNPD)
+    found = [one for one in scene.prove().findings if one.packet is not None]
+    assert {(one.packet.version, one.packet.host_port) for one in found if one.packet} == {(4, 22), (6, 22)}
+    texts = [sentence(one) for one in found]
+    assert all("inet filter miniupnpd, handle " in text and "@nh,72,8 6 @nh,128,32 " in text for text in texts)
+    assert scene.at_gateway(2222) == "console"
+    scene.nft("flush chain inet filter prerouting_miniupnpd; flush chain inet filter miniupnpd")
+    left = {one.fault for one in scene.prove().findings}
+    assert left == {Fault.FLOW}, "the connection goes on"
 
 
 def test_beside_firewalld_only_mappings_get_in(scene: Scene) -> None:

@@ -53,6 +53,8 @@ def _key(left: Json) -> str:
     if (parts := part(left, "concat")) is not None:
         return " . ".join(map(_key, parts))
     if (payload := part(left, "payload")) is not None:
+        if (base := part(payload, "base")) is not None:
+            return f"@{base},{part(payload, 'offset')},{part(payload, 'len')}"
         return f"{part(payload, 'protocol')} {part(payload, 'field')}"
     if (ct := part(left, "ct")) is not None:
         direction = part(ct, "dir")
