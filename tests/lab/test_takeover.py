@@ -33,19 +33,23 @@ EXTERNAL = WAN_NETWORK[GATEWAY_WAN]
 GAME, CALL, SEED, HOLE, SHORT, DESKTOP = 8080, 9000, 9100, 9200, 9300, 3389
 """Ports: over IGD, NAT-PMP and PCP, an IPv6 pinhole, a short lease, and one that the new policy forbids."""
 SHORT_S = 12
-POLICY = """
-version = 1
-default = "deny"
+FORBID = """
 [[forbid]]
 name = "never-remote-desktop"
 int_ports = [3389]
+"""
+ROOMY = """
+version = 1
+default = "deny"
+[limits]
+total_mappings = 2000
+per_device = 2000
 [[grant]]
 name = "everyone"
 who = "*"
-family = ["ip4", "ip6"]
 int_ports = ["1024-65535"]
 owner = "the test"
-reason = "the permissions of miniupnpd"
+reason = "a thousand leases"
 review_by = 2099-01-01
 """
 LEASES = "lease_file={0}/upnp.leases\nlease_file6={0}/upnp.leases6\next_ifname6=wan0\nipv6_disable=no\n"
@@ -103,11 +107,16 @@ class Router:
 
     @contextmanager
     def served(self) -> Iterator[Home]:
-        """Our daemon in place of miniupnpd, on the same ports."""
-        policy = self.directory / "policy.toml"
-        policy.write_text(POLICY)
-        words = (*ROUTER, "--lan", "lan0", "--wan", "wan0", "--policy", str(policy))
-        with LabDaemon(self.lab.gateway, self.directory, *words) as daemon:
+        """Our daemon in place of miniupnpd, on the same ports, with the files that the import makes of its
+        configuration. The operator adds a rule."""
+        etc = self.directory / "etc"
+        argv = [sys.executable, "-m", "upnp_gw", "import", str(self.directory / "miniupnpd.conf")]
+        said = self.lab.gateway.run([*argv, "--config-dir", str(etc), "--yes"]).stdout
+        assert "Equal: the policy answers as the 2 permission lines do" in said
+        assert f"upnp-gw import --leases {self.leases}" in said.replace("\n    ", " ")
+        with (etc / "policy.toml").open("a", encoding="utf-8") as policy:
+            policy.write(FORBID)
+        with LabDaemon(self.lab.gateway, self.directory, "--config", str(etc / "config.toml"), *ROUTER) as daemon:
             yield Home(self.lab, daemon)
 
     def stop_miniupnpd(self) -> None:
@@ -235,9 +244,7 @@ def test_a_thousand_leases_go_on(lab: Lab, tmp_path: Path) -> None:
     lines = [f"{'TCP' if port % 3 else 'UDP'}:{port}:{hosts[port % 2]}:{port}:{end}:game\n" for port in ports]
     leases, policy = tmp_path / "upnp.leases", tmp_path / "policy.toml"
     leases.write_text("".join(lines), "utf-8")
-    policy.write_text(
-        POLICY.replace("[[forbid]]", "[limits]\ntotal_mappings = 2000\nper_device = 2000\n[[forbid]]")
-    )
+    policy.write_text(ROOMY, "utf-8")
     words = ("--lan", "lan0", "--wan", "wan0", "--policy", str(policy))
     with LabDaemon(lab.gateway, tmp_path, *words) as daemon:
         home = Home(lab, daemon)
