@@ -126,19 +126,20 @@ def check_lines(lines: Sequence[str]) -> Counter[str]:
 
 
 def _exact(policy: Policy, client: str, ext: int, int_: int) -> bool:
-    request = _request(Via.IGD1, client, ext, int_, PortChoice.EXACT)
-    return decide(policy, facts(client), request).outcome is Outcome.ALLOW
+    asked = request(Via.IGD1, client, ext, int_, PortChoice.EXACT)
+    return decide(policy, facts(client), asked).outcome is Outcome.ALLOW
 
 
 def _chosen(policy: Policy, client: str, int_: int) -> set[int]:
     """The ports that the gateway may choose."""
-    verdict = decide(policy, facts(client), _request(Via.PCP, client, 0, int_, PortChoice.SUGGESTED))
+    verdict = decide(policy, facts(client), request(Via.PCP, client, 0, int_, PortChoice.SUGGESTED))
     if verdict.clamps is None:
         return set()
     return {ext for ext in PORTS if contains(verdict.clamps.external_ports, ext)}
 
 
-def _request(via: Via, client: str, ext: int, int_: int, choice: PortChoice) -> MapRequest:
+def request(via: Via, client: str, ext: int, int_: int, choice: PortChoice) -> MapRequest:
+    """A request for a TCP port."""
     address = ip_address(client)
     return MapRequest(
         source=Source(address, "lan"),

@@ -1,11 +1,15 @@
 """Whole configuration files: each line has a remark, the policy is proved, and both files are accepted."""
 
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.migration.small_lines import TODAY
+from tests.migration.small_lines import CLIENTS, PORTS, TODAY, facts, plain_answer, request, seeds
 from tests.setup.dumps import interfaces
+from upnp_gw.gate.decide import decide
+from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.load import load_text
 from upnp_gw.migration.config_text import configuration
 from upnp_gw.migration.conversion import Conversion, convert
@@ -13,6 +17,8 @@ from upnp_gw.migration.reading import read_original
 from upnp_gw.migration.remarks import Fate
 from upnp_gw.migration.settings import Chosen
 from upnp_gw.model.errors import ConfigError
+from upnp_gw.model.mapping import Via
+from upnp_gw.model.request import PortChoice
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.conf"))
 POLICY = Path("/etc/upnp-gw/policy.toml")
@@ -75,3 +81,21 @@ def test_too_many_lines_for_a_proof_are_an_error() -> None:
     data = "\n".join(["ext_ifname=eth0", "listening_ip=br0", *rows]).encode()
     with pytest.raises(ConfigError, match="the 900 permission lines take too many steps"):
         convert(read_original(data, "m.conf"), Chosen(), POLICY, TODAY)
+
+
+@pytest.mark.parametrize("first", [0, 20])
+def test_random_lines_have_the_same_answers_where_hosts_ask_for_others(first: int) -> None:
+    """Over UPnP alone: a grant with ``for`` is for every protocol."""
+    for lines in seeds(first, 10):
+        text = "\n".join(["ext_ifname=eth0", "listening_ip=br0", "secure_mode=no", *lines])
+        original = read_original(text.encode(), "random.conf")
+        found = convert(original, Chosen(others=True), POLICY, TODAY)
+        assert found.differences == (), lines
+        policy = load_text(found.policy, "policy.toml", TODAY).policy
+        for asks, client in pairwise((*CLIENTS, CLIENTS[0])):
+            seen = replace(facts(asks), target_device="another", target_mac="02:00:00:00:00:99")
+            for ext in PORTS:
+                for int_ in PORTS:
+                    asked = request(Via.IGD2, client, ext, int_, PortChoice.EXACT)
+                    granted = decide(policy, seen, asked).outcome is Outcome.ALLOW
+                    assert granted == plain_answer(lines, client, ext, int_), (lines, asks, client, ext, int_)

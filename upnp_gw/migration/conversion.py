@@ -47,9 +47,10 @@ def convert(original: Original, chosen: Chosen, policy_file: Path, today: date) 
     """Raises ConfigError if the lines cannot be a policy of a bounded size."""
     carried = carry_settings(original, chosen)
     try:
-        rules = order_free(original.permissions)
+        others = chosen.others and bool(_others_over(carried))
+        rules = order_free(original.permissions, others)
         wanted = Wanted(
-            others=chosen.others and bool(_others_over(carried)),
+            others=others,
             ipv6=carried.ipv6,
             upnp=carried.upnp,
             max_ttl_s=carried.max_ttl_s,

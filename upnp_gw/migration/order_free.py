@@ -80,9 +80,10 @@ class Rule:
         return tuple(net for first, last in ends for net in summarize_address_range(first, last))
 
 
-def order_free(permissions: Sequence[Permission]) -> tuple[Rule, ...]:
-    """Forbids and grants. Lines with a pattern are left out. Raises TooMuchWork."""
-    return _Reading(permissions).shortest()
+def order_free(permissions: Sequence[Permission], others: bool = False) -> tuple[Rule, ...]:
+    """Forbids and grants. Lines with a pattern are left out. ``others``: a host may ask for another one, and a
+    forbid that names it would take those requests away. Raises TooMuchWork."""
+    return _Reading(permissions, 0 if others else MOST_HOSTS).shortest()
 
 
 def box_of(permission: Permission) -> Box | None:
@@ -96,7 +97,8 @@ def box_of(permission: Permission) -> Box | None:
 class _Reading:
     """The lines, and the rules that can be made of them."""
 
-    def __init__(self, permissions: Sequence[Permission]) -> None:
+    def __init__(self, permissions: Sequence[Permission], most_hosts: int) -> None:
+        self.most_hosts = most_hosts
         boxes = ((line, box_of(line)) for line in permissions if line.pattern is None)
         self.lines = [(line, box) for line, box in boxes if box is not None]
         self.algebra = Algebra(FULL, Effort(STEPS))
@@ -126,7 +128,7 @@ class _Reading:
             line
             for line, box in self.lines
             if not line.allow
-            and (box[d.TARGET] == IP4 or sum(net.num_addresses for net in line.clients) <= MOST_HOSTS)
+            and (box[d.TARGET] == IP4 or sum(net.num_addresses for net in line.clients) <= self.most_hosts)
             and all(apart(box, other) for other in allowed)
         ]
 
