@@ -135,6 +135,7 @@ COVERED_ELSEWHERE = {
     "firewall/rules/index.py": "firewall/other_tables/test_drops.py",
     "firewall/other_tables/remedies.py": "firewall/other_tables/test_drops.py",
     "firewall/other_tables/samples.py": "firewall/other_tables/test_drops.py",
+    "firewall/other_tables/static_forwards.py": "firewall/other_tables/test_listing.py",
     "firewall/nftables/screening.py": "firewall/test_screens.py",
     "firewall/nftables/screens.py": "firewall/test_screens.py",
     "gate/proof/answers.py": "gate/proof/test_brute_force.py",

@@ -19,7 +19,7 @@ from upnp_gw import api
 from upnp_gw.api.reading import read_body, read_query
 from upnp_gw.cli.import_leases import body_of
 from upnp_gw.config.file import parse_text
-from upnp_gw.engine.other_tables import all_drops
+from upnp_gw.engine.judged_tables import all_drops
 from upnp_gw.firewall.conntrack import matching_entries, parse_tuple
 from upnp_gw.firewall.conntrack_dumps import flows_by_key
 from upnp_gw.firewall.flows import Flows
@@ -28,6 +28,7 @@ from upnp_gw.firewall.nftables import counters
 from upnp_gw.firewall.nftables import monitor as watch
 from upnp_gw.firewall.other_tables import drops
 from upnp_gw.firewall.other_tables import listing as inspect
+from upnp_gw.firewall.other_tables.static_forwards import static_ports
 from upnp_gw.firewall.other_tables.without_nat import missing_for
 from upnp_gw.firewall.rules import iptables as translated
 from upnp_gw.gate.address_lists import ListFile, ListFormat, parse_list
@@ -221,7 +222,7 @@ def ruleset(data: bytes) -> None:
         return
     if not outlined(listing):
         return
-    inspect.static_ports(listing, {EXTERNAL}, "wan0")
+    static_ports(listing, {EXTERNAL}, "wan0")
     all_drops(listing, "wan0", through.NETWORK.lans, ((Transport.UDP, 1900), (Transport.TCP, 5000)))
     drops.ipv6_firewall(listing, "wan0", ("lan0",))
     missing_for(listing, "wan0", through.NETWORK.lans, frozenset({"lan0"}), router=False)

@@ -19,7 +19,8 @@ from upnp_gw.doctor.holders import holders
 from upnp_gw.doctor.machine_state import MachineState
 from upnp_gw.doctor.search import other_gateways
 from upnp_gw.doctor.stopped_daemon import prove_stopped
-from upnp_gw.engine.other_tables import all_drops, served_ports
+from upnp_gw.engine.judged_tables import all_drops
+from upnp_gw.engine.other_tables import served_ports
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.nftables import installed_mode

@@ -23,7 +23,8 @@ device_persistence   devices, incidents and questions in the store; stored_devic
 erasure              erases what is kept of a device
 epoch                the epoch of NAT-PMP and PCP
 usage_reader         the kernel's counters; evidence_collector: evidence of requests and use
-other_tables         other nftables tables; obstacles and reserved_ports: their effects
+other_tables         other nftables tables; judged_tables: what they do to our traffic (table_effects)
+obstacles, reserved_ports: the effects of these tables for mappings
 measurements         counts and times of this run
 list_loading         long lists of remote hosts, in portions
 kernel_proof         the kernel compared with the ledger

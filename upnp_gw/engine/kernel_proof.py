@@ -30,6 +30,7 @@ from upnp_gw.ledger.table import MappingTable
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Instant, Mapping, MappingKind, Screen
 from upnp_gw.model.network import Network
+from upnp_gw.system.process import give_back_memory
 
 
 class KernelReader(Protocol):
@@ -86,9 +87,14 @@ class KernelProver:
         FirewallError where the kernel gives no answer."""
         if self._reader is None:
             raise FirewallError("the memory backend opens nothing: there is no kernel to check")
-        moment = await self._gateway.undisturbed(self._read)
-        proof = await asyncio.to_thread(compare, moment.kernel, moment.openings, moment.network, moment.policy)
-        return Answer(proof, moment.openings.active)
+        try:
+            moment = await self._gateway.undisturbed(self._read)
+            proof = await asyncio.to_thread(compare, moment.kernel, moment.openings, moment.network, moment.policy)
+            active = moment.openings.active
+            del moment
+        finally:
+            await asyncio.to_thread(give_back_memory)
+        return Answer(proof, active)
 
     async def proof(self) -> Proof:
         """The proof alone."""

@@ -1,32 +1,27 @@
 """Effects of other nftables tables on our traffic, read at the start, when they change, and every 30 seconds.
 
 Static forwards (SR-24), filters before the LAN's IPv6 addresses, and chains that drop traffic that we let in or
-that LAN hosts send to our servers.
+that LAN hosts send to our servers. What follows rules (``judged_tables``) is loaded with the first other table.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from upnp_gw.config.settings import Config
-from upnp_gw.firewall.other_tables.drops import (
-    SSDP_PORT,
-    Drop,
-    forward_drops,
-    input_drops,
-    ipv6_firewall,
-    pinhole_drops,
-)
-from upnp_gw.firewall.other_tables.listing import static_ports
-from upnp_gw.firewall.other_tables.offload import FlowOffload, flow_offloads
-from upnp_gw.firewall.other_tables.samples import Samples
-from upnp_gw.firewall.other_tables.without_nat import Missing, missing_for
+from upnp_gw.engine.table_effects import NOTHING, Ruleset
 from upnp_gw.model.errors import FirewallError
 from upnp_gw.model.mapping import Transport
-from upnp_gw.model.network import Link, Network
+from upnp_gw.model.network import Network
 from upnp_gw.model.request import Ipv6Firewall
 from upnp_gw.protocols.mode import ServiceMode
+from upnp_gw.protocols.ssdp.groups import PORT as SSDP_PORT
+
+if TYPE_CHECKING:
+    from upnp_gw.firewall.other_tables.drops import Drop
+    from upnp_gw.firewall.other_tables.offload import FlowOffload
+    from upnp_gw.firewall.other_tables.without_nat import Missing
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +34,6 @@ PAUSE = 10
 """The pause after a reading, as a multiple of its duration. So readings take at most a tenth of the nftables thread
 while a program loads a large block list element by element."""
 
-Ruleset = dict[str, Any]
-
 
 def served_ports(config: Config) -> tuple[tuple[Transport, int], ...]:
     """The ports of our servers on each LAN. An HTTP port that is not fixed is not among them."""
@@ -48,26 +41,6 @@ def served_ports(config: Config) -> tuple[tuple[Transport, int], ...]:
     return (
         *((Transport.UDP, port) for port in udp),
         *((Transport.TCP, port) for port in [config.http_port] if port),
-    )
-
-
-def all_drops(
-    ruleset: Ruleset | Samples,
-    wan: str,
-    lans: Iterable[Link],
-    served: Sequence[tuple[Transport, int]],
-    without_nat: frozenset[str] = frozenset(),
-) -> tuple[Drop, ...]:
-    """Every chain of other tables that drops our traffic, the gravest first. ``without_nat``: the LANs whose hosts
-    have IPv4 pinholes instead of port mappings."""
-    links = tuple(lans)
-    followed = Samples.of(ruleset, (address.ip for link in links for address in link.addresses))
-    names = [link.name for link in links]
-    translated = [name for name in names if name not in without_nat]
-    return (
-        *input_drops(followed, wan, links, served),
-        *(forward_drops(followed, wan, translated) if translated or not names else ()),
-        *pinhole_drops(followed, wan, names, [name for name in names if name in without_nat]),
     )
 
 
@@ -133,26 +106,12 @@ class OtherTables:
     async def _judge(self, ruleset: Ruleset) -> None:
         """Evaluates a ruleset as a whole, in a thread: thousands of rules take a second."""
         network = self._network()
-        wan, lans = network.wan.name, [link.name for link in network.lans]
+        if not ruleset["nftables"] and not network.without_nat:
+            found = NOTHING
+        else:
+            from upnp_gw.engine.judged_tables import judged
 
-        def judged() -> tuple[
-            frozenset[tuple[Transport, int]],
-            Ipv6Firewall,
-            tuple[Drop, ...],
-            tuple[Missing, ...],
-            tuple[FlowOffload, ...],
-        ]:
-            own = (address.ip for lan in network.lans for address in lan.addresses)
-            followed = Samples.of(ruleset, (*network.external, *own))
-            return (
-                static_ports(followed, network.external, wan),
-                ipv6_firewall(followed, wan, lans),
-                all_drops(followed, wan, network.lans, self._served, network.without_nat),
-                missing_for(followed, wan, network.lans, network.without_nat, self._router),
-                tuple(flow_offloads(ruleset)),
-            )
-
-        found = await asyncio.to_thread(judged)
+            found = await asyncio.to_thread(judged, ruleset, network, self._served, self._router)
         self.static_ports, self.ipv6_firewall, self.drops, self.missing, self.offloads = found
 
     async def follow(self, on_read: Callable[[], None]) -> None:

@@ -43,6 +43,15 @@ def bound_heap() -> None:
             mallopt(option, value)
 
 
+def give_back_memory() -> None:
+    """Gives free blocks of glibc's malloc back to the kernel, wherever they are. Call it after a piece of work that
+    needed much memory for a moment; it takes some milliseconds, and other threads go on. Other C libraries have no
+    such call."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def share_interpreter() -> None:
     """A thread that works in Python gives way after half a millisecond, in place of 5 ms. So long at most the event
     loop waits for the readings of counters, the search for flows and the store."""

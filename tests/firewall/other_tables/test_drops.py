@@ -16,7 +16,8 @@ from tests import ROOT
 from tests.firewall.other_tables.test_listing import filters
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.other_tables.drops import Drop, forward_drops, input_drops, ipv6_firewall, pinhole_drops
-from upnp_gw.firewall.other_tables.listing import foreign_ruleset, static_ports
+from upnp_gw.firewall.other_tables.listing import foreign_ruleset
+from upnp_gw.firewall.other_tables.static_forwards import static_ports
 from upnp_gw.lab import Host
 from upnp_gw.model.mapping import Transport
 from upnp_gw.model.network import Link

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from upnp_gw.firewall.libnftables import Session
 from upnp_gw.firewall.other_tables.drops import Drop, forward_drops
-from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters, static_ports
+from upnp_gw.firewall.other_tables.listing import foreign_ruleset, forward_filters
+from upnp_gw.firewall.other_tables.static_forwards import static_ports
 from upnp_gw.lab import Host
 from upnp_gw.model.mapping import Transport
 

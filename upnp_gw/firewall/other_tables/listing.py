@@ -1,26 +1,20 @@
-"""Contents of other tables: their listing, static forwards, filters on the forward hook.
+"""Contents of other tables: their listing, and filters on the forward hook.
 
 Used by the doctor, by the check at the start of router mode and by ``other_tables``. All but
-``foreign_ruleset`` are pure.
+``foreign_ruleset`` are pure. No rule is followed here: the daemon loads that only where there are other tables.
 """
 
-from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Address
+from collections.abc import Iterator
 
 from upnp_gw.firewall.base import FAMILY, NAME
 from upnp_gw.firewall.libnftables import Session
-from upnp_gw.firewall.other_tables.samples import ALL_PORTS, SamplePacket, Samples
 from upnp_gw.firewall.rules.index import Chain, Json, RulesetIndex, part
 from upnp_gw.firewall.rules.iptables import has_translations, translate
-from upnp_gw.firewall.rules.packets import DPORT, EVERY_ADDRESS, PROTOCOL, SADDR
-from upnp_gw.firewall.rules.ranges import Ranges, inside, size, united
 from upnp_gw.firewall.tables import tables
 from upnp_gw.model.errors import FirewallError
-from upnp_gw.model.mapping import IPAddress, Transport
 
 ENDS = ("drop", "reject", "queue")
 """Statements that end a packet's evaluation without an accept."""
-TRANSLATIONS = ("dnat", "redirect")
 
 
 def foreign_ruleset(session: Session) -> Json:
@@ -44,41 +38,6 @@ def _name(name: str) -> str:
     if not all(c.isascii() and (c.isalnum() or c in "_-.") for c in name):
         raise FirewallError("a table with an unusual name")
     return name
-
-
-def static_ports(
-    ruleset: Json, external_addresses: Iterable[IPv4Address], wan: str
-) -> frozenset[tuple[Transport, int]]:
-    """The external ports that a dnat or redirect of another table sends elsewhere (SR-24).
-
-    A rule for some senders only takes its port as well. One for most ports counts only if it is for most senders.
-    """
-    external = frozenset[IPAddress](external_addresses)
-    sample = SamplePacket(wan, destinations=external)
-    followed = Samples.of(ruleset, external)
-    rules = followed.rules
-    if not external:
-        followed = Samples(rules, None)
-    taken: dict[Transport, list[tuple[int, int]]] = {transport: [] for transport in Transport}
-    for chain in rules.base_chains("prerouting", "nat"):
-        for end in followed.ends(chain, sample):
-            for box in end.packets.boxes if end.word in TRANSLATIONS else ():
-                ports = box.get(DPORT)
-                if _most(ports, (ALL_PORTS,)) and not _most(box.get(SADDR), EVERY_ADDRESS[4]):
-                    continue
-                for transport in Transport:
-                    if inside(((transport.number, transport.number),), box.get(PROTOCOL)):
-                        taken[transport] += ports
-    return frozenset(
-        (transport, port)
-        for transport, spans in taken.items()
-        for first, last in united(spans)
-        for port in range(first, last + 1)
-    )
-
-
-def _most(part: Ranges, whole: Ranges) -> bool:
-    return size(part) * 2 > size(whole)
 
 
 def forward_filters(ruleset: Json) -> list[str]:
