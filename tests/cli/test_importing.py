@@ -10,11 +10,13 @@ import pytest
 from tests import ROOT
 from tests.docs.blocks import read
 from tests.fixtures.policies import TODAY
-from tests.setup.dumps import interfaces
+from tests.setup.dumps import interfaces, routes
 from upnp_gw.cli import importing as command
 from upnp_gw.cli import main
+from upnp_gw.cli import setup as setup_command
 from upnp_gw.config.file import read_file
 from upnp_gw.gate.load import load_file
+from upnp_gw.setup.machine import Machine
 
 LINKS = interfaces("lo 127.0.0.1/8\neth0 11.0.0.2/24\nbr0 192.168.1.1/24")
 HOME = """ext_ifname=eth0
@@ -185,6 +187,22 @@ def test_a_configuration_with_a_mistake_is_named(tell: Tell, directory: Path) ->
     assert code == 2
     assert "config.toml:2: wan.interface: got the number 3" in printed
     assert [path.name for path in directory.iterdir()] == ["config.toml"]
+
+
+def test_setup_goes_on_and_keeps_the_policy(tell: Tell, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = tell(HOME, "--yes")[1]
+    assert f"upnp-gw setup --policy keep --config-dir {directory}\n" in printed.replace("\n    ", " ")
+    policy = (directory / "policy.toml").read_text()
+    machine = Machine(LINKS, routes("default dev eth0"), ruleset={"nftables": []})
+    monkeypatch.setattr(setup_command, "read_machine", lambda: machine)
+    monkeypatch.setattr(setup_command, "finish", lambda after: 0)
+    with pytest.raises(SystemExit) as ended:
+        main(["setup", "--config-dir", str(directory), "--yes", "--policy", "keep"], prog_name="upnp-gw")
+    assert ended.value.code == 0
+    assert (directory / "policy.toml").read_text() == policy
+    config = read_file(directory / "config.toml")
+    assert (config["wan"], config["lan"], str(config["natpmp"])) == ("eth0", ("br0",), "on")
+    assert "enable_natpmp=yes" in (directory / "config.toml").read_text()
 
 
 class Typed(io.StringIO):

@@ -167,13 +167,19 @@ def _finish(found: Conversion, changes: Sequence[Change], directory: Path, manne
     write_changes(changes, quiet=manner.as_json)
     if not manner.as_json:
         print_text("\nStop miniupnpd for good before this gateway starts: systemctl disable --now miniupnpd")
-        print_text("Then check the machine: upnp-gw doctor")
+        print_text(f"Then go on with the firewall, the page and the service: {_set_up(directory)}")
         if (leases := found.original.lease_file) is not None and leases.value:
             path = shown(leases.value, 300)
             print_text(
                 f"Once this gateway runs, the leases of miniupnpd go on in it: upnp-gw import --leases {path}"
             )
     return 0
+
+
+def _set_up(directory: Path) -> str:
+    """The command that goes on: it asks what the file of miniupnpd does not say, and keeps the policy."""
+    where = "" if directory == ETC else f" --config-dir {shown(str(directory), 300)}"
+    return f"upnp-gw setup --policy keep{where}"
 
 
 def _show(found: Conversion) -> None:
