@@ -53,6 +53,7 @@ NOT_KEPT = {
 }
 """The owner of the port after it was granted -> the refusal."""
 NOT_UNDERSTOOD = NotServed("its UPnP IGD cannot be understood")
+NOT_REACHED = NotServed("its UPnP IGD cannot be reached")
 
 
 class IgdLink:
@@ -83,8 +84,8 @@ class IgdLink:
             description = parse_description(answer.body, place)
             if len(description.connections) > 1:
                 description = description.with_first(await self._connected(description.connections))
-        except (OSError, WireError):
-            return NOT_UNDERSTOOD
+        except (OSError, WireError) as error:
+            return _not_served(error)
         if description.connection is None and description.firewall is None:
             return NotServed("its UPnP IGD has no service for mappings")
         self._description = description
@@ -109,9 +110,9 @@ class IgdLink:
                     await igd.delete_port_mapping(self.way, service, request, port)
         except ActionRefused as error:
             return denial_of(error.code)
-        except (OSError, WireError):
+        except (OSError, WireError) as error:
             self.forget()
-            return NOT_UNDERSTOOD
+            return _not_served(error)
         return found
 
     async def release(self, request: AboveRequest) -> Denial | NotServed | None:
@@ -126,9 +127,9 @@ class IgdLink:
             except ActionRefused as error:
                 gone = error.code in NO_SUCH_ENTRY or (four and await self._is_gone(service, request))
                 return None if gone else denial_of(error.code)
-        except (OSError, WireError):
+        except (OSError, WireError) as error:
             self.forget()
-            return NOT_UNDERSTOOD
+            return _not_served(error)
         return None
 
     async def tell_address(self) -> bool:
@@ -251,6 +252,10 @@ class IgdLink:
         if unique_id is None:
             unique_id = await igd.add_pinhole(self.way, service, request, 1)
         await igd.delete_pinhole(self.way, service, unique_id)
+
+
+def _not_served(error: OSError | WireError) -> NotServed:
+    return NOT_REACHED if isinstance(error, OSError) else NOT_UNDERSTOOD
 
 
 def denial_of(code: int) -> Denial | NotServed:
