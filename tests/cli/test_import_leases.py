@@ -124,6 +124,61 @@ def test_ports_of_other_rules_lead_to_the_doctor(upnp_gw: Run, tmp_path: Path, l
         assert "upnp-gw doctor" in upnp_gw("import", "--leases", str(leases)).output
 
 
+POLICY = """
+version = 1
+default = "deny"
+[[forbid]]
+name = "no-nine"
+int_ports = [9]
+[[grant]]
+name = "games"
+who = "*"
+int_ports = [2000, 9]
+ext_ports = [2000]
+owner = "me"
+reason = "a test"
+review_by = 2099-01-01
+[[grant]]
+name = "asks"
+who = "*"
+int_ports = [3000]
+approve = true
+owner = "me"
+reason = "a test"
+review_by = 2099-01-01
+"""
+
+
+def test_a_policy_answers_before_the_gateway_runs(upnp_gw: Run, tmp_path: Path, leases: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(POLICY, "utf-8")
+    rows = [
+        line(2000),
+        f"UDP:2001:192.168.1.9:2000:{END}:NAT-PMP 2001 udp\n",
+        line(9),
+        line(3000, 0),
+        f"TCP;2001:db8::9;2000;;0;1;{END};PCP MAP 3e7ab20507881d5dfe3ad918\n",
+    ]
+    leases.write_text("".join(rows), "utf-8")
+    done = upnp_gw("import", "--leases", str(leases), "--policy", str(policy), "--json")
+    answers = [lease["answer"] for lease in json.loads(done.output)["leases"]]
+    assert done.exit_code == 1
+    assert [(one["outcome"], one["rule"]) for one in answers] == [
+        ("taken", "games"),
+        ("refused", None),
+        ("refused", "no-nine"),
+        ("asked", "asks"),
+        ("taken", "games"),
+    ]
+    assert 3500 < answers[0]["lease_s"] <= 3600
+    assert answers[0]["decision"] is None
+    text = upnp_gw("import", "--leases", str(leases), "--policy", str(policy)).output
+    assert "2 leases would go on here" in text.replace("\n    ", " ")
+    policy.write_text("version = 2", "utf-8")
+    assert upnp_gw("import", "--leases", str(leases), "--policy", str(policy)).exit_code == 2
+    assert upnp_gw("import", "x", "--policy", str(policy)).exit_code == 2
+
+
 def test_remaining_times_are_said(upnp_gw: Run, tmp_path: Path, leases: Path) -> None:
     gateway = TakesOver()
     leases.write_text(line(4, 600), "utf-8")

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,18 @@ class Answered:
     taken: api.TakenLease
 
 
-def take_over(daemon: DaemonClient, as_json: bool, path: Path, dry_run: bool) -> None:
-    """Takes over what still runs of a lease file, and prints what became of it. Exits with ``NOT_TAKEN`` if not all
-    of it goes on. Raises FileProblem, click.ClickException, and as ``DaemonClient`` does."""
+def take_over(daemon: DaemonClient, as_json: bool, path: Path, dry_run: bool, policy: Path | None) -> None:
+    """Takes over what still runs of a lease file, and prints what became of it. ``policy``: asks this file in place
+    of the gateway, and changes nothing.
+
+    Exits with ``NOT_TAKEN`` if not all of it goes on. Raises FileProblem, ConfigError, click.ClickException, and as
+    ``DaemonClient`` does."""
     found = read(path)
-    answers = [answer for some in _portions(found.leases) for answer in _ask(daemon, some, dry_run)]
+    dry_run = dry_run or policy is not None
+    if policy is not None:
+        answers = _by_policy(found.leases, policy)
+    else:
+        answers = [answer for some in _portions(found.leases) for answer in _ask(daemon, some, dry_run)]
     if as_json:
         click.echo(json.dumps(_plain(found, answers)))
     else:
@@ -85,6 +93,31 @@ def _ask(daemon: DaemonClient, leases: Sequence[FileLease], dry_run: bool) -> It
     body = {"leases": [body_of(lease, now) for lease in leases], "preview": dry_run}
     answer = msgspec.json.decode(daemon.request("POST", "/v1/leases", body=body), type=api.TakenOver)
     return map(Answered, leases, answer.leases)
+
+
+def _by_policy(leases: Sequence[FileLease], file: Path) -> list[Answered]:
+    """The answers of a policy to each lease by itself. Raises ConfigError."""
+    from upnp_gw.control.dry_run import try_by_policy
+    from upnp_gw.gate.load import load_file
+
+    now = time.time()
+    policy = load_file(file, datetime.now().astimezone().date()).policy
+    answers = []
+    for lease in leases:
+        body = body_of(lease, now)
+        del body["description"]
+        trial = msgspec.convert({**body, "address": body.pop("internal_client")}, api.Trial)
+        explained = try_by_policy(policy, trial, str(file), exact=True)
+        allowed = explained.verdict == "allow"
+        taken = api.TakenLease(
+            outcome="taken" if allowed else "asked" if explained.verdict == "ask" else "refused",
+            lease_s=explained.lease_s if allowed else None,
+            rule=explained.rule,
+            refusal=explained.refusal,
+            message=None if allowed else explained.reasons[-1],
+        )
+        answers.append(Answered(lease, taken))
+    return answers
 
 
 def body_of(lease: FileLease, now: float) -> dict[str, Any]:

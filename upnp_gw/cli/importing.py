@@ -46,6 +46,7 @@ _PATH = click.Path(path_type=Path)
     "--config-dir", type=_PATH, default=ETC, metavar="DIR", help=f"Directory of the files.  [default: {ETC}]"
 )
 @click.option("--leases", type=_PATH, metavar="FILE", help="Take over the leases of this lease file instead.")
+@click.option("--policy", type=_PATH, metavar="FILE", help="With --leases: ask this policy, not the gateway.")
 @click.option("--yes", is_flag=True, help="Ask nothing, and write.")
 @click.option("--dry-run", is_flag=True, help="Show files or answers; change nothing.")
 @daemon_command
@@ -59,6 +60,7 @@ def import_(
     for_others: bool,
     config_dir: Path,
     leases: Path | None,
+    policy: Path | None,
     yes: bool,
     dry_run: bool,
 ) -> None:
@@ -70,7 +72,8 @@ def import_(
     --yes.
 
     With --leases, and no FILE, the running gateway takes over the leases that still run, each as a request of the
-    device that has it. What the policy refuses is listed, with its rule.
+    device that has it. What the policy refuses is listed, with its rule. With --policy too, the answers are those
+    of a policy file to each lease by itself: a look before the gateway runs.
 
     Exit code 0: done; 1: you said no, or not all leases go on; 2: FILE is not accepted, or an answer is missing,
     and nothing was written; 3: the gateway does not run.
@@ -81,7 +84,9 @@ def import_(
                 raise click.UsageError("--leases is a step of its own, after FILE and the start of the gateway")
             from upnp_gw.cli.import_leases import take_over
 
-            return take_over(daemon, as_json, leases, dry_run)
+            return take_over(daemon, as_json, leases, dry_run, policy)
+        if policy is not None:
+            raise click.UsageError("--policy goes with --leases")
         if file is None:
             raise click.UsageError(
                 "name the file to take over: upnp-gw import FILE, or upnp-gw import --leases FILE"

@@ -3,6 +3,7 @@
 The daemon tries them with the present facts, the command line with a policy file alone.
 """
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 from upnp_gw import api
@@ -35,12 +36,15 @@ def request_of(trial: api.Trial, source: Source, target: IPAddress) -> MapReques
     )
 
 
-def try_by_policy(policy: Policy, trial: api.Trial, where: str) -> api.Explained:
-    """Tries it by a policy alone, as a ``[[test]]`` does: facts that are not given are favourable.
+def try_by_policy(policy: Policy, trial: api.Trial, where: str, exact: bool = False) -> api.Explained:
+    """Tries it by a policy alone, as a ``[[test]]`` does: facts that are not given are favourable. ``exact``: for
+    its external port and no other, over any protocol.
 
     Raises ConfigError if the file has no such device.
     """
     facts, request = file_tests.facts_and_request(policy, _case(policy, trial, where), where)
+    if exact and trial.external_port:
+        request = replace(request, choice=PortChoice.EXACT, external_port=trial.external_port)
     return to_explained(explain(policy, facts, request), facts, request)
 
 
