@@ -47,7 +47,7 @@ def test_an_always_names_the_forbid_in_the_way() -> None:
     assert said.startswith(
         'policy.toml:9: forbid "guests": crosses always "nas": failed: wanted every such request'
     )
-    assert problem(always).startswith("policy.toml:6: always[0]: failed: wanted every such request allowed; got")
+    assert problem(always).startswith('policy.toml:6: always "nas": failed: wanted every such request allowed; got')
 
 
 def test_observe_mode_is_a_warning() -> None:
@@ -57,7 +57,7 @@ def test_observe_mode_is_a_warning() -> None:
 
 
 def test_the_check_lists_every_result() -> None:
-    checked = check_text(HEAD + GRANT + NEVER + NEVER, "policy.toml", TODAY)
+    checked = check_text(HEAD + GRANT + NEVER + NEVER.replace("guests", "they"), "policy.toml", TODAY)
     assert [result.proof.standing for result in checked.violated] == ["violated", "violated"]
 
 
@@ -129,3 +129,52 @@ def test_the_check_says_what_does_not_go_together() -> None:
     other = approved('[[grant]]\nname = "all"\nwho = "nas"\n')
     conflict = check_text(HEAD + GRANT, "policy.toml", TODAY, approved=other).conflict
     assert "all" in str(conflict)
+
+
+MISTAKES = [
+    ('form = { zone = "guest" }', "form: unknown key; did you mean from? accepted: name, from, request, unless, "),
+    ("int = 22", "int: unknown key; it belongs in request = { int = ... }; accepted: name, from"),
+    ('zone = "guest"', "zone: unknown key; it belongs in from = { zone = ... }; accepted"),
+    (
+        'from = { who = "nas" }',
+        "from.who: unknown key; did you mean device? accepted: device, not, zone, ip, mac, lan",
+    ),
+    (
+        "request = { int_ports = [22] }",
+        "request.int_ports: unknown key; did you mean int? accepted: proto, int, ext",
+    ),
+    ('request = { hours = "06:00-07:00" }', "request.hours: unknown key; did you mean at? accepted"),
+    ('unless = { ttl = "1h" }', "unless.ttl: unknown key; did you mean lease? accepted: ext, remote, lease"),
+    ('from = { zone = "guests" }', 'from.zone: got "guests"; accepted: a zone of this file: guest'),
+    ('from = { device = "two" }', 'from.device: got "two"; accepted: "@two" for the group of this name'),
+    ('from = { not = ["@tow"] }', 'from.not[0]: got "@tow"; accepted: a group of this file: @two'),
+    ('from = { via = "upnp" }', 'from.via: got "upnp"; accepted: "igd1", "igd2", "natpmp" or "pcp"'),
+    ('request = { proto = "tpc" }', 'request.proto: got "tpc"; accepted: "tcp" or "udp"'),
+    (
+        'request = { remote = "@office" }',
+        'request.remote: got "@office"; accepted: a set of this file, which has none',
+    ),
+    ("unless = {}", "unless: empty: no mapping is within it; accepted: ext, remote or lease"),
+]
+
+
+@pytest.mark.parametrize(("keys", "said"), MISTAKES)
+def test_a_mistake_has_file_line_key_and_what_is_accepted(keys: str, said: str) -> None:
+    message = problem(f'[group]\ntwo = ["nas"]\n[[never]]\nname = "guests open nothing"\n{keys}\n')
+    assert message.startswith(f'policy.toml:10: never "guests open nothing": {said}')
+
+
+def test_an_invariant_has_a_name_of_its_own() -> None:
+    assert problem('[[never]]\nname = " "\n').startswith('policy.toml:7: never " ": name: empty; accepted: a text')
+    twice = GRANT + FORBID + NEVER + '[[always]]\nname = "guests open nothing"\n'
+    assert problem(twice).startswith(
+        'policy.toml:16: always "guests open nothing": name: another never has the name'
+    )
+
+
+def test_a_comma_too_many_is_named() -> None:
+    said = problem('[[never]]\nname = "x"\nfrom = { zone = "guest", }\n')
+    assert said == (
+        "policy.toml:8: not TOML: a name is missing here; write version = 1, and no comma before"
+        ' "}" or at the end of a line (at column 26)'
+    )

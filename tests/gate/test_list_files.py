@@ -78,7 +78,7 @@ def test_a_name_that_ends_with_json_is_a_json_list(tmp_path: Path) -> None:
         (
             POLICY.replace("file =", "files ="),
             "",
-            r"set.office.files: unknown key; accepted: file, format, max_age",
+            r"set.office.files: unknown key; did you mean file\? accepted: file, format, max_age",
         ),
         (POLICY.replace('file = "office.txt"', ""), "", r'set.office.file: missing; write file = "office.txt"'),
         (POLICY.replace('["@office"]', "{ only = [] }"), "", r"remote.only: empty; leave it out"),

@@ -38,7 +38,7 @@ def loaded_error(text: str) -> ConfigError:
 WRONG = [
     ('default = "allow"', "default", 'accepted: "deny" or "ask"'),
     ('mode = "watch"', "mode", 'accepted: "enforce" or "observe"'),
-    ("defualt = 1", "defualt", "unknown key; accepted: version, default, mode"),
+    ("defualt = 1", "defualt", "unknown key; did you mean default? accepted: version, default, mode"),
     ("default = 1", "default", 'got the number 1; accepted: "deny" or "ask"'),
     ('grant = "all"', "grant", "accepted: a table for each rule: [[grant]]"),
     ("[limits]\nper_device = 0", "limits.per_device", "accepted: a number 1 to 65535"),
@@ -70,7 +70,7 @@ WRONG = [
     ('[[forbid]]\nname = "f"\nzone = "guest"', "forbid[0].zone", "a zone of this file"),
     ('[[forbid]]\nname = "f"\nint_ports = []', "forbid[0].int_ports", "match nothing"),
     ('[[forbid]]\nname = "f"\nint_prots = [1]', "forbid[0].int_prots", "unknown key"),
-    ('[[forbid]]\nname = "f"\nproto = "icmp"', "forbid[0].proto[0]", 'accepted: "tcp" or "udp"'),
+    ('[[forbid]]\nname = "f"\nproto = "icmp"', "forbid[0].proto", 'accepted: "tcp" or "udp"'),
     ('[[forbid]]\nname = "f"\n[[forbid]]\nname = "f"', "forbid[1].name", "a forbid of policy.toml has the name"),
     ('[[forbid]]\nname = "g"\n' + GRANT, "grant[0].name", "a forbid of policy.toml has the name"),
     (GRANT + GRANT, "grant[1].name", "a grant of policy.toml has the name"),

@@ -14,7 +14,16 @@ from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.file_tests import build_case
 from upnp_gw.gate.hours import Calendar
 from upnp_gw.gate.invariant import Invariant, InvariantKind
-from upnp_gw.gate.policyfile import ApprovedTable, DeviceTable, LimitsTable, MemberList, Names, TopTable, to_table
+from upnp_gw.gate.policyfile import (
+    ApprovedTable,
+    DeviceTable,
+    LimitsTable,
+    MemberList,
+    Names,
+    TopTable,
+    printable,
+    to_table,
+)
 from upnp_gw.gate.read_invariants import read_invariant
 from upnp_gw.gate.read_times import read_holidays
 from upnp_gw.gate.rules import PolicyRules
@@ -99,9 +108,16 @@ def _cases(
 
 
 def _invariants(top: TopTable, rules: PolicyRules, root: KeyPath) -> Iterator[Invariant]:
+    taken: dict[str, str] = {}
     for kind, tables in ((InvariantKind.NEVER, top.never), (InvariantKind.ALWAYS, top.always)):
         for index, raw in enumerate(tables):
-            yield read_invariant(raw, kind, rules, root.at(kind.value).at(index))
+            place = root.at(kind.value).at(index)
+            found = read_invariant(raw, kind, rules, place)
+            if found.name in taken:
+                problem = f"another {taken[found.name]} has the name {printable(found.name)!r}; use another name"
+                raise place.at("name").fail(problem)
+            taken[found.name] = kind.value
+            yield found
 
 
 def _live(rules: list[dict[str, Any]], place: KeyPath, ended: frozenset[str]) -> Iterator[tuple[object, KeyPath]]:

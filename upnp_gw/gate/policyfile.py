@@ -4,6 +4,7 @@
 """
 
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, TypeVar
 
@@ -211,8 +212,9 @@ def _config_error(text: str, raw: object, table: type[TomlTable], where: str, ke
     problem, path = (match["problem"], match["path"] or "") if match else (text, "")
     place = f"{key}{path.removeprefix('.members')}".removeprefix(".")
     if unknown := _UNKNOWN.match(problem):
-        accepted = ", ".join(field.encode_name for field in msgspec.structs.fields(table))
-        return ConfigError(where, join_keys(place, printable(unknown[1])), f"unknown key; accepted: {accepted}")
+        keys = [field.encode_name for field in msgspec.structs.fields(table)]
+        problem = f"unknown key; {_meant(unknown[1], keys)}accepted: {', '.join(keys)}"
+        return ConfigError(where, join_keys(place, printable(unknown[1])), problem)
     if missing := _MISSING.match(problem):
         missing_key = join_keys(place, missing[1])
         return ConfigError(where, missing_key, f"missing; write {accepted_value(missing_key)[1]}")
@@ -220,6 +222,34 @@ def _config_error(text: str, raw: object, table: type[TomlTable], where: str, ke
     return ConfigError(
         where, place, f"got {describe(_at(raw, path))}; accepted: {accepted or 'a table'}{format_example(line)}"
     )
+
+
+SAME = (
+    {"who", "device", "devices"},
+    {"int", "int_ports", "port", "ports", "internal"},
+    {"ext", "ext_ports", "external"},
+    {"at", "hours", "time"},
+    {"proto", "protocol", "transport"},
+    {"for", "target", "to"},
+    {"lease", "ttl", "max_ttl"},
+    {"zone", "zones", "network"},
+)
+"""Keys of one meaning. One table has one of them, another table another one."""
+IN_FROM = frozenset({"device", "not", "zone", "ip", "mac", "lan", "via"})
+IN_REQUEST = frozenset({"proto", "int", "ext", "family", "for", "remote", "remote_port", "at"})
+
+
+def _meant(word: str, keys: Sequence[str]) -> str:
+    """``did you mean device? `` for a key that a table does not have; empty: nobody knows."""
+    from difflib import get_close_matches  # needed only for errors
+
+    if {"from", "request"} <= {*keys}:
+        for inside, table in ((IN_FROM, "from"), (IN_REQUEST, "request")):
+            if word in inside:
+                return f"it belongs in {table} = {{ {word} = ... }}; "
+    meant = [key for same in SAME if word in same for key in keys if key in same]
+    meant += get_close_matches(word, keys, n=1, cutoff=0.6)
+    return f"did you mean {meant[0]}? " if meant else ""
 
 
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]")

@@ -75,6 +75,8 @@ def read_invariant(raw: object, kind: InvariantKind, rules: PolicyRules, place: 
     """One ``[[never]]`` or ``[[always]]``. Raises ConfigError."""
     shape: type[NeverTable | AlwaysTable] = NeverTable if kind is InvariantKind.NEVER else AlwaysTable
     table = to_table(raw, shape, place.where, place.key)
+    if not table.name.strip():
+        raise place.at("name").empty("; accepted: a text, its name in messages")
     unless = table.unless if isinstance(table, NeverTable) else None
     return Invariant(
         kind,
@@ -115,7 +117,7 @@ def read_requested(raw: object, rules: PolicyRules, place: KeyPath) -> Requested
         int_ports=_some_ports(table.int_ports, place.at("int")),
         ext_ports=_some_ports(table.ext, place.at("ext")),
         targets=_prefixes(table.targets, place.at("for")),
-        remote=rules.remote.read(_one_or_more(table.remote), place.at("remote")),
+        remote=rules.remote.read(table.remote, place.at("remote")),
         hours=None if table.at is None else read_hours(table.at, place.at("at")),
     )
 
@@ -126,7 +128,7 @@ def _bounds(raw: object, rules: PolicyRules, place: KeyPath) -> Bounds:
         raise place.empty(": no mapping is within it; accepted: ext, remote or lease")
     return Bounds(
         ext_ports=_some_ports(table.ext, place.at("ext")),
-        remote=rules.remote.read(_one_or_more(table.remote), place.at("remote")),
+        remote=rules.remote.read(table.remote, place.at("remote")),
         lease_s=values.read_optional_duration_s(table.lease, place.at("lease")),
     )
 
@@ -150,10 +152,6 @@ def _prefixes(texts: Names | None, place: KeyPath) -> tuple[IPNetwork, ...]:
     return tuple(values.read_prefix(text, place.at(index)) for index, text in enumerate(texts or ()))
 
 
-def _one_or_more(remote: str | Remote | None) -> Remote | None:
-    return [remote] if isinstance(remote, str) else remote
-
-
 def _vias(texts: Names | None, place: KeyPath) -> frozenset[Via] | None:
     """None: not set. Raises ConfigError."""
     if texts is None:
@@ -161,6 +159,7 @@ def _vias(texts: Names | None, place: KeyPath) -> frozenset[Via] | None:
     names = values.as_list(texts)
     if not names:
         raise place.empty("; leave it out for any, or name protocols")
+    spots = [place if isinstance(texts, str) else place.at(index) for index in range(len(names))]
     return frozenset(
-        values.read_choice(text, Via, place.at(index), Via.OPERATOR) for index, text in enumerate(names)
+        values.read_choice(text, Via, spot, Via.OPERATOR) for text, spot in zip(names, spots, strict=True)
     )

@@ -25,11 +25,11 @@ class RemoteReader:
         self.sets = sets
         self._made: dict[tuple[tuple[IPNetwork, ...], tuple[str, ...], bool], Hosts] = {}
 
-    def read(self, raw: list[str] | dict[str, Any] | None, place: KeyPath) -> RemoteHosts | None:
+    def read(self, raw: Names | dict[str, Any] | None, place: KeyPath) -> RemoteHosts | None:
         """None: the key is not set. Raises ConfigError."""
         if raw is None:
             return None
-        if isinstance(raw, list):
+        if isinstance(raw, str | list):
             return RemoteHosts(self._hosts(raw, place, EMPTY))
         table = to_table(raw, RemoteTable, place.where, place.key)
         if table.only is None and table.never is None:

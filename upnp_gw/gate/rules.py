@@ -75,6 +75,8 @@ class PolicyRules:
                 devices |= self.groups[text[1:]]
             else:
                 values.read_name(text, entry_place)
+                if known_only and text not in self.devices and text in self.groups:
+                    raise entry_place.wrong(text, f'"@{text}" for the group of this name', example=False)
                 if known_only and text not in self.devices:
                     raise entry_place.wrong(text, known_names("device", self.devices), example=False)
                 devices.add(text)

@@ -219,7 +219,8 @@ def read_choices(texts: str | list[str], kind: type[E], place: KeyPath) -> froze
     values = as_list(texts)
     if not values:
         raise place.empty(f", so it would match nothing; accepted: {quoted_choices(kind)}")
-    return frozenset(read_choice(text, kind, place.at(index)) for index, text in enumerate(values))
+    spots = [place if isinstance(texts, str) else place.at(index) for index in range(len(values))]
+    return frozenset(read_choice(text, kind, spot) for text, spot in zip(values, spots, strict=True))
 
 
 def as_list(texts: str | list[str]) -> list[str]:

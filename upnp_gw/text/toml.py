@@ -35,7 +35,7 @@ NOT_TOML = {
     "Expected ']'": 'a table ends with "]", such as [lan]',
     "Invalid statement": "neither a setting nor a table; write version = 1, or [lan]",
     "Invalid value": 'not a value; write a text in quotes such as "eth0", a number, true, false or a list',
-    "Invalid initial": 'a name is missing before "="; write version = 1',
+    "Invalid initial": 'a name is missing here; write version = 1, and no comma before "}" or at the end of a line',
     "Unclosed array": 'a list is not closed; write "]" at its end, such as ["eth0"]',
     "Unclosed inline": 'a table is not closed; write "}" at its end, such as { device = "ps5" }',
     "Expected": _OPEN,
@@ -156,7 +156,7 @@ def with_line(error: ConfigError, text: str) -> ConfigError:
     return ConfigError(error.where, error.key, error.problem, line_of(text, error.key), _rule_of(text, error.key))
 
 
-_RULE = re.compile(r"^(forbid|grant|test)\[(\d+)\]")
+_RULE = re.compile(r"^(forbid|grant|test|never|always)\[(\d+)\]")
 
 
 def _rule_of(text: str, key: str) -> str:
