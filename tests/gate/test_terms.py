@@ -14,8 +14,8 @@ from upnp_gw.gate.approval_queue import ApprovalQueue
 from upnp_gw.gate.build import ManagedPolicy
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Clamps, Outcome, Verdict
+from upnp_gw.gate.digest import basis
 from upnp_gw.gate.floor import exact_external
-from upnp_gw.gate.index import basis
 from upnp_gw.gate.load import load_tables
 from upnp_gw.gate.operator_rules import OperatorRules
 from upnp_gw.gate.portset import includes

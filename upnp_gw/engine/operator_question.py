@@ -6,7 +6,7 @@ from upnp_gw.engine.decider import Decider
 from upnp_gw.engine.refresh import PlannedVerdict
 from upnp_gw.gate.decide import decide
 from upnp_gw.gate.decision import Outcome
-from upnp_gw.gate.index import basis
+from upnp_gw.gate.digest import basis
 from upnp_gw.gate.operator_rules import OperatorRules
 from upnp_gw.gate.question import Question
 from upnp_gw.gate.terms import remote_access, subject_of, terms_of

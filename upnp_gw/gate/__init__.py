@@ -25,7 +25,7 @@ values           reads values; portset, read_times, read_remote: ports, hours an
 address_lists    reads lists of remote hosts; list_files: their files
 meanings         the meaning and the default of each key, for the manual
 build            from tables to the policy; rules: its forbids and grants
-schema           the policy as ``decide`` reads it
+schema           the policy as ``decide`` reads it; digest: the digest over its meaning
 builtin          the policy in force without a file
 lint             warnings about a policy
 file_tests       its ``[[test]]`` blocks; expected: their answers

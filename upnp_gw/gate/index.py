@@ -1,12 +1,10 @@
 """Look-up tables, made once when a policy is loaded: a decision then reads only the rules that can match."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-import msgspec
-
+from upnp_gw.gate.digest import digest
 from upnp_gw.gate.portset import ALL_PORTS
 from upnp_gw.gate.remote import Hosts
 from upnp_gw.gate.schema import Device, DeviceRules, Forbid, Grant, Policy
@@ -20,7 +18,7 @@ def with_indexes(policy: Policy) -> Policy:
     devices = sorted(policy.devices.values(), key=lambda device: device.name)
     return replace(
         policy,
-        digest=_digest(policy),
+        digest=digest(policy),
         by_mac=_grouped((mac, device) for device in devices for mac in device.macs),
         by_address=_grouped((address, device) for device in devices for address in device.addresses),
         grants_of=_by_device(policy.grants, devices),
@@ -79,32 +77,3 @@ def _by_port(rules: tuple[Rule, ...]) -> DeviceRules[Rule]:
         current.update(starting.get(start, ()))
         pieces.append(tuple(rules[position] for position in sorted(current)))
     return DeviceRules(rules, tuple(starts), tuple(pieces))
-
-
-def basis(policy: Policy, rule: str | None) -> str:
-    """12 hex digits over what an approval copies from the policy: the waiting grant and the lease limits."""
-    return _hashed((policy.grant(rule), policy.limits.max_ttl_s, policy.limits.max_hold_s))
-
-
-def _digest(policy: Policy) -> str:
-    """12 hex digits over everything that can change a verdict."""
-    bare = {name: replace(device, addresses=frozenset()) for name, device in policy.devices.items()}
-    meaning = (
-        policy.default,
-        policy.mode,
-        policy.limits,
-        # Python does not order IPv4 and IPv6 addresses together.
-        [(bare[name], sorted(map(str, policy.devices[name].addresses))) for name in sorted(bare)],
-        [(name, sorted(policy.groups[name])) for name in sorted(policy.groups)],
-        [(name, policy.zones[name].prefixes) for name in sorted(policy.zones)],
-        [(name, policy.sets[name].ranges, policy.sets[name].max_age_s) for name in sorted(policy.sets)],
-        (sorted(map(str, policy.calendar.dates)), sorted(policy.calendar.yearly)),
-        policy.forbids,
-        policy.grants,
-    )
-    return _hashed(meaning)
-
-
-def _hashed(meaning: object) -> str:
-    canonical = msgspec.json.encode(msgspec.to_builtins(meaning, order="deterministic", enc_hook=str))
-    return hashlib.sha256(canonical).hexdigest()[:12]

@@ -10,9 +10,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from upnp_gw.gate.decision import External, PortRanges
+from upnp_gw.gate.digest import basis
 from upnp_gw.gate.facts import device_of, ids_of, name_of
 from upnp_gw.gate.hours import window_text
-from upnp_gw.gate.index import basis
 from upnp_gw.gate.managed_file import ManagedChange, free_name, port_values, toml_time
 from upnp_gw.gate.portset import UNPRIVILEGED
 from upnp_gw.gate.question import Question

@@ -24,7 +24,7 @@ class Question:
     request: MapRequest
     """The latest request that the terms cover, with the FILTERs that would be in force."""
     basis: str
-    """Digest of the parts of the policy that an approval copies, when the question was asked (``index.basis``)."""
+    """Digest of the parts of the policy that an approval copies, when the question was asked (``digest.basis``)."""
     decision: DecisionId
     """The id of the latest refusal."""
     first_asked: float
