@@ -114,6 +114,7 @@ POLICY_KEYS = [(table, key if key != "*" else "consoles") for table, keys in ACC
 CONFIG_KEYS = [(table, key) for table, keys in KEYS.items() for key in keys]
 REMEDY = re.compile(
     r"(got .+|unknown key|empty.*|.+ needs .+); accepted: .+"
+    r"|unknown key; (did you mean .+\?|it belongs in .+;) accepted: .+"
     r"|missing; write .+ = .+|empty.*; leave it out .+ such as .+"
     r"|(accepted only beside|nothing identifies it; accepted) .+"
     r"|.+; use another name|failed: wanted .+; got .+"

@@ -248,7 +248,7 @@ def _meant(word: str, keys: Sequence[str]) -> str:
             if word in inside:
                 return f"it belongs in {table} = {{ {word} = ... }}; "
     meant = [key for same in SAME if word in same for key in keys if key in same]
-    meant += get_close_matches(word, keys, n=1, cutoff=0.6)
+    meant += get_close_matches(word, keys, n=1, cutoff=0.6) if len(word) > 2 else []
     return f"did you mean {meant[0]}? " if meant else ""
 
 
