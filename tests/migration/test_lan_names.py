@@ -19,6 +19,7 @@ LINKS = interfaces("lo 127.0.0.1/8\neth0 11.0.0.2/24\nbr0 192.168.1.1/24\neth2 1
         ("10.5.0.0/16", ("eth2", "")),
         ("10.9.9.9/24", ("", NOT_HERE)),
         ("127.0.0.1/8", ("", LOOPBACK)),
+        ("lo", ("", LOOPBACK)),
         ("10.9.9.999", ("", "neither an interface nor an address")),
         ("10.9.9.9/99", ("", "neither an interface nor an address")),
         ("1.2", ("", "neither an interface nor an address")),

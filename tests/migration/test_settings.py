@@ -23,6 +23,8 @@ ROWS: dict[str, tuple[Fate, str, dict[str, Any]]] = {
     "ext_ifname6=eth0": (YES, "both families", {}),
     "ext_ifname6=sit0": (NO, "one WAN interface serves both families", {}),
     "ext_ip=203.0.113.4": (YES, '[wan] advertise = "203.0.113.4"', {"wan.advertise": "203.0.113.4"}),
+    "ext_ip=224.0.0.1": (NO, "accepted here: an IPv4 address, not multicast", {"wan.advertise": None}),
+    "listening_ip=": (NO, "accepted here: the name of an interface", {"lan.interfaces": ["br0"]}),
     "ext_ip=router.example": (NO, "accepted here: an IPv4 address", {}),
     "ext_allow_private_ipv4=yes": (YES, "[wan] refuse_private = false", {"wan.refuse_private": False}),
     "ext_allow_private_ipv4=on": (YES, 'reads "on" as no', {"wan.refuse_private": True}),

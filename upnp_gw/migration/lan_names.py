@@ -17,6 +17,8 @@ def lan_name(text: str, links: Sequence[Link]) -> tuple[str, str]:
     the mask is /24. ``links``: the interfaces of this machine. The one with the address counts, else the one with
     the prefix.
     """
+    if text == "lo":
+        return "", LOOPBACK
     if not text.replace(".", "").replace("/", "").isdigit():
         try:
             interface(text)

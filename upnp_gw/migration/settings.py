@@ -10,7 +10,7 @@ from ipaddress import AddressValueError, IPv4Address
 
 import tomlkit
 
-from upnp_gw.config.values import InvalidValue, Parse, interface, shown_text, url
+from upnp_gw.config.values import InvalidValue, Parse, external_address, interface, shown_text, url
 from upnp_gw.gate.values import duration_text
 from upnp_gw.migration.lan_names import LOOPBACK, lan_name
 from upnp_gw.migration.original import Original, Setting
@@ -168,11 +168,7 @@ class _Carrier:
             self.note(setting, Fate.NOT_CARRIED, "one WAN interface serves both families")
 
     def external_address(self, setting: Setting) -> None:
-        address = _address(setting.value)
-        if address is None:
-            self.note(setting, Fate.NOT_CARRIED, "accepted here: an IPv4 address")
-        else:
-            self.carry(setting, ("wan", "advertise"), str(address))
+        self.carry_text(setting, ("wan", "advertise"), external_address)
 
     def private_address(self, setting: Setting) -> None:
         yes = is_yes(setting.value)
@@ -196,7 +192,7 @@ class _Carrier:
             return
         if not name:
             self.note(setting, Fate.NOT_CARRIED, problem)
-            self.out.missing_lans.append(first)
+            self.out.missing_lans += [first] * bool(first)
             return
         lans = self.out.values.get(("lan", "interfaces"), [])
         assert isinstance(lans, list)
