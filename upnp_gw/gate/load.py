@@ -179,11 +179,15 @@ def load_over_approved(
 
     The invariants have to hold without approved.toml too: its rules may end at any time.
     """
-    if not (raw.get("never") or raw.get("always")):
+    if not (raw.get("never") or raw.get("always")) or not (approved.raw.get("grant") or approved.raw.get("forbid")):
         return load_tables(raw, where, today, approved, lists)
-    file = Source(raw, where)
-    check_invariants(with_indexes(build_policy(raw, where, lists=lists)), file, None, today)
-    crossing = crossing_approved(raw, where, today, approved, lists)
+    check_invariants(with_indexes(build_policy(raw, where, lists=lists)), Source(raw, where), None, today)
+    try:
+        return load_tables(raw, where, today, approved, lists)
+    except ConfigError:
+        crossing = crossing_approved(raw, where, today, approved, lists)
+        if not crossing:
+            raise
     ended = approved.ended | crossing.keys()
     loaded = load_tables(raw, where, today, replace(approved, ended=ended), lists)
     warnings = (*crossing.values(), *loaded.warnings)
