@@ -208,12 +208,12 @@ def _why(answer: Answered) -> str:
 
 
 _COLUMNS: tuple[Column[Answered], ...] = (
-    Column("LINE", lambda answer: str(answer.lease.line), right=True),
-    Column("PORT", lambda answer: f"{answer.lease.transport.value} {answer.lease.external_port}"),
-    Column("CLIENT", lambda answer: str(answer.lease.internal), below=21),
+    Column("LINE", lambda answer: str(answer.lease.line), right=True, keep=5),
+    Column("PORT", lambda answer: f"{answer.lease.transport.value} {answer.lease.external_port}", keep=6),
+    Column("CLIENT", lambda answer: str(answer.lease.internal), below=21, keep=7),
     Column("VIA", lambda answer: answer.lease.via.protocol, keep=1),
-    Column("LEFT", _left, right=True, keep=1),
-    Column("DECISION", lambda answer: answer.taken.decision or "", keep=7),
-    Column("RULE", lambda answer: shown(answer.taken.rule or "", 40), least=8, keep=2),
-    Column("WHY", _why, least=20),
+    Column("LEFT", _left, right=True),
+    Column("RULE", lambda answer: shown(answer.taken.rule or "", 40), below=20, keep=2),
+    Column("DECISION", lambda answer: answer.taken.decision or "", keep=4),
+    Column("WHY", _why, below=24, keep=7),
 )
