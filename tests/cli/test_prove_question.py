@@ -53,3 +53,11 @@ def test_what_is_not_understood(upnp_gw: Run, policy: str) -> None:
     assert "'gast' is nobody of this policy" in answer.output
     assert upnp_gw("policy", "prove", policy, "and", "another").exit_code == 2
     assert upnp_gw("policy", "prove", "--kernel", "can guest open tcp 8443").exit_code == 2
+
+
+def test_what_stops_the_prover_is_no_traceback(upnp_gw: Run, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from upnp_gw.gate.proof import prove
+
+    monkeypatch.setattr(prove, "never_scope", lambda *_: 1 / 0)
+    answer = upnp_gw("policy", "prove", policy, "can guest open tcp 8443")
+    assert (answer.exit_code, answer.output) == (2, "unknown: the prover failed: ZeroDivisionError\n")

@@ -13,7 +13,7 @@ import click
 from upnp_gw.cli.client import REFUSED, DaemonClient
 from upnp_gw.cli.policy_sources import exit_with_problem, policy_in_force, policy_of_file
 from upnp_gw.cli.terminal import BAD, CAUTION, GOOD, paint, print_text
-from upnp_gw.gate.proof.boxes import TooMuchWork
+from upnp_gw.gate.proof.boxes import UNDECIDED
 from upnp_gw.gate.proof.device_table import device_table
 from upnp_gw.gate.proof.differences import Differences, Kind
 from upnp_gw.gate.schema import Policy
@@ -84,6 +84,6 @@ def _decided(work: Callable[[], T]) -> T:
     """The result; ends the program where it takes too many steps."""
     try:
         return work()
-    except TooMuchWork:
+    except UNDECIDED:
         print_text(f"{paint('unknown', BAD)}: the comparison takes too many steps", err=True)
         sys.exit(UNKNOWN)

@@ -59,7 +59,7 @@ def prove_question(
     elif standing is Standing.HOLDS:
         print_text(f"{paint('never', GOOD)}: no request of this kind is allowed or asked about")
     elif standing is Standing.UNKNOWN or witness is None:
-        print_text(f"{paint('unknown', BAD)}: the question takes too many steps; ask about fewer ports or devices")
+        print_text(f"{paint('unknown', BAD)}: {proof.problem}")
     else:
         print_text(f"{paint('yes', BAD)}: {shown(request_text(witness), 1000)}")
         print_text(f"     {answer_text(witness, proof.rule)}", further=" " * 5)

@@ -20,7 +20,7 @@ from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.reading import read_kernel
 from upnp_gw.firewall.rules.packets import SADDR
 from upnp_gw.firewall.rules.ranges import Ranges, both
-from upnp_gw.gate.proof.boxes import TooMuchWork
+from upnp_gw.gate.proof.boxes import UNDECIDED
 from upnp_gw.gate.proof.opened import Opened, beyond
 from upnp_gw.gate.proof.spans import IP6_BASE
 from upnp_gw.gate.schema import KEPT_RULE, OPERATOR_RULE, Policy
@@ -166,7 +166,7 @@ def _allows(policy: Policy, mapping: Mapping, forward: Forward, permit: Permit) 
     base = IP6_BASE if permit.version == 6 else 0
     try:
         parts = beyond(policy, Opened(forward.transport, forward.internal.address, (inner,), ports))
-    except TooMuchWork:
+    except UNDECIDED:
         return None
     remotes = permit.numbers[FIELDS.index(SADDR)]
     return not any(both(tuple((a - base, b - base) for a, b in part.remotes), remotes) for part in parts)

@@ -122,7 +122,7 @@ def _result(proof: "Proof", policy: Policy, sources: Sequence[Source]) -> Invari
     if proof.standing is Standing.HOLDS:
         return InvariantResult(proof, None)
     if proof.standing is Standing.UNKNOWN or witness is None:
-        problem = "failed: wanted a proof; got unknown: it takes too many steps. Name fewer ports or devices in it"
+        problem = f"failed: wanted a proof; got unknown: {proof.problem}"
         return InvariantResult(proof, ConfigError(file.where, invariant.key, problem))
     never = invariant.kind is InvariantKind.NEVER
     wanted = "no such request" if never else "every such request allowed"

@@ -13,7 +13,7 @@ from upnp_gw.gate.floor import PRIVILEGED_BELOW
 from upnp_gw.gate.hours import EVERY_DAY, HOLIDAY, NO_HOLIDAYS
 from upnp_gw.gate.portset import ALL_PORTS, includes, intersection
 from upnp_gw.gate.proof.answers import Answer, Answers
-from upnp_gw.gate.proof.boxes import Effort, TooMuchWork
+from upnp_gw.gate.proof.boxes import UNDECIDED, Effort
 from upnp_gw.gate.proof.overlaps import overlaps
 from upnp_gw.gate.proof.space import Space
 from upnp_gw.gate.schema import ANYWHERE, Family, Forbid, Grant, Policy
@@ -120,15 +120,15 @@ def _nobody(policy: Policy, grant: Grant) -> Iterator[str]:
 
 def _without_effect(policy: Policy) -> Iterator[tuple[str, str]]:
     """Grants that no request gets, over all requests. What takes too many steps is left out."""
-    answers = Answers(Space([policy]), policy, Effort(MOST_STEPS))
     try:
+        answers = Answers(Space([policy]), policy, Effort(MOST_STEPS))
         for answer in answers.granted:
             grant = answer.grant
             if grant is None or (grant.devices is not None and not grant.devices & policy.devices.keys()):
                 continue  # for no device: another warning says so
             if text := _reason(answers, answer, grant):
                 yield f"grant {answer.rule}", text
-    except TooMuchWork:
+    except UNDECIDED:
         return
 
 
@@ -171,7 +171,7 @@ def overlap_notes(policy: Policy, findings: Collection[Finding]) -> tuple[Findin
             if len(notes) == MOST_NOTES:
                 return (*notes, Finding("grants", "more of them match the same requests"))
             notes.append(Finding(f"grants {one.first.name} and {one.second.name}", f"both match {one}"))
-    except TooMuchWork:
+    except UNDECIDED:
         return (*notes, Finding("grants", "not known whether more of them match the same requests: too many steps"))
     return tuple(notes)
 

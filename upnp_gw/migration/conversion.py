@@ -9,7 +9,7 @@ from pathlib import Path
 
 from upnp_gw.gate.lint import Finding
 from upnp_gw.gate.load import load_text
-from upnp_gw.gate.proof.boxes import TooMuchWork
+from upnp_gw.gate.proof.boxes import UNDECIDED
 from upnp_gw.gate.schema import Policy
 from upnp_gw.gate.values import duration_text
 from upnp_gw.migration.comparison import IGD, Asking, Comparison, Differing
@@ -59,7 +59,7 @@ def convert(original: Original, chosen: Chosen, policy_file: Path, today: date) 
         loaded = load_text(text, str(policy_file), today)
         comparison = Comparison(original.permissions, loaded.policy, _asking(carried))
         differences = (*comparison.differences(), *comparison.patterns())
-    except TooMuchWork:
+    except UNDECIDED:
         problem = f"the {len(original.permissions)} permission lines take too many steps; write fewer"
         raise ConfigError(original.where, "", problem) from None
     served = _served(carried, chosen.links)

@@ -102,8 +102,8 @@ MUTATIONS = (
     Mutation(
         "holidays are ordinary days",
         "days",
-        "kinds = tuple((calendar.kind(ordinal), calendar.kind(ordinal - 1)) for calendar in calendars)",
-        "kinds = tuple(((ordinal - 1) % 7, (ordinal - 2) % 7) for calendar in calendars)",
+        "(calendar.kind(ordinal), *(calendar.kind(ordinal + more) for more in (-1,",
+        "((ordinal - 1) % 7, *((ordinal + more - 1) % 7 for more in (-1,",
     ),
     Mutation(
         "a rule ends one division of time too late",
@@ -219,14 +219,38 @@ MUTATIONS = (
     Mutation(
         "an approval is a yes for an always",
         "prove",
-        "            if answer.outcome is Outcome.ASK:",
-        "            if False:",
+        "allowing = [one for one in self.answers.granted if one.outcome is Outcome.ALLOW]",
+        "allowing = [*self.answers.granted]",
     ),
     Mutation(
         "a grant that may be full is enough for an always",
         "prove",
-        "regions[answer.limited] += region",
-        "regions[False] += region",
+        "sure = [box for one in allowing if not one.limited for box in one.region]",
+        "sure = [box for one in allowing for box in one.region]",
+    ),
+    Mutation(
+        "where the gateway chooses, a later grant is charged for its ports",
+        "prove",
+        "matching = self._choosable(answer, scope, ALL_PORTS)",
+        "matching = self._choosable(answer, scope, ext)",
+    ),
+    Mutation(
+        "a full grant is charged all the same",
+        "prove",
+        "            if answer.limited:\n                full",
+        "            if False:\n                full",
+    ),
+    Mutation(
+        "the external port of an always does not count where the gateway chooses",
+        "prove",
+        "giving[answer.rule] = matching if ext == ALL_PORTS else",
+        "giving[answer.rule] = matching if ext else",
+    ),
+    Mutation(
+        "a witness finds the quota of a device always empty",
+        "room",
+        "        yield Room(full, grant.name)",
+        "        yield Room(full)",
     ),
     Mutation(
         "not means possibly not, in a never",
@@ -237,8 +261,8 @@ MUTATIONS = (
     Mutation(
         "a never with a bound on leases forgets hours",
         "leases",
-        "max(0, min(last - first + 1, left - bound_s // 60))",
-        "last - first + 1",
+        "else min(last - first + 1, left - bound_s // 60)",
+        "else last - first + 1",
     ),
 )
 

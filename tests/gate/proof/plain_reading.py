@@ -9,13 +9,15 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from tests.gate.proof.small_policies import REMOTE_HOSTS
+from upnp_gw.gate import floor
 from upnp_gw.gate.decide import decide, lifetime_s
 from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, PortRanges, Verdict
 from upnp_gw.gate.facts import names_of, possible_names
 from upnp_gw.gate.invariant import Invariant, InvariantKind, Requested
 from upnp_gw.gate.match import RuleInput, covers, forbids, permitted
 from upnp_gw.gate.portset import contains
-from upnp_gw.gate.schema import Grant, Policy
+from upnp_gw.gate.remote_match import EVERYWHERE
+from upnp_gw.gate.schema import Forbid, Grant, Policy
 from upnp_gw.model.mapping import IPAddress
 from upnp_gw.model.request import MapRequest
 
@@ -25,24 +27,72 @@ EVERY_PORT = range(1, 65536)
 
 def assignments(policy: Policy, facts: Facts) -> Iterator[tuple[frozenset[str], Facts]]:
     """(the grants without room, the facts) for every assignment of room to the grants."""
-    limited = [grant.name for grant in policy.grants if grant.max_mappings is not None]
-    for count in range(len(limited) + 1):
+    limited = [grant.name for grant in policy.grants if _limited(grant)]
+    yield frozenset(), facts
+    for count in range(1, 0 if facts.restoring else len(limited) + 1):  # quotas do not apply at a restart
         for full in itertools.combinations(limited, count):
-            if full and facts.restoring:  # quotas do not apply then
-                continue
-            yield frozenset(full), replace(facts, held=HeldMappings(by_grant=dict.fromkeys(full, 9)))
+            held = HeldMappings(by_grant=dict.fromkeys(full, 9))
+            today = _ports_today(policy, frozenset(full))
+            if today is not None:
+                yield frozenset(full), replace(facts, held=held, int_ports_today=today)
+
+
+def one_port_left(
+    policy: Policy, facts: Facts, request: MapRequest, about: Requested
+) -> Iterator[tuple[frozenset[str], Facts]]:
+    """The same where the gateway chooses, and the device's quota is full but for one port, which it has at another
+    of its addresses."""
+    if request.choice == "exact" or facts.restoring or len(policy.grants) < 2:
+        return
+    limited = frozenset(grant.name for grant in policy.grants if grant.max_mappings is not None)
+    most = policy.limits.per_device
+    for full, each in assignments(policy, facts):
+        for port in INTERESTING:
+            if _of(about.ext_ports, port):
+                left = {port: limited - full}
+                yield full, replace(each, held=HeldMappings(most, most, each.held.by_grant, on_port=left))
+
+
+def _limited(grant: Grant) -> bool:
+    return grant.max_mappings is not None or grant.max_ports_per_day is not None
+
+
+def _ports_today(policy: Policy, full: frozenset[str]) -> frozenset[int] | None:
+    """Ports of today by which just these are full, of the grants that count nothing else. None: no number is."""
+    days = {
+        grant.name: grant.max_ports_per_day
+        for grant in policy.grants
+        if grant.max_ports_per_day is not None and (grant.max_mappings is None or grant.name not in full)
+    }
+    most = max((count for name, count in days.items() if name in full), default=0)
+    if any(count <= most for name, count in days.items() if name not in full):
+        return None
+    return frozenset(range(3, 3 + most))  # no port of these tests
 
 
 def violates(policy: Policy, invariant: Invariant, facts: Facts, request: MapRequest) -> bool:
     """True where the request violates the invariant."""
     if invariant.kind is InvariantKind.NEVER:
+        about = invariant.requested
         return about_never(policy, invariant, facts, request) and any(
-            _gets_through(policy, invariant, each, request) for _, each in assignments(policy, facts)
+            _gets_through(policy, invariant, each, request)
+            for _, each in (*assignments(policy, facts), *one_port_left(policy, facts, request, about))
         )
     return about_always(policy, invariant, facts, request) and any(
         not _allowed(decide(policy, each, request), request, invariant.requested)
         for full, each in assignments(policy, facts)
         if _some_room(policy, facts, request, full)
+    )
+
+
+def shows(policy: Policy, invariant: Invariant, facts: Facts, request: MapRequest) -> bool:
+    """True where the request violates the invariant by these very facts, whatever others would."""
+    if invariant.kind is InvariantKind.NEVER:
+        return about_never(policy, invariant, facts, request) and _gets_through(policy, invariant, facts, request)
+    return (
+        about_always(policy, invariant, facts, request)
+        and not _allowed(decide(policy, facts, request), request, invariant.requested)
+        and _some_room(policy, facts, request, frozenset(facts.held.by_grant))
     )
 
 
@@ -104,10 +154,12 @@ def _got(policy: Policy, verdict: Verdict, facts: Facts, request: MapRequest) ->
         spans = verdict.clamps.external_ports
     elif grant is not None:
         blocked = _blocked(policy, facts, request)
+        left = facts.held.on_port
         return [
             port
             for low, high in permitted(grant, RuleInput(policy, facts, request))
             for port in _edges(low, high, blocked)
+            if not left or port in left
         ]
     else:
         blocked = _blocked(policy, facts, request)
@@ -125,15 +177,20 @@ def _edges(low: int, high: int, blocked: set[int]) -> list[int]:
 
 
 def _blocked(policy: Policy, facts: Facts, request: MapRequest) -> set[int]:
-    """The ports of ``INTERESTING`` that an exact request cannot get because of a forbid."""
-    from upnp_gw.model.request import PortChoice
+    """The ports of ``INTERESTING`` that forbids take away where the gateway chooses, from everybody."""
+    taken = [rule.ext_ports for rule in policy.forbids if rule.ext_ports and _hit(policy, facts, request, rule)]
+    return {port for port in INTERESTING if any(contains(ports, port) for ports in taken)}
 
-    def denied(port: int) -> bool:
-        exact = replace(request, choice=PortChoice.EXACT, external_port=port)
-        verdict = decide(policy, facts, exact)
-        return verdict.rule in {forbid.name for forbid in policy.forbids}
 
-    return {port for port in INTERESTING if denied(port)}
+def _hit(policy: Policy, facts: Facts, request: MapRequest, rule: Forbid) -> bool:
+    """The forbid matches, its remote hosts left aside, and in its hours."""
+    rule_input, names = RuleInput(policy, facts, request), possible_names(policy, facts, request.internal.address)
+    return (
+        (rule.devices is None or bool(rule.devices & names))
+        and (rule.int_ports is None or contains(rule.int_ports, request.internal.port))
+        and forbids(rule, rule_input)
+        and (rule.hours is None or rule_input.in_hours(rule.hours))
+    )
 
 
 def _lets_in(policy: Policy, verdict: Verdict, facts: Facts, request: MapRequest, host: IPAddress) -> bool:
@@ -143,15 +200,12 @@ def _lets_in(policy: Policy, verdict: Verdict, facts: Facts, request: MapRequest
     grant = policy.grant(verdict.rule)
     if grant is not None and grant.remote is not None and not grant.remote.has(host):
         return False
-    rule_input, names = RuleInput(policy, facts, request), possible_names(policy, facts, request.internal.address)
+    exact = RuleInput(policy, facts, request).exact is not None
     return not any(
         rule.remote is not None
         and rule.remote.has(host)
-        and (rule.ext_ports is None or rule_input.exact is not None)
-        and (rule.devices is None or bool(rule.devices & names))
-        and (rule.int_ports is None or contains(rule.int_ports, request.internal.port))
-        and forbids(rule, rule_input)
-        and (rule.hours is None or rule_input.in_hours(rule.hours))
+        and (rule.ext_ports is None or exact)
+        and _hit(policy, facts, request, rule)
         for rule in policy.forbids
     )
 
@@ -184,6 +238,7 @@ def about_always(policy: Policy, invariant: Invariant, facts: Facts, request: Ma
     )
     return (
         not elsewhere
+        and floor.violation(facts, request) is None
         and (sender.devices is None or bool(sender.devices & names_of(policy, facts)))
         and not sender.excluded & possible_names(policy, facts, request.internal.address)
         and (sender.zone is None or rule_input.fits_zone(sender.zone))
@@ -201,10 +256,13 @@ def about_always(policy: Policy, invariant: Invariant, facts: Facts, request: Ma
 
 
 def _named(about: Requested, request: MapRequest) -> bool:
-    """With ``remote``: a request that names one of these hosts. Without: any, also one that names nobody."""
+    """With ``remote``: a request that names one of these hosts, or wants everybody and all are these. Without: any,
+    also one that names nobody."""
     if about.remote is None:
         return True
-    return request.remote is not None and about.remote.has(request.remote.network_address)
+    if request.remote is None:
+        return about.remote.includes(EVERYWHERE[request.internal.address.version])
+    return about.remote.has(request.remote.network_address)
 
 
 def _some_room(policy: Policy, facts: Facts, request: MapRequest, full: frozenset[str]) -> bool:

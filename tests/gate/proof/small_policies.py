@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from ipaddress import IPv4Interface, ip_address, ip_network
 from random import Random
 from typing import Any
@@ -14,11 +15,12 @@ from upnp_gw.gate.decision import Facts
 from upnp_gw.gate.index import with_indexes
 from upnp_gw.gate.schema import Policy
 from upnp_gw.model.device import device_id
-from upnp_gw.model.mapping import Endpoint, IPAddress, Transport, Via
+from upnp_gw.model.mapping import Endpoint, IPAddress, IPNetwork, Transport, Via
 from upnp_gw.model.network import GatewayPorts, Link, Network
 from upnp_gw.model.request import MapRequest, PortChoice, Source
 
 Table = dict[str, Any]
+Question = tuple[Facts, MapRequest]
 MACS = tuple(f"02:00:00:00:00:0{n}" for n in range(1, 6))
 DEVICES: dict[str, Table] = {
     "pc": {"mac": [MACS[0]]},
@@ -46,8 +48,10 @@ ADDRESSES = (
 )
 HOURS: tuple[Any, ...] = (
     *("06:00-13:00", "23:00-06:00", "13:00-24:00", "12:00-12:01", "mon-fri 06:00-13:00", "sat,holidays", "sun"),
-    *("fri 23:00-06:00", ["mon 22:00-12:01", "holidays 12:00-06:00"]),
+    *("fri 23:00-06:00", ["mon 22:00-12:01", "holidays 12:00-06:00"], "sat,holidays 00:00-24:00"),
 )
+OTHER_HOURS = {"06:00-13:00": "13:00-06:00", "23:00-06:00": "06:00-23:00", "13:00-24:00": "00:00-13:00"}
+"""Hours -> all others."""
 HOLIDAYS: tuple[list[Any], ...] = ([], [], [date(2026, 12, 25)], ["01-01", date(2026, 12, 26)])
 DAYS = tuple(
     date.fromisoformat(text).toordinal()
@@ -76,11 +80,11 @@ def _some(random: Random, chance: float, **keys: Any) -> Table:
     return {key.rstrip("_"): draw() for key, draw in keys.items() if random.random() < chance}
 
 
-def _rule(random: Random) -> Table:
+def _rule(random: Random, chance: float) -> Table:
     choose = random.choice
     return _some(
         random,
-        0.3,
+        chance,
         zone=lambda: choose(sorted(ZONES)),
         proto=lambda: choose(["tcp", "udp"]),
         family=lambda: choose(["ip4", "ip6"]),
@@ -91,44 +95,51 @@ def _rule(random: Random) -> Table:
 
 
 def policy_tables(random: Random) -> Table:
-    """The tables of a random policy, without invariants."""
+    """The tables of a random policy, without invariants: of a few rules with one or two conditions each, so that
+    a single condition decides, or of more, or of forbids that overlap."""
+    style = random.choice(["plain", "plain", "plain", "overlapping", "full", "full"])
+    if style == "overlapping":
+        return _overlapping(random)
+    plain = style == "plain"
     devices = random.sample(sorted(DEVICES), random.randint(1, 4))
     groups = {name: [one for one in members if one in devices] for name, members in GROUPS.items()}
     names = [*devices, *(f"@{name}" for name in groups)]
     choose = random.choice
     forbids = []
-    for number in range(random.randint(0, 3)):
+    for number in range(random.randint(0, 2 if plain else 3)):
         who = {"who": choose(names)} if random.random() < 0.5 else {}
         more = _some(
             random,
-            0.25,
+            0.15 if plain else 0.25,
             zone=lambda: choose([{"from": "guest"}, {"for": "main"}, {"from": "main", "for": "guest"}]),
             remote=lambda: choose(REMOTES),
             hours=lambda: choose(HOURS),
             via=lambda: choose(["igd1", ["natpmp", "pcp"]]),
         )
-        forbids.append({"name": f"f{number}", **who, **_rule(random), **more})
+        forbids.append({"name": f"f{number}", **who, **_rule(random, 0.2 if plain else 0.3), **more})
     grants = []
-    for number in range(random.randint(0, 3)):
+    for number in range(random.randint(1, 2) if plain else random.randint(0, 3)):
         more = _some(
             random,
-            0.25,
+            0.12 if plain else 0.25,
             for_=lambda: choose([["192.168.1.40/32"], ["192.168.0.0/16"], ["2001:db8:1::/64"]]),
             ext=lambda: choose(["same", "any"]),
             remote=lambda: choose(REMOTES),
             remote_ports=lambda: [choose([443, "400-500"])],
             hours=lambda: choose(HOURS),
             max_mappings=lambda: 2,
+            max_ports_per_day=lambda: choose([2, 3]),
             max_hold=lambda: choose(["1h", "2d"]),
             max_ttl=lambda: choose(["1h", "2h"]),
             approve=lambda: True,
         )
         who = {"who": choose([*names, "*"])}
-        grants.append({"name": f"g{number}", **who, **_rule(random), **more})
+        grants.append({"name": f"g{number}", **who, **_rule(random, 0.2 if plain else 0.3), **more})
     return {
         "version": 1,
         "default": choose(["deny", "deny", "ask"]),
         "mode": choose(["enforce", "enforce", "enforce", "observe"]),
+        "limits": choose([{}, {}, {"max_ttl": "3d"}]),
         "device": {name: DEVICES[name] for name in devices},
         "group": groups,
         "zone": ZONES,
@@ -139,6 +150,44 @@ def policy_tables(random: Random) -> Table:
     }
 
 
+def _overlapping(random: Random) -> Table:
+    """One grant, and forbids that each take a part of it away: little or nothing is left."""
+    choose = random.choice
+
+    def parts(number: int) -> Table:
+        conditions = _some(
+            random,
+            0.5,
+            proto=lambda: choose(["tcp", "udp"]),
+            int_ports=lambda: [choose([2000, 2001, "1024-2000", "2001-65535", "2000-2001"])],
+            hours=lambda: choose(["06:00-13:00", "13:00-06:00", "mon-fri", "sat,sun,holidays"]),
+            via=lambda: choose([["igd1", "igd2"], ["natpmp", "pcp"]]),
+            family=lambda: choose(["ip4", "ip6"]),
+        )
+        return {"name": f"f{number}", **conditions} if conditions else {"name": f"f{number}", "who": "@all"}
+
+    devices = random.sample(sorted(DEVICES), 2)
+    grant: Table = {"name": "g", "who": choose(["*", "*", devices[0]])}
+    grant |= _some(
+        random,
+        0.3,
+        int_ports=lambda: [choose(["2000-2001", "1024-2001", 2000])],
+        proto=lambda: "udp",
+        max_mappings=lambda: 2,
+    )
+    return {
+        "version": 1,
+        "default": choose(["deny", "deny", "ask"]),
+        "device": {name: DEVICES[name] for name in devices},
+        "group": {"all": devices},
+        "zone": ZONES,
+        "set": {"bots": {"file": "bots.txt"}},
+        "holidays": choose(HOLIDAYS),
+        "forbid": [parts(number) for number in range(random.randint(1, 4))],
+        "grant": [grant],
+    }
+
+
 def moments(rules: list[Table]) -> list[Table]:
     return [
         {**rule, **({"until": datetime.fromisoformat(rule["until"])} if "until" in rule else {})} for rule in rules
@@ -146,11 +195,12 @@ def moments(rules: list[Table]) -> list[Table]:
 
 
 def invariant_tables(random: Random, tables: Table, kind: str) -> Table:
-    """A random ``[[never]]`` or ``[[always]]`` for these tables."""
+    """A random ``[[never]]`` or ``[[always]]`` for these tables, often one about just what a grant allows."""
     choose, names = random.choice, [*tables["device"], *(f"@{name}" for name in tables["group"])]
+    near = random.random() < 0.5
     sender = _some(
         random,
-        0.25 if kind == "never" else 0.4,
+        0.1 if near else 0.25 if kind == "never" else 0.4,
         device=lambda: choose(names),
         not_=lambda: choose(names),
         zone=lambda: choose(sorted(ZONES)),
@@ -161,15 +211,19 @@ def invariant_tables(random: Random, tables: Table, kind: str) -> Table:
     )
     request = _some(
         random,
-        0.35 if kind == "never" else 0.6,
+        0.15 if near else 0.35 if kind == "never" else 0.6,
         proto=lambda: choose(["tcp", "udp"]),
-        int=lambda: choose([22, "1-1023", 2000, [22, "2000-2001"], "1024-65535"]),
+        int=lambda: choose([22, "1-1023", 2000, "2000-2001", [22, "2000-2001"], "1024-65535"]),
         ext=lambda: choose([22, "1-1023", 2000, [22, "2000-2001"], "1024-65535"]),
         family=lambda: choose(["ip4", "ip6"]),
-        for_=lambda: choose(["192.168.1.40", "192.168.1.0/24"]),
+        for_=lambda: choose(["192.168.1.40", "192.168.1.0/24", "fd00::/64"]),
         remote=lambda: choose(["203.0.113.0/25", "198.51.100.7", "2001:db8:9::/48", "@bots", {"never": ["@bots"]}]),
         at=lambda: choose(HOURS),
     )
+    if near and kind == "never" and tables["forbid"] and random.random() < 0.4:
+        _like_a_forbid(choose(tables["forbid"]), sender, request)
+    elif near and tables["grant"]:
+        _like_a_grant(random, choose(tables["grant"]), sender, request, 0.6 if kind == "never" else 1)
     table: Table = {"name": kind, "from": sender, "request": request}
     if kind == "never" and random.random() < 0.25:
         table["unless"] = _some(
@@ -179,9 +233,38 @@ def invariant_tables(random: Random, tables: Table, kind: str) -> Table:
             remote=lambda: choose(
                 [["203.0.113.0/24", "2001:db8:9::/48"], ["0.0.0.0/0", "2001:db8:9::/48"], "@bots"]
             ),
-            lease=lambda: choose(["1h", "2h", "2d"]),
+            lease=lambda: choose(["1h", "2h", "10h", "1d", "2d"]),
         ) or {"lease": "1d"}
     return table
+
+
+def _like_a_grant(random: Random, grant: Table, sender: Table, request: Table, chance: float) -> None:
+    """Takes conditions of a grant over, each with this chance."""
+    if grant["who"] != "*":
+        sender["device"] = grant["who"]
+    if "zone" in grant:
+        sender["zone"] = grant["zone"]
+    request.setdefault("int", "1024-65535")
+    request.setdefault("ext", "1024-65535")
+    pairs = {"int_ports": "int", "ext_ports": "ext", "hours": "at"} | {
+        key: key for key in ("proto", "family", "for")
+    }
+    for key, name in (pairs | {"remote": "remote"}).items():
+        if key in grant and random.random() < chance:
+            request[name] = grant[key]
+    if random.random() < 0.3 and (hours := str(grant.get("hours"))) in OTHER_HOURS:
+        request["at"] = OTHER_HOURS[hours]
+
+
+def _like_a_forbid(forbid: Table, sender: Table, request: Table) -> None:
+    """The requests that a forbid denies, and nearly no others."""
+    for key, name in {"who": "device", "zone": "zone", "via": "via"}.items():
+        if isinstance(forbid.get(key), str | list):
+            sender[name] = forbid[key]
+    names = {"int_ports": "int", "ext_ports": "ext", "hours": "at"}
+    for key, name in (names | {key: key for key in ("proto", "family", "remote")}).items():
+        if key in forbid:
+            request[name] = forbid[key]
 
 
 def built(tables: Table) -> Policy:
@@ -198,18 +281,20 @@ class Host:
     address: IPAddress
 
 
-def universe(random: Random, most: int = 250) -> Iterator[tuple[Facts, MapRequest]]:
-    """Requests: a product of a few random values of each dimension, at most ``most`` of them."""
+def universe(random: Random, devices: dict[str, Table] | None = None, most: int = 250) -> Iterator[Question]:
+    """Requests: a product of a few random values of each dimension, at most ``most`` of them. ``devices``: of the
+    policy; some hosts are these."""
     macs = [*MACS, "02:00:00:00:00:aa", None]
-    askers = [_host(random, macs) for _ in range(3)]
-    pairs: list[tuple[Host, Host | None, IPAddress]] = []
+    named = [*(devices or {}).values()]
+    askers = [_host(random, macs, named) for _ in range(3)]
+    pairs: list[tuple[Host, Host, IPAddress]] = []
     for asker in askers:
         pairs.append((asker, asker, asker.address))
-        pairs.append((asker, asker, ip_address(random.choice(ADDRESSES))))
-        other = _host(random, macs)
+        pairs.append((asker, asker, _address(random.choice(ADDRESSES))))
+        other = _host(random, macs, named)
         pairs.append((asker, other, other.address))
     dimensions: list[list[Any]] = [
-        random.sample(pairs, 4),
+        random.sample([pair for pair in pairs if _is_pair(*pair)], 4),
         random.sample(PORTS, 2),
         [random.choice(PORTS), random.choice(PORTS), None],
         random.sample([Transport.TCP, Transport.UDP], random.randint(1, 2)),
@@ -230,8 +315,46 @@ def universe(random: Random, most: int = 250) -> Iterator[tuple[Facts, MapReques
             yield question
 
 
-def _host(random: Random, macs: list[str | None]) -> Host:
-    return Host(random.choice(macs), random.choice(LANS), ip_address(random.choice(ADDRESSES)))
+def _host(random: Random, macs: list[str | None], named: list[Table]) -> Host:
+    if named and random.random() < 0.5:
+        device = random.choice(named)
+        mac = random.choice(device.get("mac", [None]))
+        lan = random.choice([lan for lan in device.get("lan", ["lan"]) if lan != "*"] or ["lan"])
+        return Host(mac, lan, _address(random.choice(device.get("ip", ["192.168.1.23", *ADDRESSES]))))
+    return Host(random.choice(macs), random.choice(LANS), _address(random.choice(ADDRESSES)))
+
+
+_address = lru_cache(ip_address)
+_network_of = lru_cache(ip_network)
+
+
+def _identifier(host: Host, address: IPAddress) -> str:
+    return device_id(host.mac, host.lan) if host.mac else str(address)
+
+
+def _is_pair(asker: Host, owner: Host, target: IPAddress) -> bool:
+    """One device with one or two addresses, or two devices with different ones."""
+    device, other = _identifier(asker, asker.address), _identifier(owner, target)
+    return other == device if owner is asker else other != device and target != asker.address
+
+
+@lru_cache(maxsize=1024)
+def _network(
+    asker_lan: str,
+    owner_lan: str,
+    zone: tuple[str, bool] | None,
+    source: IPAddress,
+    target: IPAddress,
+    pinhole: bool,
+) -> Network:
+    """A gateway that has both hosts on its LANs, and an address in the zone on one of them."""
+    addresses = {"guest": (IPv4Interface("192.168.20.2/32"),), "main": (IPv4Interface("192.168.1.2/32"),)}
+    inside = {} if zone is None else {asker_lan if zone[1] else owner_lan: addresses[zone[0]]}
+    names = dict.fromkeys(("lan", asker_lan, owner_lan))
+    lans = [Link(name, at, True, inside.get(name, ())) for at, name in enumerate(names, 2)]
+    around: tuple[IPNetwork, ...] = tuple(dict.fromkeys(ip_network(address) for address in (source, target)))
+    without_nat = frozenset(names) if pinhole else frozenset[str]()
+    return Network(Link("wan", 9, True), tuple(lans), routed=around, without_nat=without_nat)
 
 
 def _question(
@@ -248,31 +371,19 @@ def _question(
     zone: tuple[str, bool] | None,
     pinhole4: bool,
     today: int,
-) -> tuple[Facts, MapRequest] | None:
+) -> Question | None:
     """None: no network has such a request."""
     asker, owner, target = pair
     own = owner is asker
-    device = device_id(asker.mac, asker.lan) if asker.mac else str(asker.address)
-    other = device_id(owner.mac, owner.lan) if owner.mac else str(target)
-    if own and (other != device or (asker.mac is None and target != asker.address)):
-        return None
-    if not own and (other == device or target == asker.address):
-        return None
-    remote = None if remote_text is None else ip_network(remote_text)
+    device, other = _identifier(asker, asker.address), _identifier(owner, target)
+    remote = None if remote_text is None else _network_of(remote_text)
     if remote is not None and remote.version != target.version:
         return None
     exact = ext is not None and not pinhole4
     if via is Via.NATPMP and (target != asker.address or target.version == 6 or exact or remote_port):
         return None
     pinhole = pinhole4 or target.version == 6
-    addresses = {"guest": (IPv4Interface("192.168.20.2/32"),), "main": (IPv4Interface("192.168.1.2/32"),)}
-    inside = {} if zone is None else {asker.lan if zone[1] else owner.lan: addresses[zone[0]]}
-    names = dict.fromkeys(("lan", asker.lan, owner.lan))
-    lans = [Link(name, at, True, inside.get(name, ())) for at, name in enumerate(names, 2)]
-    around = tuple(dict.fromkeys(ip_network(address) for address in (asker.address, target)))
-    network = Network(
-        Link("wan", 9, True), tuple(lans), routed=around, without_nat=frozenset(names) if pinhole else frozenset()
-    )
+    network = _network(asker.lan, owner.lan, zone, asker.address, target, pinhole)
     facts = Facts(
         device=device,
         mac=asker.mac,

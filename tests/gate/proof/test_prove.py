@@ -4,11 +4,14 @@ import pytest
 
 from tests.fixtures.policies import policy_of
 from upnp_gw.gate.invariant import InvariantKind
+from upnp_gw.gate.proof import prove
+from upnp_gw.gate.proof.boxes import UNDECIDED, TooMuchWork
 from upnp_gw.gate.proof.prove import Proof, Prover, Standing
 from upnp_gw.gate.proof.words import answer_text, request_text
 from upnp_gw.gate.read_invariants import read_invariant
 from upnp_gw.gate.rules import PolicyRules
 from upnp_gw.gate.values import KeyPath
+from upnp_gw.model.errors import ConfigError
 from upnp_gw.text.toml import parse_tables
 
 POLICY = """
@@ -105,6 +108,39 @@ def test_it_does_not_hold(text: str, request_part: str, answer: str) -> None:
 
 def test_a_proof_that_takes_too_long_is_unknown() -> None:
     assert proof(HOLDS[0], most=3).standing is Standing.UNKNOWN
+
+
+@pytest.mark.parametrize("error", [MemoryError, RecursionError, TooMuchWork, AssertionError, KeyError])
+@pytest.mark.parametrize("place", ["never_scope", "always_scope", "Space", "witnesses"])
+def test_whatever_stops_a_proof_the_answer_is_unknown(
+    error: type[Exception], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never a proof, and never a traceback for the operator."""
+
+    def stop(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(prove, place, stop)
+    text = VIOLATED[-1][0] if place == "always_scope" else VIOLATED[0][0]
+    found = proof(text)
+    assert found.standing is Standing.UNKNOWN
+    assert found.witness is None
+    assert ("too many steps" in found.problem) == issubclass(error, UNDECIDED)
+    assert ("the prover failed" in found.problem) != issubclass(error, UNDECIDED)
+
+
+@pytest.mark.parametrize("text", [VIOLATED[0][0], VIOLATED[-1][0]])
+def test_a_violation_that_no_request_shows_is_unknown(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "witnesses", lambda *_: iter(()))
+    found = proof(text)
+    assert found.standing is Standing.UNKNOWN
+    assert "no request was found" in found.problem
+
+
+def test_what_is_unknown_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "never_scope", lambda *_: 1 / 0)
+    with pytest.raises(ConfigError, match="got unknown: the prover failed: ZeroDivisionError"):
+        policy_of(POLICY + '[[never]]\nname = "n"\nrequest = { int = 22 }\n')
 
 
 def test_observe_mode_is_said_apart() -> None:

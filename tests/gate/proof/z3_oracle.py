@@ -377,21 +377,38 @@ class Encoded:
         conditions.append(z3.Or(self.chosen, within(self.outer, ext)))
 
         ports = self._deciding_ports(ext)
-        free = [z3.And(within(port, ext), z3.Not(self.forbidden(port))) for port in ports]
+        free = [z3.Not(self.forbidden(port)) for port in ports]
+        asked = [z3.And(within(port, ext), free[at]) for at, port in enumerate(ports)]
 
-        def yes(rule: Grant) -> Any:
-            """The grant allows it: the port, or some port of those where the gateway chooses."""
-            some = [z3.And(self.gives(rule, port), free[at]) for at, port in enumerate(ports)]
-            exact = z3.And(self.gives(rule, self.outer), z3.Not(self.forbidden(self.outer)))
-            return z3.And(self.covers(rule), z3.If(self.chosen, z3.Or(some), exact))
+        def some(rule: Grant, allowed: list[Any]) -> Any:
+            """The grant can give one of these ports where the gateway chooses."""
+            return z3.And(
+                self.covers(rule),
+                z3.Or([z3.And(self.gives(rule, port), allowed[at]) for at, port in enumerate(ports)]),
+            )
+
+        def exact(rule: Grant) -> Any:
+            return z3.And(self.covers(rule), self.gives(rule, self.outer), z3.Not(self.forbidden(self.outer)))
+
+        def has_room(rule: Grant) -> Any:
+            """True whatever was mapped before: quotas do not count at a restart."""
+            return z3.Or(self.unread, rule.max_mappings is None and rule.max_ports_per_day is None)
 
         plain = [rule for rule in self.policy.grants if not rule.approve]
-        sure = [rule for rule in plain if rule.max_mappings is None and rule.max_ports_per_day is None]
-        asking = [rule for rule in self.policy.grants if rule.approve]
-        fails = z3.Or(
-            z3.Not(z3.Or([yes(rule) for rule in plain])),
-            z3.And(z3.Or([yes(rule) for rule in asking]), z3.Not(z3.Or([yes(rule) for rule in sure]))),
+        denied = z3.Or(
+            z3.Not(z3.Or([exact(rule) for rule in plain])),
+            z3.And(
+                z3.Or([exact(rule) for rule in self.policy.grants if rule.approve]),
+                z3.Not(z3.Or([z3.And(exact(rule), has_room(rule)) for rule in plain])),
+            ),
         )
+        # The first grant with room is charged; it asks, or it has none of the ports.
+        wrong, earlier = [z3.Not(z3.Or([some(rule, asked) for rule in plain]))], z3.BoolVal(False)
+        for rule in self.policy.grants:
+            gives = z3.BoolVal(False) if rule.approve else some(rule, asked)
+            wrong.append(z3.And(some(rule, free), z3.Not(gives), z3.Not(earlier)))
+            earlier = z3.Or(earlier, z3.And(some(rule, free), has_room(rule)))
+        fails = z3.If(self.chosen, z3.Or(wrong), denied)
         return z3.And(*conditions, fails)
 
     def _deciding_ports(self, ext: Iterable[tuple[int, int]]) -> list[Any]:

@@ -8,7 +8,8 @@ rules            forbids and grants as regions; leases: the longest lease of a g
 answers          what a policy opens and asks about
 scope            the requests of an invariant
 prove            proves an invariant, or finds a request that violates it
-witness          a concrete request of a box, decided by ``decide``
+witness          a concrete request of a box, decided by ``decide``; verdicts: what the decision lets through
+room             the quotas that a witness needs
 differences      two policies compared, in the largest boxes; device_table: everything that one device can open
 overlaps         grants that match the same requests
 opened           whether a policy can allow an opening of the kernel

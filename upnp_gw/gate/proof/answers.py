@@ -13,6 +13,7 @@ from upnp_gw.gate.proof import dimensions as d
 from upnp_gw.gate.proof import rules
 from upnp_gw.gate.proof.boxes import Algebra, Box, Effort, Region, apart, crossed, merged
 from upnp_gw.gate.proof.dimensions import Shape
+from upnp_gw.gate.proof.room import implied, limited
 from upnp_gw.gate.proof.space import DEFAULT_EFFORT, Space
 from upnp_gw.gate.schema import OBSERVE_RULE, Forbid, Grant, Mode, Policy
 
@@ -34,8 +35,7 @@ class Answer:
     @property
     def limited(self) -> bool:
         """True where the rule may have no room."""
-        grant = self.grant
-        return grant is not None and (grant.max_mappings is not None or grant.max_ports_per_day is not None)
+        return self.grant is not None and limited(self.grant)
 
 
 class Answers:
@@ -103,7 +103,7 @@ class Answers:
         ``without``: points to leave out."""
         more = [box for region in without for box in region]
         for at, whole in enumerate(answer.region):
-            for box in crossed([whole], scope, self.space.requests()):
+            for box in self.algebra.crossed([whole], scope, self.space.requests()):
                 taken = [*self._near(answer, at), *more]
                 yield from self.algebra.left(box, taken, self.space.possible)
 
@@ -126,7 +126,7 @@ class Answers:
             if grant is None:
                 region += before.region
                 continue
-            if self.always_has_room(before):
+            if before.grant is not None and implied(before.grant, grant) and not self._may_be_stale(before.grant):
                 region += before.region
         return region
 

@@ -6,6 +6,7 @@ A box is a dict from a dimension to its set; a dimension that is not in it is un
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from upnp_gw.gate.proof import spans as spans_of
 from upnp_gw.gate.proof.spans import Spans, common, joined, without
 
 Set = int | Spans
@@ -13,8 +14,18 @@ Box = dict[int, Set]
 Region = list[Box]
 
 
+LONG = 64
+"""Ranges of a set from which on a step with it counts as more: one for each 16 ranges."""
+CHEAP = 4
+"""Comparisons of two boxes that count as one step."""
+
+
 class TooMuchWork(Exception):
     """The question needs more steps than it may take: the answer is unknown."""
+
+
+UNDECIDED = (TooMuchWork, MemoryError, RecursionError)
+"""Everything that ends a proof without an answer."""
 
 
 class Effort:
@@ -80,7 +91,16 @@ def apart(first: Box, second: Box) -> bool:
         first, second = second, first
     for dimension, its in first.items():
         other = second.get(dimension)
-        if other is not None and not overlap(its, other):
+        if other is None:
+            continue
+        if isinstance(its, int):
+            assert isinstance(other, int)
+            if not its & other:
+                return True
+        elif len(its) == 1 and len(other) == 1:  # type: ignore[arg-type]
+            if its[0][0] > other[0][1] or other[0][0] > its[0][1]:  # type: ignore[index]
+                return True
+        elif not spans_of.meet(its, other):  # type: ignore[arg-type]
             return True
     return False
 
@@ -94,11 +114,23 @@ def crossed(*regions: Sequence[Box]) -> Region:
 
 
 class Algebra:
-    """Differences of boxes of one space. ``full``: dimension -> the set of all its values."""
+    """Differences of boxes of one space. ``full``: dimension -> the set of all its values. ``long``: there can be
+    sets of many ranges."""
 
-    def __init__(self, full: Mapping[int, Set], effort: Effort) -> None:
+    def __init__(self, full: Mapping[int, Set], effort: Effort, long: bool = True) -> None:
         self.full = full
         self.effort = effort
+        self.long = long
+
+    def crossed(self, *regions: Sequence[Box]) -> Region:
+        """The intersection of regions (``crossed``), counted."""
+        out: Region = [{}]
+        for region in regions:
+            self.effort.spend(len(out) * len(region) // CHEAP)
+            if self.long:
+                self.effort.spend(sum(_more_steps(one, other) for one in out for other in region))
+            out = [both for one in out for other in region if (both := meet(one, other)) is not None]
+        return out
 
     def minus(self, box: Box, other: Box) -> Region:
         """The box without the other one, as disjoint boxes."""
@@ -118,14 +150,15 @@ class Algebra:
             if left:
                 pieces.append({**rest, dimension: left})
                 rest = {**rest, dimension: shared[dimension]}
-        self.effort.spend(1 + len(pieces))
+        self.effort.spend(1 + len(pieces) + (_more_steps(box, other) if self.long else 0))
         return pieces
 
     def left(self, box: Box, others: Iterable[Box], wanted: Callable[[Box], bool]) -> Iterator[Box]:
         """The parts of the box that are in none of the others, disjoint, found one after the other: whoever needs
         one part only stops there. ``wanted``: leaves out parts of which it is False."""
+        others = list(others)
         near = [other for other in others if not apart(box, other)]
-        self.effort.spend(len(near))
+        self.effort.spend(len(near) + len(others) // CHEAP)
         open_parts = [(box, 0)]
         while open_parts:
             part, at = open_parts.pop()
@@ -160,6 +193,18 @@ class Algebra:
         for box in region:
             out += self.cleared(box, list(out))
         return out
+
+
+def _more_steps(first: Box, second: Box) -> int:
+    """The steps that long lists of ranges in both boxes cost."""
+    steps = 0
+    for dimension, its in first.items():
+        other = second.get(dimension)
+        if other is None or its is other or isinstance(its, int) or isinstance(other, int):
+            continue
+        if min(len(its), len(other)) > LONG:
+            steps += (len(its) + len(other)) // 16
+    return steps
 
 
 def merged(region: Iterable[Box]) -> Region:

@@ -25,24 +25,27 @@ class Day(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def days_of(calendars: tuple[Calendar, ...]) -> tuple[Day, ...]:
-    """Every kind of day that there is by these calendars."""
-    found: dict[tuple[tuple[int, int], ...], int] = {}
-    for ordinal in _ordinals(calendars):
-        kinds = tuple((calendar.kind(ordinal), calendar.kind(ordinal - 1)) for calendar in calendars)
+def days_of(calendars: tuple[Calendar, ...], ahead: int = 0) -> tuple[Day, ...]:
+    """Every kind of day that there is by these calendars. ``ahead``: days after it whose kinds count as well."""
+    found: dict[tuple[tuple[int, ...], ...], int] = {}
+    for ordinal in _ordinals(calendars, ahead):
+        kinds = tuple(
+            (calendar.kind(ordinal), *(calendar.kind(ordinal + more) for more in (-1, *range(1, ahead + 1))))
+            for calendar in calendars
+        )
         found.setdefault(kinds, ordinal)
-    return tuple(Day(ordinal, kinds) for kinds, ordinal in sorted(found.items()))
+    return tuple(Day(ordinal, tuple((one[0], one[1]) for one in kinds)) for kinds, ordinal in sorted(found.items()))
 
 
-def _ordinals(calendars: tuple[Calendar, ...]) -> Iterator[int]:
-    """Ordinary days, the holidays, and the days after them."""
+def _ordinals(calendars: tuple[Calendar, ...], ahead: int) -> Iterator[int]:
+    """Ordinary days, the holidays, and the days around them."""
     holidays = any(calendar.dates or calendar.yearly for calendar in calendars)
     yield from range(FIRST, FIRST + (LONGEST if holidays else 7))
     for calendar in calendars:
         for day in calendar.dates:
-            yield from (day.toordinal(), day.toordinal() + 1)
+            yield from range(day.toordinal() - ahead, day.toordinal() + 2)
         for year in CYCLE if calendar.yearly else ():
             for month, number in calendar.yearly:
                 if (month, number) != (2, 29) or year % 4 == 0:
                     ordinal = date(year, month, number).toordinal()
-                    yield from (ordinal, ordinal + 1)
+                    yield from range(ordinal - ahead, ordinal + 2)

@@ -7,7 +7,7 @@ from itertools import islice
 
 from upnp_gw.gate.decision import Outcome
 from upnp_gw.gate.proof.answers import Answer, Answers
-from upnp_gw.gate.proof.boxes import Box, Effort, Region, TooMuchWork, crossed
+from upnp_gw.gate.proof.boxes import UNDECIDED, Box, Effort, Region, crossed
 from upnp_gw.gate.proof.describe import box_text
 from upnp_gw.gate.proof.largest import largest
 from upnp_gw.gate.proof.space import DEFAULT_EFFORT, Space
@@ -153,7 +153,7 @@ def opened_more(old: Policy, new: Policy) -> tuple[str, ...]:
         return ()
     try:
         found = list(islice(Differences(old, new, most=TOLD_STEPS).more(), MOST_TOLD + 1))
-    except TooMuchWork:
+    except UNDECIDED:
         return ("not known: the comparison takes too many steps; upnp-gw policy diff --all makes more",)
     told = [f"{one.text}: was {one.was}, becomes {one.now}" for one in found[:MOST_TOLD]]
     return (*told, *(["and more; upnp-gw policy diff --all lists all"] if len(found) > MOST_TOLD else []))

@@ -7,7 +7,7 @@ from itertools import combinations, islice
 from upnp_gw.gate.portset import intersection
 from upnp_gw.gate.proof import dimensions as d
 from upnp_gw.gate.proof.answers import Answer, Answers
-from upnp_gw.gate.proof.boxes import Box, Effort, Region, TooMuchWork, crossed
+from upnp_gw.gate.proof.boxes import UNDECIDED, Box, Effort, Region, crossed
 from upnp_gw.gate.proof.describe import box_text
 from upnp_gw.gate.proof.dimensions import Relation
 from upnp_gw.gate.proof.largest import largest
@@ -70,7 +70,7 @@ def _few(space: Space, region: Region) -> Region:
     """One box more than are told, as large as possible where that takes few steps."""
     try:
         return list(islice(largest(space, space.algebra(Effort(MOST_GROWING)), region), MOST_TOLD + 1))
-    except TooMuchWork:
+    except UNDECIDED:
         return region[: MOST_TOLD + 1]
 
 

@@ -18,7 +18,7 @@ from upnp_gw.gate.schema import Policy
 def never_scope(space: Space, policy: Policy, algebra: Algebra, invariant: Invariant) -> Region:
     """The requests of a ``[[never]]``."""
     sender = invariant.sender
-    return crossed(
+    return algebra.crossed(
         [_general(space, sender)],
         rules.touching_devices(space, policy, sender.devices),
         algebra.subtract([{}], rules.agreeing(space, policy, sender.excluded)) if sender.excluded else [{}],
@@ -37,7 +37,7 @@ def always_scope(space: Space, policy: Policy, algebra: Algebra, invariant: Inva
     place: Box = {space.zone(name): 1 for name in policy.zones if name != sender.zone}
     place |= {dimension - d.ZONE + d.TARGET_ZONE: 1 for dimension in place}
     mac: Box = {} if sender.mac is None else {d.MAC: space.of_macs([sender.mac])}
-    return crossed(
+    return algebra.crossed(
         [_general(space, sender)],
         [place],
         [mac],

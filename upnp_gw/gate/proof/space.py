@@ -42,9 +42,10 @@ class Space:
         macs: Iterable[str] = (),
         lans: Iterable[str] = (),
         since: float | None = None,
+        ahead: int = 0,
     ) -> None:
         """``macs``, ``lans``: more values, of a question. ``since``: wall-clock seconds before which no request is
-        considered; None: all times."""
+        considered; None: all times. ``ahead``: days after today whose kinds count."""
         devices = [device for policy in policies for device in policy.devices.values()]
         rules: list[Forbid | Grant] = [rule for policy in policies for rule in policy.forbids]
         rules += [rule for policy in policies for rule in policy.grants]
@@ -68,8 +69,9 @@ class Space:
         pairs = len(self.lease_names) + 2  # and another name, and no name
         self.agreeing = sum(1 << 2 * at for at in range(pairs))
         self.unread = 1 << 2 * pairs
+        self._long = any(policy.sets for policy in policies)
         self.calendars = tuple(dict.fromkeys(policy.calendar for policy in policies))
-        self.days = days_of(self.calendars)
+        self.days = days_of(self.calendars, ahead)
         """The kinds of days that the calendars can tell apart, each with one such day."""
         passed = 0 if since is None else sum(1 for end in self.ends if end <= since)
         self.full: dict[int, Set] = {
@@ -97,7 +99,7 @@ class Space:
 
     def algebra(self, effort: Effort) -> Algebra:
         """The operations on boxes of this space."""
-        return Algebra(self.full, effort)
+        return Algebra(self.full, effort, self._long)
 
     # -- values of the finite dimensions
 
@@ -172,10 +174,11 @@ class Space:
     # -- which points are requests
 
     def requests(self) -> Region:
-        """All requests, as far as a product of sets can say so; ``possible`` has the rest."""
+        """All requests, as far as a product of sets can say so; ``possible`` has the rest. Those that name their
+        port come first: they are simpler witnesses."""
         return [
-            {d.SHAPE: Shape.TRANSLATED & ~Shape.EXACT_OTHER, d.TARGET: LOCAL4, d.REMOTE: IP4},
             {d.SHAPE: Shape.EXACT_OTHER, d.EXT: PORTS, d.TARGET: LOCAL4, d.REMOTE: IP4},
+            {d.SHAPE: Shape.TRANSLATED & ~Shape.EXACT_OTHER, d.TARGET: LOCAL4, d.REMOTE: IP4},
             {d.SHAPE: Shape.PINHOLE, d.TARGET: HOSTS4, d.REMOTE: IP4},
             {d.SHAPE: Shape.PINHOLE, d.TARGET: GLOBAL6, d.REMOTE: IP6},
         ]

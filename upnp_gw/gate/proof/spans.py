@@ -37,9 +37,11 @@ def common(first: Spans, second: Spans) -> Spans:
     if len(first) == 1 and len(second) == 1:  # the usual case
         low, high = max(first[0][0], second[0][0]), min(first[0][1], second[0][1])
         return ((low, high),) if low <= high else ()
+    if _alike(first, second):
+        return first
     if len(first) > len(second):
         first, second = second, first
-    if 8 * len(first) < len(second):
+    if first and 8 * len(first) < len(second):
         return _looked_up(first, second)
     out: list[tuple[int, int]] = []
     one, two = 0, 0
@@ -54,8 +56,28 @@ def common(first: Spans, second: Spans) -> Spans:
     return tuple(out)
 
 
+def meet(first: Spans, second: Spans) -> bool:
+    """True where a number is in both. It stops at the first one."""
+    one, two = 0, 0
+    while one < len(first) and two < len(second):
+        if max(first[one][0], second[two][0]) <= min(first[one][1], second[two][1]):
+            return True
+        if first[one][1] < second[two][1]:
+            one += 1
+        else:
+            two += 1
+    return False
+
+
+def _alike(first: Spans, second: Spans) -> bool:
+    """True where long lists are the same one, as a blocklist often is."""
+    return first is second or (len(first) == len(second) > 64 and first == second)
+
+
 def _looked_up(few: Spans, many: Spans) -> Spans:
     """``common`` for a long second list: a blocklist has 100,000 ranges."""
+    if few[0][0] <= many[0][0] and many[-1][1] <= few[0][1]:
+        return many
     out: list[tuple[int, int]] = []
     for low, high in few:
         at = bisect_left(many, low, key=lambda span: span[1])
@@ -67,6 +89,8 @@ def _looked_up(few: Spans, many: Spans) -> Spans:
 
 def without(spans: Spans, others: Spans) -> Spans:
     """The numbers of ``spans`` that are not in ``others``. O(spans + others)."""
+    if _alike(spans, others):
+        return ()
     out: list[tuple[int, int]] = []
     at = 0
     for low, high in spans:

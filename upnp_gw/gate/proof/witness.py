@@ -1,16 +1,16 @@
 """A concrete request of a box, with facts and room, for ``decide`` and for people to read."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
 
 from upnp_gw.gate.decide import decide
-from upnp_gw.gate.decision import Facts, HeldMappings, Outcome, Verdict
+from upnp_gw.gate.decision import Facts, Verdict
 from upnp_gw.gate.facts import names_of
-from upnp_gw.gate.portset import contains
 from upnp_gw.gate.proof import dimensions as d
 from upnp_gw.gate.proof.boxes import Box
 from upnp_gw.gate.proof.dimensions import Relation, Shape
+from upnp_gw.gate.proof.room import ROOM, Room
 from upnp_gw.gate.proof.space import NATPMP, TRANSPORTS, VIAS, Space, in_natpmp, natpmp_asks
 from upnp_gw.gate.proof.spans import IP4, IP6, Spans, address_of, common, has, number_of
 from upnp_gw.gate.schema import Policy, Zone
@@ -64,25 +64,17 @@ class Witness:
     """All facts of that device agree, not the MAC address alone."""
 
 
-def witnesses(space: Space, policy: Policy, box: Box, full: Iterable[str] = ()) -> Iterator[Witness]:
-    """Concrete requests of the box, one of each kind. ``full``: grants without room."""
+def witnesses(space: Space, policy: Policy, box: Box, room: Room = ROOM) -> Iterator[Witness]:
+    """Concrete requests of the box, one of each kind. ``room``: what earlier mappings leave of the quotas."""
     for shape, relation in space.variants(box):
         try:
             point = _Point(space, box, shape, relation)
-            facts, request = point.facts(policy, frozenset(full)), point.request()
+            facts, request = point.facts(policy, room), point.request()
         except NoSuchRequest:
             continue
         name = _name(policy, point.mac)
         agrees = name in names_of(policy, facts)
         yield Witness(facts, request, decide(policy, facts, request), point.ext, name, agrees)
-
-
-def opens(witness: Witness) -> bool:
-    """True where the answer is yes or a question, and about the external port of the witness."""
-    verdict = witness.verdict
-    if verdict.outcome is Outcome.ALLOW and witness.request.choice is PortChoice.SUGGESTED:
-        return verdict.clamps is not None and contains(verdict.clamps.external_ports, witness.ext_port)
-    return verdict.outcome is not Outcome.DENY
 
 
 def _name(policy: Policy, mac: str | None) -> str | None:
@@ -219,7 +211,7 @@ class _Point:
         """The zones that must hold a whole LAN: the requester's, or the internal client's."""
         return [name for at, name in enumerate(self.space.zones) if self._bits(base + at) == 2]
 
-    def facts(self, policy: Policy, full: frozenset[str]) -> Facts:
+    def facts(self, policy: Policy, room: Room) -> Facts:
         dhcp_name, agrees, unread = self._lease()
         minutes, days = self._spans(d.MINUTE), self._bits(d.DAY)
         whole_day = minutes[0][1] - minutes[0][0] == 1439
@@ -230,8 +222,6 @@ class _Point:
 
         device = identify(self.mac, self.lan, self.source)
         own = self.relation != Relation.OTHER_DEVICE
-        limited = [grant for grant in policy.grants if grant.name in full]
-        day_full = any(grant.max_ports_per_day is not None and grant.max_mappings is None for grant in limited)
         return Facts(
             device=device,
             mac=self.mac,
@@ -246,11 +236,12 @@ class _Point:
             minute_of_day=NOON if whole_day else _begin(minutes),
             today=self.space.days[(days & -days).bit_length() - 1].ordinal,
             wall=self._wall(),
-            held=HeldMappings(by_grant={grant.name: 65535 for grant in limited}),
-            int_ports_today=frozenset(range(1, 1026)) - {self.int_port} if day_full else frozenset(),
+            held=room.held(policy, self.ext),
+            int_ports_today=room.int_ports_today(policy, self.int_port),
             dhcp_name=dhcp_name,
             lease_agrees=agrees,
             restoring=unread,
+            stale_sets=room.stale,
         )
 
     def request(self) -> MapRequest:

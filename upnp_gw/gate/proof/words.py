@@ -1,5 +1,6 @@
 """Witnesses in words, and in plain values."""
 
+from collections.abc import Iterator
 from datetime import date
 
 from upnp_gw.gate.decision import Outcome
@@ -33,7 +34,19 @@ def request_text(witness: Witness) -> str:
     if facts.dhcp_name is not None:
         parts.append(f"with the lease of {facts.dhcp_name}")
     parts.append(f"at {_time(witness)}")
-    return " ".join(parts)
+    return " ".join([*parts, *_quotas(witness)])
+
+
+def _quotas(witness: Witness) -> Iterator[str]:
+    """The earlier mappings that it needs."""
+    held = witness.facts.held
+    parts = [f"{name} has no room" for name in held.by_grant]
+    if witness.facts.int_ports_today:
+        parts.append(f"it has had {len(witness.facts.int_ports_today)} other ports today")
+    parts += [f"its quota is full but for external port {port}, which it has already" for port in held.on_port]
+    parts += [f"the address list {name} is out of date" for name in sorted(witness.facts.stale_sets)]
+    if parts:
+        yield f"while {' and '.join(parts)}"
 
 
 def proof_values(proof: Proof) -> dict[str, object]:
