@@ -1,5 +1,7 @@
 """The remote hosts that rules leave to a request, host by host."""
 
+import gc
+import weakref
 from ipaddress import ip_network
 
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from tests.fixtures.examples import examples
 from tests.fixtures.policies import PC, PC6, map_request
 from tests.model.test_address_ranges import UNIVERSE, networks, prefix
+from upnp_gw.gate.proof.rules import remote_hosts
 from upnp_gw.gate.remote import Hosts, RemoteHosts
 from upnp_gw.gate.remote_match import (
     TakenAway,
@@ -136,3 +139,15 @@ def test_a_screen_against_hosts_with_both_sides_names_their_difference() -> None
     assert only == ()
     assert never[0].ranges == office.ranges - lab.ranges
     assert never[0].text == "@list without 10.1.0.0/16"
+
+
+def test_addresses_of_a_policy_that_is_gone_do_not_stay() -> None:
+    """A list of 100,000 prefixes that changes every day must not fill the memory."""
+    office, bots = (AddressRanges.of([ip_network(net)]) for net in ("192.0.2.0/24", "192.0.2.128/25"))
+    remote = RemoteHosts(Hosts((), ("office",), office), Hosts((), ("bots",), bots))
+    assert remote.ranges is remote.ranges
+    assert remote_hosts(remote) is remote_hosts(remote)
+    left = [weakref.ref(one) for one in (office, bots, remote.ranges)]
+    del office, bots, remote
+    gc.collect()
+    assert [one() for one in left] == [None, None, None]

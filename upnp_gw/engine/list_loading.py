@@ -1,7 +1,6 @@
 """Brings long lists of remote hosts into the kernel, in portions. Requests come in between."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
@@ -23,9 +22,9 @@ class ListLoading:
         submit: Callable[[Callable[[Transaction], None]], object],
         run_alone: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
-        self._update = update
-        self._submit = submit
-        self._run_alone = run_alone
+        self.update = update
+        self.submit = submit
+        self.run_alone = run_alone
 
     async def load(self, before: HostLists, now: HostLists) -> None:
         """Brings the lists from ``before`` to ``now``, ahead of the operation that needs them. Meanwhile the kernel
@@ -39,37 +38,50 @@ class ListLoading:
         if first is None:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiting = deque([first])
-
-        async def portion() -> None:
-            if done.done():
-                return
-            try:
-                await self._update(waiting.popleft())
-            except FirewallError as error:
-                await self._take_back(before)
-                done.set_exception(error)
-                return
-            except BaseException as error:
-                done.set_exception(error)
-                raise
-            following = next(steps, None)
-            if following is None:
-                done.set_result(None)
-            else:
-                waiting.append(following)
-                self._submit(turn)
-
-        def turn(transaction: Transaction) -> None:
-            """After the requests that wait."""
-            self._run_alone(portion)
-
-        self._submit(turn)
+        portions = _Portions(self, before, first, steps, done)
+        self.submit(portions.turn)
         await done
 
-    async def _take_back(self, before: HostLists) -> None:
-        with suppress(FirewallError):  # the next change of the lists brings them all
-            await self._update(before)
+
+class _Portions:
+    """One load. An object and no closures, which would keep the lists until the garbage collector comes."""
+
+    def __init__(
+        self,
+        loading: ListLoading,
+        before: HostLists,
+        first: HostLists,
+        steps: Iterator[HostLists],
+        done: "asyncio.Future[None]",
+    ) -> None:
+        self._loading = loading
+        self._before = before
+        self._next: HostLists | None = first
+        self._steps = steps
+        self._done = done
+
+    def turn(self, transaction: Transaction) -> None:
+        """After the requests that wait."""
+        self._loading.run_alone(self._portion)
+
+    async def _portion(self) -> None:
+        if self._done.done() or self._next is None:
+            return
+        try:
+            await self._loading.update(self._next)
+        except FirewallError as error:
+            with suppress(FirewallError):  # the next change of the lists brings them all
+                await self._loading.update(self._before)
+            self._done.set_exception(error)
+            return
+        except BaseException as error:
+            self._done.set_exception(error)
+            raise
+        self._next = next(self._steps, None)
+        if self._next is None:
+            self._done.set_result(None)
+        else:
+            self._loading.submit(self.turn)
 
 
 def steps_of(before: HostLists, now: HostLists) -> Iterator[HostLists]:

@@ -6,7 +6,7 @@ A list (``[set]``) is a finite set of addresses, like a list of prefixes in the 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 from upnp_gw.model.address_ranges import AFTER_ALL, EVERY_ADDRESS, NO_ADDRESSES, AddressRanges
 from upnp_gw.model.mapping import IPAddress, IPNetwork
@@ -166,9 +166,19 @@ def _tuple(hosts: Hosts | None) -> tuple[Hosts, ...]:
     return () if hosts is None else (hosts,)
 
 
-@lru_cache(maxsize=64)
+_differences: "WeakKeyDictionary[AddressRanges, WeakKeyDictionary[AddressRanges, AddressRanges]]"
+_differences = WeakKeyDictionary()
+"""For as long as a policy has the addresses: a list of 100,000 prefixes that changes must not stay."""
+
+
 def _difference(only: AddressRanges, never: AddressRanges) -> AddressRanges:
-    return only - never
+    if not never:
+        return only
+    known = _differences.setdefault(never, WeakKeyDictionary())
+    found = known.get(only)
+    if found is None:
+        found = known[only] = only - never
+    return found
 
 
 def stale_sets(sets: Mapping[str, AddressSet], wall: float) -> frozenset[str]:

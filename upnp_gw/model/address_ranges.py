@@ -25,7 +25,7 @@ AFTER_ALL = (1 << 128) + 1
 class AddressRanges:
     """An immutable set of IPv4 and IPv6 addresses."""
 
-    __slots__ = ("_digest", "_edges")
+    __slots__ = ("__weakref__", "_digest", "_edges")
 
     def __init__(self, four: Sequence[int] = (), six: Sequence[int] = ()) -> None:
         """The edges of each family, sorted, each once, an even number."""

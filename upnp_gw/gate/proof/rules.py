@@ -1,8 +1,8 @@
 """Forbids and grants as regions of the space: exactly the points at which ``match`` lets them match."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from ipaddress import ip_network
+from weakref import WeakKeyDictionary
 
 from upnp_gw.gate.decision import External, PortRanges
 from upnp_gw.gate.hours import Hours
@@ -24,6 +24,7 @@ from upnp_gw.gate.schema import (
     Policy,
     Zone,
 )
+from upnp_gw.model.address_ranges import AddressRanges
 from upnp_gw.model.mapping import Via
 
 LINK_LOCAL = addresses_of((ip_network("169.254.0.0/16"), ip_network("fe80::/10")))
@@ -98,11 +99,18 @@ def hours_region(space: Space, policy: Policy, hours: Hours | None) -> Region:
     return [{}] if hours is None else space.in_hours(policy, hours)
 
 
-@lru_cache(maxsize=256)
+_spans: "WeakKeyDictionary[AddressRanges, Spans]" = WeakKeyDictionary()
+"""For as long as a policy has the addresses."""
+
+
 def remote_hosts(remote: RemoteHosts) -> Spans:
     """The remote hosts of a rule."""
-    four, six = (remote.ranges.spans(version) for version in (4, 6))
-    return (*four, *((IP6_BASE + low, IP6_BASE + high) for low, high in six))
+    ranges = remote.ranges
+    found = _spans.get(ranges)
+    if found is None:
+        four, six = (ranges.spans(version) for version in (4, 6))
+        found = _spans[ranges] = (*four, *((IP6_BASE + low, IP6_BASE + high) for low, high in six))
+    return found
 
 
 def _ports(grant: Grant) -> Region:
