@@ -16,6 +16,7 @@ from typing import Any, Self
 
 from tests.fixtures.waiting import EVENT_S
 from tests.lab.igd_control_point import ControlPoint
+from upnp_gw.firewall.nftables.screens import plain
 from upnp_gw.lab import Host, Lab, Topology
 from upnp_gw.lab.control_socket import EventStream, ask
 from upnp_gw.lab.daemon import LabDaemon
@@ -31,6 +32,7 @@ REACHED_S = 3.0
 SHUT_S = 0.3
 """The time without an answer after which a port counts as shut, seconds."""
 MAPS = ("pm", "pm_ip", "pm_rh", "pm_ip_rh", "pm_net")
+"""Those of address lists have names that begin with the first two (``screens.plain``)."""
 PINHOLES = "WANIPv6FirewallControl"
 
 ROOMY = """
@@ -201,14 +203,14 @@ class Home:
     def installed(self) -> dict[str, tuple[object, ...]]:
         """Mapping id -> (transport, external port, internal address, internal port), by the kernel's elements."""
         listing = json.loads(self.gateway.run(["nft", "-j", "list", "table", "inet", "upnp_gw"]).stdout)["nftables"]
-        maps = {o["map"]["name"]: o["map"] for o in listing if "map" in o}
+        maps = [o["map"] for o in listing if "map" in o and plain(o["map"]["name"]) in MAPS]
         found: dict[str, tuple[object, ...]] = {}
         for hole in (o["set"] for o in listing if "set" in o and o["set"]["name"].startswith("hole")):
             for element in (entry["elem"] for entry in hole.get("elem", [])):
                 transport, address, port, *_ = element["val"]["concat"]
                 found[element["comment"].partition("-")[0]] = (transport, port, address, port)
-        for name in MAPS:
-            for key, value in maps[name].get("elem", []):
+        for one in maps:
+            for key, value in one.get("elem", []):
                 element = key["elem"]
                 parts = [
                     part for part in element["val"]["concat"] if part in ("tcp", "udp") or isinstance(part, int)

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from tests.fixtures.waiting import until
 from tests.memory.resident import Resident, resident, slope
 from tests.soak.daemon_with_faults import POINTS
-from tests.soak.household import HOSTS, Household
+from tests.soak.household import FEW_BOTS, HOSTS, MANY_BOTS, Household
 from tests.soak.load import Load
 
 OTHER_ADDRESS = IPv4Address("11.22.33.99")
@@ -70,6 +70,7 @@ class Calamities:
             self.wan_renumbered,
             self.host_unplugged,
             self.lan_flaps,
+            self.list_changes,
         ]
         self._left: list[Callable[[Household, Load], str]] = []
 
@@ -128,6 +129,13 @@ class Calamities:
         home.gateway.ip(f"link set {home.lab.topology.lans[0].interface} down")
         home.gateway.ip(f"link set {home.lab.topology.lans[0].interface} up")
         return "the LAN link flaps"
+
+    def list_changes(self, home: Household, load: Load) -> str:
+        entries = self._dice.choice((FEW_BOTS, MANY_BOTS))
+        home.change_list(entries, self._dice.randrange(MANY_BOTS))
+        home.change_list(entries + 1)
+        load.await_answers(5)
+        return f"the address list is another one, {entries:,} entries"
 
 
 class Memory:

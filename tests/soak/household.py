@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
+from tests.fixtures.waiting import until
 from tests.lab.end_to_end import ROOMY, ROUTER, Home
 from tests.soak.daemon_with_faults import FAULTS
 from upnp_gw.lab import CONSOLE, HOME, PC, Lab, LanHost, Topology
@@ -19,8 +21,35 @@ from upnp_gw.lab.machine import Machine
 TV, NAS = LanHost("tv", 30, "64:16:66:00:00:04"), LanHost("nas", 40, "00:11:32:00:00:05")
 HOSTS = (CONSOLE, PC, TV, NAS)
 TOPOLOGY = Topology(lans=(replace(HOME, hosts=HOSTS),))
-POLICY = ROOMY.replace("{limits}\n", "")
+BOTS = "bots.txt"
+POLICY = (
+    ROOMY.replace("{limits}\n", "")
+    + f"""
+[device.tv]
+mac = ["{TV.mac}"]
 
+[set.bots]
+file = "{BOTS}"
+
+[[forbid]]
+name = "no-bots"
+who = "tv"
+remote = ["@bots"]
+
+[[never]]
+name = "nobody opens a low port"
+request = {{ int = "1-1023" }}
+
+[[never]]
+name = "no bot connects to the tv"
+from = {{ device = "tv" }}
+unless = {{ remote = {{ never = ["@bots"] }} }}
+"""
+)
+"""Mappings of the tv are for all remote hosts but those of a list, which changes."""
+
+FEW_BOTS, MANY_BOTS = 3, 5_000
+"""Entries of the list: more than one portion of the kernel."""
 READINGS = 20
 """At most, until the ledger stays the same during one of them."""
 Open = dict[str, tuple[str, int, str, int]]
@@ -107,6 +136,16 @@ class Household(Home):
 
     daemon: FaultyDaemon
 
+    def change_list(self, entries: int, first: int = 0) -> None:
+        """The address list is another one; returns when it is in force."""
+        write_list(self.daemon.state_dir.parent / BOTS, entries, first)
+        assert until(lambda: self.listed() == entries, 30), f"{self.listed()} entries and not {entries}"
+
+    def listed(self) -> int:
+        """The number of entries of the address list that is in force."""
+        (found,) = self.ask("GET", "/v1/policy")["lists"]
+        return int(found["entries"])
+
     def stored(self) -> Open:
         """The rows on disk, read beside the daemon."""
         uri = f"file:{self.daemon.state_dir / 'ledger.db'}?mode=ro"
@@ -145,11 +184,20 @@ class Household(Home):
         return every, {r["id"] for r in rows if r["state"] == "active"}
 
 
+def write_list(file: Path, entries: int, first: int = 0) -> None:
+    """Replaces the address list as a whole: so many prefixes, from this one on."""
+    base = int(IPv4Address("100.64.0.0"))
+    new = file.with_suffix(".new")
+    new.write_text("".join(f"{IPv4Address(base + 512 * (first + number))}/24\n" for number in range(entries)))
+    new.rename(file)
+
+
 @contextmanager
 def household(directory: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Household]:
     """The home, served. ``environment``: more variables of the daemon."""
     policy = directory / "policy.toml"
     policy.write_text(POLICY)
+    write_list(policy.with_name(BOTS), FEW_BOTS)
     given = ("--lan", HOME.interface, "--wan", TOPOLOGY.wan, "--policy", str(policy), *ROUTER, *options)
     with Lab(TOPOLOGY) as lab:
         daemon = FaultyDaemon(lab.gateway, directory, *given)
