@@ -190,6 +190,18 @@ MUTATIONS = (
         "    return [known]",
     ),
     Mutation(
+        "only and never of remote hosts are mixed up",
+        "rules",
+        "    return (*four, *((IP6_BASE + low, IP6_BASE + high) for low, high in six))",
+        "    return without((*IP4, *IP6), (*four, *((IP6_BASE + low, IP6_BASE + high) for low, high in six)))",
+    ),
+    Mutation(
+        "a host without a known MAC address is any device",
+        "rules",
+        "unknown = space.no_mac if device.addresses and device.assure is Assurance.IP else 0",
+        "unknown = space.no_mac",
+    ),
+    Mutation(
         "a forbid of remote hosts denies everybody",
         "rules",
         "    hosts: Box = {d.REMOTE: remote_hosts(forbid.remote)}",

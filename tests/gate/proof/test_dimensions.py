@@ -2,13 +2,14 @@
 
 import ast
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 
+import upnp_gw.gate
 import upnp_gw.gate.proof
 from tests.gate.proof.small_policies import built, policy_tables, universe
 from upnp_gw.gate import decide as decide_module
@@ -48,6 +49,84 @@ def read_in_source(what: str) -> Iterator[str]:
                         yield inner.attr
 
 
+RECORDING = {"device_history.py"}
+"""It counts requests after a decision."""
+
+
+def modules_of_the_decision() -> Iterator[Path]:
+    """The modules of the gate that ``decide`` reaches by imports, itself included."""
+    directory = Path(upnp_gw.gate.__path__[0])
+    found, waiting = set[Path](), [directory / "decide.py"]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.exists():
+            continue
+        found.add(path)
+        yield path
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "upnp_gw.gate":
+                waiting += [directory / f"{name.name}.py" for name in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("upnp_gw.gate."):
+                waiting.append(directory / f"{(node.module or '').rpartition('.')[2]}.py")
+
+
+def test_every_module_that_can_read_a_request_is_looked_at() -> None:
+    """Another module that gets ``Facts`` or a ``MapRequest`` could read a field unseen."""
+    reading = {
+        path.name
+        for path in modules_of_the_decision()
+        if {"Facts", "MapRequest"}
+        & {node.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Name)}
+    }
+    assert reading - RECORDING == {Path(str(module.__file__)).name for module in MODULES}
+
+
+@pytest.mark.parametrize("what", ["facts", "request"])
+def test_no_other_field_is_read_under_any_name(what: str) -> None:
+    """Of the request above all, whatever the variable is called, also in a branch that no test takes."""
+    others = KNOWN[what] - TABLES[what].keys()
+    read = {
+        f"{Path(str(module.__file__)).name}: {ast.unparse(inner)}"
+        for module in MODULES
+        for node in ast.parse(Path(str(module.__file__)).read_text("utf-8")).body
+        if not (isinstance(node, ast.FunctionDef) and node.name in NO_DECISION)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Attribute) and inner.attr in others
+    }
+    assert read == set()
+
+
+INSIDE = {
+    "network": {"extent_of", "emulated", "lans", "translates", "own", "lan_spans"},
+    "held": {"by_device", "on_port", "elements", "total", "by_grant"},
+    "gateway_ports": {"holds"},
+}
+"""Field of ``Facts`` -> its own fields and methods that ``decide`` reads: zones by ``extent_of``, the floor by the
+others; room; the ports of the gateway."""
+
+
+def test_decide_reads_nothing_else_inside_a_fact() -> None:
+    """A field of the network that decides would need a dimension as well."""
+    seen: dict[str, set[str]] = {name: set() for name in INSIDE}
+    for facts, request, policy in decisions():
+        inner = {name: Noted(getattr(facts, name), names) for name, names in seen.items()}
+        verdict = decide(policy, replace(facts, **inner), request)  # type: ignore[arg-type]
+        assert verdict.reasons[-1] != FAULT, verdict.reasons
+    assert {name: names - INSIDE[name] for name, names in seen.items() if names - INSIDE[name]} == {}
+    for name, names in seen.items():
+        assert names, name
+
+
+def decisions() -> Iterator[tuple[Facts, MapRequest, Policy]]:
+    """Requests of many kinds, so that ``decide`` takes all its ways."""
+    for seed in range(150):
+        random = Random(seed)
+        tables = policy_tables(random)
+        policy = built(tables)
+        for facts, request in universe(random, tables["device"], most=40):
+            yield facts, request, policy
+
+
 class Noted:
     """A value whose fields are noted when they are read."""
 
@@ -69,13 +148,10 @@ def test_the_source_of_decide_reads_no_other_field(what: str) -> None:
 def test_decide_reads_no_other_field() -> None:
     """Also through another name than ``facts`` and ``request``."""
     seen: dict[str, set[str]] = {"facts": set(), "request": set()}
-    for seed in range(30):
-        random = Random(seed)
-        policy = built(policy_tables(random))
-        for facts, request in universe(random, most=60):
-            noted: Any = Noted(facts, seen["facts"])
-            verdict = decide(policy, noted, Noted(request, seen["request"]))  # type: ignore[arg-type]
-            assert verdict.reasons[-1] != FAULT, verdict.reasons
+    for facts, request, policy in decisions():
+        noted: Any = Noted(facts, seen["facts"])
+        verdict = decide(policy, noted, Noted(request, seen["request"]))  # type: ignore[arg-type]
+        assert verdict.reasons[-1] != FAULT, verdict.reasons
     for what, read in seen.items():
         assert read & KNOWN[what] - TABLES[what].keys() == set()
         assert len(read) > 8
