@@ -15,20 +15,21 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.fixtures.waiting import EVENT_S
+from tests.lab import home_hosts
+from tests.lab.home_hosts import HomeHosts
 from tests.lab.igd_control_point import ControlPoint
 from upnp_gw.firewall.nftables.screens import plain
 from upnp_gw.lab import Host, Lab, Topology
 from upnp_gw.lab.control_socket import EventStream, ask
 from upnp_gw.lab.daemon import LabDaemon
-from upnp_gw.lab.probe import OpenConnection, Proof, reach
+from upnp_gw.lab.probe import OpenConnection, reach
 from upnp_gw.lab.topology import INTERNET, WAN_NETWORK
 from upnp_gw.model.mapping import Transport
 from upnp_gw.protocols.igd_services import IgdVersion
 
 TCP, UDP = Transport.TCP, Transport.UDP
 ROUTER = ("--firewall", "router")
-REACHED_S = 3.0
-"""The longest time of an answer on a loaded machine, seconds; an idle one takes a millisecond."""
+REACHED_S = home_hosts.REACHED_S
 SHUT_S = 0.3
 """The time without an answer after which a port counts as shut, seconds."""
 MAPS = ("pm", "pm_ip", "pm_rh", "pm_ip_rh", "pm_net")
@@ -116,7 +117,7 @@ def pinhole(point: ControlPoint, port: int = 8080, **changed: object) -> int:
 
 
 @dataclass
-class Home:
+class Home(HomeHosts):
     """A lab and the daemon on its gateway."""
 
     lab: Lab
@@ -124,24 +125,8 @@ class Home:
     points: dict[tuple[str, IgdVersion], ControlPoint] = field(default_factory=dict)
 
     @property
-    def console(self) -> Host:
-        return self.lab.hosts["console"]
-
-    @property
-    def pc(self) -> Host:
-        return self.lab.hosts["pc"]
-
-    @property
-    def peer(self) -> Host:
-        return self.lab.hosts["peer1"]
-
-    @property
     def gateway(self) -> Host:
         return self.lab.gateway
-
-    @property
-    def external(self) -> IPv4Address:
-        return self.lab.external[0]
 
     def point(self, host: str = "console", igd_version: IgdVersion = IgdVersion.IGD1) -> ControlPoint:
         """The control point of a host; its description is read once a run of the daemon."""
@@ -151,12 +136,6 @@ class Home:
             )
             self.points[host, igd_version] = ControlPoint(self.lab.hosts[host], gateway, igd_version)
         return self.points[host, igd_version]
-
-    def reach(
-        self, port: int, transport: Transport = TCP, peer: str = "peer1", address: IPv4Address | None = None
-    ) -> Proof:
-        """A packet from the internet to an external port."""
-        return reach(self.lab.hosts[peer], transport, address or self.external, port, timeout=REACHED_S)
 
     def shut(self, port: int, transport: Transport = TCP, peer: str = "peer1") -> bool:
         """A packet from the internet to an external port goes nowhere."""

@@ -7,6 +7,7 @@ from ipaddress import IPv6Address, ip_network
 
 from tests.fixtures.firewall_driver import forward, network_of, settings
 from tests.fixtures.lab_firewall import Gateway, to
+from tests.lab.home_hosts import REACHED_S, HomeHosts
 from upnp_gw.firewall.base import FirewallMode, FirewallSettings, Forward, Refill, UpdateHosts
 from upnp_gw.firewall.openings.findings import Proof
 from upnp_gw.firewall.openings.kernel_state import KernelState
@@ -14,7 +15,7 @@ from upnp_gw.firewall.openings.path import Place
 from upnp_gw.firewall.openings.permits import Permit, passing
 from upnp_gw.firewall.openings.proof import prove
 from upnp_gw.firewall.openings.reading import read_kernel
-from upnp_gw.lab import Host, Lab
+from upnp_gw.lab import Lab
 from upnp_gw.lab.probe import REFUSED_S, EchoServer, OpenConnection, dial, reach
 from upnp_gw.model.address_ranges import AddressRanges
 from upnp_gw.model.mapping import Screen, Transport
@@ -23,13 +24,12 @@ TCP, UDP = Transport.TCP, Transport.UDP
 TABLE = "inet upnp_gw"
 OFFICE, BOTS = "h00000000001", "h00000000002"
 SCREEN = Screen(only=(OFFICE,), never=(BOTS,))
-REACHED_S = 3.0
 OPEN_PORTS = ((TCP, 22), (UDP, 22), (TCP, 8080), (TCP, 8443), (UDP, 5001), (TCP, 9090))
 """The ports on which the console and the pc listen."""
 
 
 @dataclass
-class Scene:
+class Scene(HomeHosts):
     """Mappings of the console and the pc, over both address families, for anyone and for some remote hosts.
     ``ledger``: the mappings that the proof is told."""
 
@@ -52,18 +52,6 @@ class Scene:
     @property
     def place(self) -> Place:
         return Place.of(network_of(self.lab))
-
-    @property
-    def console(self) -> Host:
-        return self.lab.hosts["console"]
-
-    @property
-    def pc(self) -> Host:
-        return self.lab.hosts["pc"]
-
-    @property
-    def peer(self) -> Host:
-        return self.lab.hosts["peer1"]
 
     @property
     def mappings(self) -> list[Forward]:
@@ -123,8 +111,7 @@ class Scene:
 
     def at_gateway(self, port: int, transport: Transport = TCP, peer: str = "peer1") -> str:
         """To the external address, IPv4: the name of the host that answers; empty: none."""
-        proof = reach(self.lab.hosts[peer], transport, self.lab.external[0], port, timeout=REACHED_S)
-        return proof.answered_by
+        return self.reach(port, transport, peer).answered_by
 
     def shut(self, port: int, transport: Transport = TCP) -> bool:
         address: IPv6Address = self.console.address6

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NamedTuple
 
-from tests.firewall.openings.scene import BOTS, OFFICE, REACHED_S, TABLE, UDP, Scene
+from tests.firewall.openings.scene import BOTS, OFFICE, TABLE, UDP, Scene
 from tests.fixtures.lab_firewall import MASQUERADE
+from tests.lab.home_hosts import REACHED_S
 from upnp_gw.firewall.base import FirewallMode
 from upnp_gw.firewall.openings.findings import Fault
 from upnp_gw.lab.probe import REFUSED_S, EchoServer, reach
