@@ -20,6 +20,7 @@ CAUGHT = {
     "today and yesterday are mixed up": 3,
     "holidays are ordinary days": 145,
     "a rule ends one division of time too late": 109,
+    "a device of the first LAN is recognised on every LAN": 4511,
     "the DHCP lease need not agree": 8,
     "a pinhole may lead to a unique local address": 6,
     "a grant without external ports allows low ones": 57,
@@ -37,6 +38,7 @@ CAUGHT = {
     "a forbid of remote hosts denies everybody": 86,
     "remote ports are not looked at": 19,
     "the protocol of a forbid is not looked at": 317,
+    "the question of the default forgets grants outside their hours": 2166,
     "an approval is a yes for an always": 39,
 }
 """Bug -> the seed of a policy that shows it. Others need a longer search."""
