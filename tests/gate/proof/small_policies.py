@@ -293,8 +293,9 @@ def universe(random: Random, devices: dict[str, Table] | None = None, most: int 
         pairs.append((asker, asker, _address(random.choice(ADDRESSES))))
         other = _host(random, macs, named)
         pairs.append((asker, other, other.address))
+    real = [pair for pair in pairs if _is_pair(*pair)]
     dimensions: list[list[Any]] = [
-        random.sample([pair for pair in pairs if _is_pair(*pair)], 4),
+        random.sample(real, min(4, len(real))),
         random.sample(PORTS, 2),
         [random.choice(PORTS), random.choice(PORTS), None],
         random.sample([Transport.TCP, Transport.UDP], random.randint(1, 2)),
