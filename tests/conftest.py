@@ -1,5 +1,7 @@
 """Set-up for all tests: the hypothesis profiles, the ``lab`` mark, the lists at the end of a run, the workers."""
 
+import signal
+
 import pytest
 
 import upnp_gw
@@ -16,6 +18,9 @@ upnp_gw.RELEASE = "0.1.0"  # before a module reads it: recorded answers have thi
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # a shell starts a background job so, and Ctrl-C would end no program of a test
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     options = config.option
     last_failed = getattr(options, "lf", False)  # missing with -p no:cacheprovider
     narrowed = options.keyword or options.markexpr or last_failed or config.args_source.name != "TESTPATHS"
