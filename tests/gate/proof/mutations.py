@@ -192,8 +192,8 @@ MUTATIONS = (
     Mutation(
         "only and never of remote hosts are mixed up",
         "rules",
-        "    return (*four, *((IP6_BASE + low, IP6_BASE + high) for low, high in six))",
-        "    return without((*IP4, *IP6), (*four, *((IP6_BASE + low, IP6_BASE + high) for low, high in six)))",
+        "found = _spans[ranges] = (*four, *((IP6_BASE + low, IP6_BASE + high) for low, high in six))",
+        "found = without((*IP4, *IP6), (*four, *((IP6_BASE + low, IP6_BASE + high) for low, high in six)))",
     ),
     Mutation(
         "a host without a known MAC address is any device",
