@@ -162,7 +162,7 @@ def test_a_purge_leaves_nothing(machine: Machine, programs: Programs) -> None:
 
 def test_a_command_of_another_origin_stays(machine: Machine) -> None:
     (machine.root / "usr/local/bin").mkdir(parents=True)
-    (machine.root / steps.LINK).symlink_to("/root/.local/bin/upnp-gw")
+    (machine.root / steps.LINK).symlink_to("/opt/pipx/bin/upnp-gw")
     perform(remove_steps(machine, MANUAL, lambda: None, purge=False))
     assert (machine.root / steps.LINK).is_symlink()
 

@@ -19,6 +19,7 @@ import pytest
 from tests.bench.gateways import Gateway, miniupnpd
 from tests.fixtures.waiting import EVENT_S, until
 from tests.lab.end_to_end import REACHED_S, ROUTER, SHUT_S, TCP, UDP, Home
+from tests.lab.home_hosts import HomeHosts
 from tests.lab.test_asking_miniupnpd import PROGRAM, has_ended
 from upnp_gw.lab import HOME, Host, Lab
 from upnp_gw.lab.daemon import LabDaemon
@@ -56,21 +57,13 @@ LEASES = "lease_file={0}/upnp.leases\nlease_file6={0}/upnp.leases6\next_ifname6=
 
 
 @dataclass
-class Router:
+class Router(HomeHosts):
     """The gateway of a lab, with miniupnpd first and our daemon after it."""
 
     lab: Lab
     directory: Path
     before: Gateway
     echoes: ExitStack
-
-    @property
-    def console(self) -> Host:
-        return self.lab.hosts["console"]
-
-    @property
-    def pc(self) -> Host:
-        return self.lab.hosts["pc"]
 
     @property
     def leases(self) -> Path:
@@ -97,10 +90,10 @@ class Router:
 
     def arrives(self, port: int, transport: Transport = TCP, timeout: float = REACHED_S) -> str:
         """The name of the host that a packet from outside reaches."""
-        return reach(self.lab.hosts["peer1"], transport, self.lab.external[0], port, timeout=timeout).answered_by
+        return reach(self.peer, transport, self.external, port, timeout=timeout).answered_by
 
     def arrives6(self, port: int, timeout: float = REACHED_S) -> str:
-        return reach(self.lab.hosts["peer1"], TCP, self.pc.address6, port, timeout=timeout).answered_by
+        return reach(self.peer, TCP, self.pc.address6, port, timeout=timeout).answered_by
 
     def shut(self, port: int, transport: Transport = TCP) -> bool:
         return not self.arrives(port, transport, SHUT_S)

@@ -97,18 +97,22 @@ def test_a_file_of_either_kind_is_known() -> None:
         read_original(b"http_port=80", "miniupnpd.conf", b"", "network")
 
 
+INSTALLED = {
+    "enable_natpmp": "yes",
+    "enable_upnp": "yes",
+    "secure_mode": "yes",
+    "bitrate_down": "8388608",
+    "bitrate_up": "4194304",
+    "listening_ip": "br-lan",
+    "http_port": "5000",
+    "lease_file": "/var/run/miniupnpd.leases",
+}
+"""The settings of the file as the package installs it."""
+
+
 def test_as_it_is_installed() -> None:
     found = read("as-installed-19")
-    assert settings(found) == {
-        "enable_natpmp": "yes",
-        "enable_upnp": "yes",
-        "secure_mode": "yes",
-        "bitrate_down": "8388608",
-        "bitrate_up": "4194304",
-        "listening_ip": "br-lan",
-        "http_port": "5000",
-        "lease_file": "/var/run/miniupnpd.leases",
-    }
+    assert settings(found) == INSTALLED
     assert rules(found) == ["allow 1024-65535 0.0.0.0/0 1024-65535", "deny 0-65535 0.0.0.0/0 0-65535"]
     assert left(found)["option enabled\t\t0"].endswith("the service was off, and is imported as if it ran")
 
@@ -116,14 +120,7 @@ def test_as_it_is_installed() -> None:
 def test_the_defaults_of_the_script_are_not_those_of_miniupnpd() -> None:
     found = read("as-luci-saves-it")
     assert settings(found) == {
-        "enable_natpmp": "yes",
-        "enable_upnp": "yes",
-        "secure_mode": "yes",
-        "bitrate_down": "8388608",
-        "bitrate_up": "4194304",
-        "listening_ip": "br-lan",
-        "http_port": "5000",
-        "lease_file": "/var/run/miniupnpd.leases",
+        **INSTALLED,
         "force_igd_desc_v1": "yes",
         "uuid": "0c7b9a52-33a1-4c55-9a5e-6f6d5c1e7b10",
     }
